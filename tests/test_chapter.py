@@ -1,0 +1,33 @@
+import random
+
+import numpy as np
+import torch
+
+from blockprune_lib import chapter
+
+
+def test_begin_makes_every_generator_repeat():
+    drawn = []
+    for _ in range(2):
+        chapter.begin(seed=7)
+        drawn.append((random.random(), float(np.random.rand()), float(torch.rand(1))))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
+
+
+def test_sentences_show_as_they_read():
+    sentence = chapter.say("between **3** and 4")
+    assert repr(sentence) == sentence._repr_markdown_() == "between **3** and 4"
+
+
+def test_passport_is_one_line_with_details_to_unfold():
+    passport = chapter.Passport("A CPU, 2 cores", {"cpu": "A <CPU>", "peak": 98.123, "versions": {"torch": "2.13"}})
+    html = passport._repr_html_()
+    assert "<summary>" in html
+    assert "A &lt;CPU&gt;" in html
+    assert "98.1" in html
+    assert repr(passport) == "A CPU, 2 cores"
+
+
+def test_glue_keeps_text_without_quotes():
+    chapter.glue("name", "3.1 times")  # outside a notebook nothing is shown
+    assert repr(chapter.Text("3.1 times")) == "3.1 times"

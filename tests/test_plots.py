@@ -1,0 +1,68 @@
+import base64
+import re
+
+import pytest
+
+from blockprune_lib import plots
+
+
+def draw(ax):
+    ax.plot([1, 2, 3], [3, 1, 2], color=plots.COLOURS["dense"], label="dense")
+
+
+def test_both_themes_carry_alt_and_caption():
+    bundle = plots.figure(draw, alt='A "line"', caption="Dense & block", name="fig-x")._repr_mimebundle_()
+    html = bundle["text/html"]
+    assert html.count('alt="A &quot;line&quot;"') == 2
+    assert "<figcaption>Dense &amp; block</figcaption>" in html
+    assert 'id="fig-x"' in html
+    images = [base64.b64decode(x).decode() for x in re.findall(r"base64,([^\"]+)\"", html)]
+    assert plots._PALETTES["light"]["dense"].lower() in images[0].lower()
+    assert plots._PALETTES["dark"]["dense"].lower() in images[1].lower()
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert bundle["text/plain"] == 'A "line"'
+
+
+def test_the_same_numbers_give_the_same_bytes():
+    first = plots.figure(draw, alt="a", caption="b")
+    assert first.light == plots.figure(draw, alt="a", caption="b").light
+
+
+def test_colours_are_restored_and_canvases_closed():
+    import matplotlib.pyplot as plt
+
+    before = dict(plots.COLOURS)
+
+    def fails(ax):
+        raise RuntimeError("drawing failed")
+
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        plots.figure(fails, alt="a", caption="b")
+    assert before == plots.COLOURS
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("missing", [{"alt": ""}, {"caption": "  "}, {"alt": None}])
+def test_alt_and_caption_are_demanded(missing):
+    with pytest.raises(ValueError, match=next(iter(missing))):
+        plots.figure(draw, **({"alt": "a", "caption": "b"} | missing))
+
+
+def test_draw_must_be_a_function():
+    with pytest.raises(TypeError, match="draw"):
+        plots.figure([1, 2], alt="a", caption="b")
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("mode", "ground"), [("light", "#ffffff"), ("dark", "#121212")])
+def test_colours_contrast_with_the_page(mode, ground):
+    for name, colour in plots._PALETTES[mode].items():
+        if name == "grid":
+            continue
+        high, low = sorted([luminance(colour), luminance(ground)], reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, f"{mode} {name}"

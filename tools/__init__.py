@@ -1,0 +1,1 @@
+"""The project's own commands: building the book, keeping generated files in step, and re-pointing the repository."""

@@ -1,0 +1,82 @@
+"""Keep the chapters' notebooks in one form: the same set-up cell, no outputs, stable ids and layout.
+
+`python -m tools.notebooks` writes them; `--check` only says what differs, and fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+from tools.repository import ROOT, current_slug
+
+SETUP = """\
+# Installs the library only where it is missing, as in Colab; what is there already is not upgraded.
+import importlib.util, subprocess, sys
+if importlib.util.find_spec("blockprune_lib") is None:
+    library = "blockprune-lib @ git+https://github.com/{slug}"
+    needed = ["accelerate", "datasets", "numba", "safetensors", "seaborn", "scipy", "tqdm", "transformers"]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    missing += ["scikit-learn"] if importlib.util.find_spec("sklearn") is None else []
+    for extra in (["--no-deps", library], missing):
+        if extra:
+            subprocess.run([sys.executable, "-m", "pip", "install", "-q", *extra], check=True)
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import blockprune_lib as bp
+from blockprune_lib import chapter, plots
+from blockprune_lib.chapter import glue
+from blockprune_lib.exercises import check
+chapter.begin(seed=0)
+"""
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def normalised(notebook: dict[str, Any], slug: str) -> dict[str, Any]:
+    """Return *notebook* with the set-up cell of the day, without outputs, widget state or run counts."""
+    cells = []
+    for number, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"]) if isinstance(cell["source"], list) else cell["source"]
+        metadata = {key: value for key, value in cell.get("metadata", {}).items() if key in ("tags", "mystnb")}
+        if "setup" in metadata.get("tags", []):
+            source = SETUP.format(slug=slug)
+        source = source.strip("\n")
+        identity = cell.get("id") or hashlib.sha256(f"{number}{source}".encode()).hexdigest()[:8]
+        entry = {"cell_type": cell["cell_type"], "id": identity, "metadata": metadata}
+        if cell["cell_type"] == "code":
+            entry |= {"execution_count": None, "outputs": []}
+        cells.append(entry | {"source": source.splitlines(keepends=True)})
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    if "blockprune" in notebook["metadata"]:
+        metadata["blockprune"] = notebook["metadata"]["blockprune"]
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check every chapter; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where a chapter differs")
+    options = parser.parse_args(arguments)
+    differing = []
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        before = path.read_text(encoding="utf-8")
+        after = json.dumps(normalised(json.loads(before), current_slug(ROOT)), indent=1, ensure_ascii=False) + "\n"
+        if before != after:
+            differing.append(path.name)
+            if not options.check:
+                temporary = path.with_name(path.name + ".new")
+                temporary.write_text(after, encoding="utf-8")
+                os.replace(temporary, path)
+    if differing:
+        print(f"{'Differ: run python -m tools.notebooks:' if options.check else 'Written:'} {', '.join(differing)}")
+    return int(options.check and bool(differing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
