@@ -32,6 +32,7 @@ lint: $(INSTALLED)  ## check style, types and what is generated
 	$(BIN)/mypy
 	$(BIN)/python -m tools.notebooks --check
 	$(BIN)/python -m tools.repository --check
+	$(BIN)/python -m tools.api --check
 	$(BIN)/python -m tools.readme --check
 
 serve:  ## show the built book

@@ -18,10 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 # Not lazy: the function and its module share a name, and whichever is bound last would win.
-try:
-    from .hardware import hardware
-except ImportError:
-    pass
+from .hardware import hardware as hardware
 
 __version__ = "0.1.0"
 

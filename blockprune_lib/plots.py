@@ -119,7 +119,7 @@ def figure(
     variants: dict[str, str] = {}
     png = b""
     for mode in ("light", "dark"):
-        with _drawn_for(mode):
+        with drawn_for(mode):
             canvas, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
             try:
                 draw(axes)
@@ -137,7 +137,8 @@ def figure(
 
 
 @contextmanager
-def _drawn_for(mode: str) -> Iterator[None]:
+def drawn_for(mode: str) -> Iterator[None]:
+    """Set the styles and `COLOURS` of a theme, "light" or "dark", while a figure is drawn."""
     import matplotlib.pyplot as plt
 
     before = dict(COLOURS)

@@ -119,7 +119,13 @@ def main() -> int:
     KEY_FILE.unlink(missing_ok=True)
     (BUILD / ".started").write_text(key)
 
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "book", "--config", str(ROOT / "_config.yml")]
+    command = [
+        str(Path(sys.executable).parent / "jupyter-book"),
+        "build",
+        "book",
+        "--config",
+        str(ROOT / "_config.yml"),
+    ]
     command += ["--toc", str(ROOT / "_toc.yml"), "--path-output", ".", "-n", "-W", "--keep-going"]
     status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     seconds, budgets = chapter_seconds(CACHE), chapter_budgets(ROOT / "book")
@@ -133,9 +139,8 @@ def main() -> int:
         print("The book did not build; see the messages above and _build/html/reports.", file=sys.stderr)
         return 1
     KEY_FILE.write_text(key)
-    print(
-        f"The book is built ({time.monotonic() - began:.0f} s). Open {BUILD / 'html' / 'index.html'} or run 'make serve'."
-    )
+    page = BUILD / "html" / "index.html"
+    print(f"The book is built ({time.monotonic() - began:.0f} s). Open {page} or run 'make serve'.")
     return 0
 
 

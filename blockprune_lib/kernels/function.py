@@ -1,0 +1,122 @@
+"""`linear` and its gradients: what is checked before a kernel runs, and which path a product takes.
+
+float32 on the CPU runs on the packed weights, forwards and backwards. Other float types and devices take a plain torch
+path through the dense matrix, so that nothing fails; it is no faster than dense. Left out: second derivatives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from blockprune_lib.packing import PackedMatrix
+
+
+def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None) -> Tensor:
+    """y = x Wᵀ + b with the groups of `packed` that are stored, like `torch.nn.functional.linear`.
+
+    x        (..., N) float; any strides, any number of leading dimensions, zero tokens too
+    packed   an M × N `PackedMatrix`; gradients flow to `packed.values` where it requires them
+    bias     (M,) or None
+
+    Returns (..., M). x, the weights and the bias have one float type and one device. float32 on the CPU runs on the
+    packed weights; anything else goes through `packed.to_dense()`. An element of x that no stored group reads cannot
+    change y, not even NaN. Raises TypeError for what are no tensors and for mixed types, ValueError for a shape or a
+    device that does not fit and for indices that point outside the matrix.
+
+    >>> import torch
+    >>> from blockprune_lib import BlockStructure, pack
+    >>> packed = pack(torch.tensor([[0.0, 0.0, 2.0, 1.0]]), BlockStructure.block_row(2))
+    >>> linear(torch.tensor([1.0, 2.0, 3.0, 4.0]), packed)
+    tensor([10.])
+    """
+    if not isinstance(packed, PackedMatrix):
+        raise TypeError(
+            f"packed must be a PackedMatrix; got {type(packed).__name__}: pack(weight, structure) makes one"
+        )
+    from .plan import plan_of
+
+    plan = plan_of(packed) if packed.columns.device.type == "cpu" else None
+    return apply(x, packed, bias, plan)
+
+
+def apply(x: Tensor, packed: PackedMatrix, bias: Tensor | None, plan: Any) -> Tensor:
+    """`linear` for a plan that is known already (None: the dense path)."""
+    values = packed.values
+    device = values.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and isinstance(x, Tensor):
+        x = x.to(values.dtype)  # under autocast any float comes in, and the kernels keep float32
+    _check(x, packed, bias)
+    if plan is None or values.dtype != torch.float32 or values.device.type != "cpu":
+        return torch.nn.functional.linear(x, packed.to_dense(), bias)
+    if torch.is_grad_enabled() and (
+        x.requires_grad or values.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        y: Tensor = _Linear.apply(x, values, bias, packed, plan)
+        return y
+    return _product(plan.forward, x, values, bias)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, packed: PackedMatrix, plan: Any) -> Tensor:
+        ctx.save_for_backward(x, values)
+        ctx.packed, ctx.plan = packed, plan
+        return _product(plan.forward, x, values, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, values = ctx.saved_tensors
+        needs_x, needs_values, needs_bias = ctx.needs_input_grad[:3]
+        grad_x = _product(ctx.plan.backward, grad, values, None) if needs_x else None
+        grad_values = _values_gradient(ctx.packed, x, grad) if needs_values else None
+        grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None
+        return grad_x, grad_values, grad_bias, None, None
+
+
+def _product(plan: Any, x: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    from . import panels, rows
+    from .plan import PanelPlan
+
+    flat = x.detach().reshape(-1, x.shape[-1])
+    if flat.stride(-1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
+        flat = flat.contiguous()
+    multiply: Any = panels.multiply if isinstance(plan, PanelPlan) else rows.multiply
+    bias = None if bias is None else bias.detach().contiguous()
+    y: Tensor = multiply(plan, flat, values.detach().contiguous(), bias, torch.get_num_threads())
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def _values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of the stored weights: those places of grad' x, padding at the edges zero."""
+    (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape
+    dense = x.new_zeros(R * r, C * c)
+    dense[:M, :N] = grad.reshape(-1, M).t() @ x.reshape(-1, N)
+    cells = dense.view(R, r, C, c)
+    return cells.permute(0, 2, 3, 1)[packed._group_rows(), packed.columns.long()].contiguous()
+
+
+def _check(x: Any, packed: PackedMatrix, bias: Any) -> None:
+    (M, N), values = packed.shape, packed.values
+    if not isinstance(x, Tensor) or not (bias is None or isinstance(bias, Tensor)):
+        name, what = ("bias", bias) if isinstance(x, Tensor) else ("x", x)
+        raise TypeError(f"{name} must be a torch.Tensor; got {type(what).__name__}: torch.as_tensor would do")
+    if x.ndim == 0 or x.shape[-1] != N:
+        raise ValueError(f"x must have shape (..., {N}) for a {M} x {N} matrix; got {tuple(x.shape)}")
+    if bias is not None and tuple(bias.shape) != (M,):
+        raise ValueError(f"bias must have shape ({M},) for a {M} x {N} matrix; got {tuple(bias.shape)}")
+    for name, tensor in (("x", x), ("bias", bias)):
+        if tensor is not None and tensor.dtype != values.dtype:
+            raise TypeError(
+                f"{name} must have the type of the weights, {values.dtype}; got {tensor.dtype}: "
+                f"{name}.to({values.dtype}) would do"
+            )
+        if tensor is not None and tensor.device != values.device:
+            raise ValueError(
+                f"{name} must be on the device of the weights, {values.device}; got {tensor.device}: "
+                f"{name}.to({str(values.device)!r}) would do"
+            )

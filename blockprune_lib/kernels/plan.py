@@ -1,0 +1,227 @@
+"""From a packed matrix to the lists that a kernel walks: made once, checked once, kept beside the matrix.
+
+A packed group is c columns of r neighbouring weights. Read forwards (y = W x) those r weights belong to r outputs, so
+groups at least half a vector high become column panels and flatter ones become row groups. Read backwards (the gradient
+x' = Wᵀ y') the roles change: the r weights belong to r *inputs* of Wᵀ, which is what a row group is; so panels go back
+as row groups, and row groups as panels. Three kernels serve all structures in both directions.
+
+Nothing here copies a weight, except that the backward panels of row groups need theirs in another order.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blockprune_lib.packing import PackedMatrix
+
+from .native import WIDTH
+
+#: A strip: first output, outputs that exist, position of its first weight, first and last step (exclusive).
+STRIP_FIELDS = 5
+#: A set: how many rows, then six rows (in the band) and the position of the first weight of each.
+SET_FIELDS = 13
+#: A block of inputs in a band: first input, how many, first and last set (exclusive).
+BLOCK_FIELDS = 4
+#: Inputs that are transposed at a time for row groups: 64 x 32 tokens fill a quarter of a first cache.
+BLOCK_INPUTS = 64
+
+
+@dataclass
+class PanelPlan:
+    """Panels of a matrix of outputs x inputs: `columns` of all steps, `step` weights apart, and the strips."""
+
+    outputs: int
+    step: int
+    columns: np.ndarray
+    strips: np.ndarray
+    #: Weights in the order the panels want them: None as they are, else positions of the groups.
+    order: Tensor | None
+    group: tuple[int, int]
+    _kept: Any = field(default=None, repr=False)
+    _no_bias: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether a strip has outputs that are no whole number of vectors."""
+        return bool((self.strips[:, 1] % WIDTH).any())
+
+    def readable(self, values: Tensor) -> Tensor:
+        """The weights as one kernel may read them: in order, and with room for a whole vector at the end."""
+        if self.order is None and self.step % WIDTH == 0:
+            return values
+        version = values._version if not values.is_inference() else -1
+        key = (values.data_ptr(), version)
+        if self._kept is not None and self._kept[0] == key and version >= 0:
+            return self._kept[1]
+        flat = values if self.order is None else values.index_select(0, self.order).transpose(1, 2)
+        copy = torch.cat([flat.reshape(-1), flat.new_zeros(2 * WIDTH)])
+        self._kept = (key, copy)
+        return copy
+
+    def padded_bias(self, bias: Tensor | None) -> Tensor:
+        """The bias, or zeros, with room for whole vectors at the end."""
+        if bias is None:
+            if self._no_bias is None:
+                self._no_bias = torch.zeros(self.outputs + 2 * WIDTH)
+            return self._no_bias
+        if not self.ragged:
+            return bias.contiguous()
+        return torch.cat([bias, bias.new_zeros(2 * WIDTH)])
+
+
+@dataclass
+class RowPlan:
+    """Entries of a matrix of outputs x inputs: row, first input, how many, position of the first weight; all int64."""
+
+    outputs: int
+    inputs: int
+    step: int
+    entries: np.ndarray
+    _bands: dict[int, Bands] = field(default_factory=dict, repr=False)
+
+    def bands(self, count: int) -> Bands:
+        """The entries cut into about `count` bands of rows, each sorted by block of inputs and grouped into sets."""
+        height = -(-self.outputs // max(1, count))
+        height = -(-height // WIDTH) * WIDTH
+        if height not in self._bands:
+            self._bands[height] = _bands(self.entries, self.outputs, height)
+        return self._bands[height]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What `rows` walks: band b has rows b * height on and blocks offsets[b] to offsets[b + 1] - 1."""
+
+    height: int
+    offsets: np.ndarray
+    blocks: np.ndarray
+    sets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one packed matrix is multiplied forwards and backwards."""
+
+    forward: PanelPlan | RowPlan
+    backward: PanelPlan | RowPlan
+
+
+_plans: WeakKeyDictionary[PackedMatrix, Plan] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def plan_of(packed: PackedMatrix) -> Plan:
+    """The plan of `packed`, made at first use; raises ValueError if an index cannot be trusted."""
+    plan = _plans.get(packed)
+    if plan is None:
+        with _lock:
+            plan = _plans.get(packed)
+            if plan is None:
+                plan = _plans[packed] = make_plan(packed.validate())
+    return plan
+
+
+def make_plan(packed: PackedMatrix) -> Plan:
+    """The plan of a packed matrix that is valid."""
+    (M, N), (r, c) = packed.shape, packed.group_shape
+    if packed.values.numel() >= 2**31 or max(M, N) >= 2**31:
+        raise ValueError(f"packed has {packed.values.numel():,} values; the kernels take fewer than 2,147,483,648")
+    offsets, columns = packed.offsets.numpy(), packed.columns.numpy().astype(np.int64)
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    forward: PanelPlan | RowPlan
+    backward: PanelPlan | RowPlan
+    if 2 * r >= WIDTH:
+        forward = _panels(offsets, columns, (r, c), (M, N), None)
+    else:
+        forward = _rows(rows, columns, (r, c), (M, N), within=1, step=r)
+    if 2 * r < WIDTH <= 2 * c:
+        order = np.lexsort((rows, columns))
+        starts = np.searchsorted(columns[order], np.arange(packed.grid[1] + 1))
+        backward = _panels(starts, rows[order], (c, r), (N, M), torch.from_numpy(order))
+    else:
+        backward = _rows(columns, rows, (c, r), (N, M), within=r, step=1)
+    return Plan(forward, backward)
+
+
+def _panels(
+    offsets: np.ndarray, columns: np.ndarray, group: tuple[int, int], shape: tuple[int, int], order: Tensor | None
+) -> PanelPlan:
+    (r, c), (M, N) = group, shape
+    steps = columns[:, None] * c + np.arange(c)
+    begin, end = offsets[:-1] * c, offsets[1:] * c
+    # A group at the right edge is the last of its panel: its steps beyond the matrix are cut off.
+    filled = np.flatnonzero(end > begin)
+    end = end.copy()
+    end[filled] -= np.maximum(0, (columns[offsets[1:][filled] - 1] + 1) * c - N)
+    strips = []
+    for first in range(0, r, 2 * WIDTH):
+        row = np.arange(len(begin)) * r + first
+        valid = np.minimum(np.minimum(r - first, 2 * WIDTH), M - row)
+        part = np.stack([row, valid, begin * r + first, begin, end], axis=1)
+        strips.append(part[valid > 0])
+    table = np.concatenate(strips)
+    table = table[np.lexsort((table[:, 0],))]
+    return PanelPlan(M, r, steps.astype(np.int32).reshape(-1), np.ascontiguousarray(table), order, group)
+
+
+def _rows(
+    rows: np.ndarray, columns: np.ndarray, group: tuple[int, int], shape: tuple[int, int], within: int, step: int
+) -> RowPlan:
+    """One entry per row of each group: weight (row i, input k) of group g lies at g r c + i within + k step."""
+    (r, c), (M, N) = group, shape
+    row = rows[:, None, None] * r + np.arange(r)[None, :, None]
+    cuts = np.arange(0, c, BLOCK_INPUTS)
+    first = columns[:, None, None] * c + cuts
+    count = np.minimum(np.minimum(c - cuts, BLOCK_INPUTS), N - first)
+    at = np.arange(len(rows))[:, None, None] * r * c + np.arange(r)[None, :, None] * within + cuts * step
+    entries = np.stack([part.reshape(-1) for part in np.broadcast_arrays(row, first, count, at)], axis=1)
+    entries = entries[(entries[:, 0] < M) & (entries[:, 2] > 0)].astype(np.int64)
+    return RowPlan(M, N, step, entries)
+
+
+def _bands(entries: np.ndarray, outputs: int, height: int) -> Bands:
+    count = max(1, -(-outputs // height))
+    band = entries[:, 0] // height
+    entries = entries[np.lexsort((entries[:, 0], entries[:, 1], band))]
+    band = entries[:, 0] // height
+    change = np.flatnonzero((np.diff(band) != 0) | (np.diff(entries[:, 1]) != 0)) + 1
+    starts = np.concatenate([[0], change]).astype(np.int64) if len(entries) else np.zeros(0, np.int64)
+    sizes = np.diff(np.append(starts, len(entries)))
+    sixes, fours = _tiles(sizes)
+    per_block = sixes + fours
+    set_end = np.cumsum(per_block)
+    blocks = np.stack([entries[starts, 1], entries[starts, 2], set_end - per_block, set_end], axis=1)
+    sets = np.zeros((int(per_block.sum()), SET_FIELDS), np.int64)
+    block = np.repeat(np.arange(len(sizes)), per_block)
+    place = np.arange(len(sets)) - (set_end - per_block)[block]  # which set of its block
+    full = np.minimum(place, sixes[block])
+    start = starts[block] + 6 * full + 4 * (place - full)
+    sets[:, 0] = np.where(place < sixes[block], 6, 4)
+    for i in range(6):
+        position = start + i
+        spare = (position >= (starts + sizes)[block]) | (i >= sets[:, 0])
+        chosen = entries[np.where(spare, start, position)] if len(sets) else entries[:0]
+        # a row too many repeats the first one's weights and adds them to a row below the band, which nobody reads
+        sets[:, 1 + i] = np.where(spare, height, chosen[:, 0] % height)
+        sets[:, 7 + i] = chosen[:, 3]
+    offsets = np.searchsorted(band[starts], np.arange(count + 1)).astype(np.int64)
+    return Bands(height, offsets, np.ascontiguousarray(blocks), sets)
+
+
+def _tiles(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many sets of six and of four cover each number of rows with the least to spare.
+
+    >>> [tuple(int(n) for n in pair) for pair in zip(*_tiles(np.array([4, 6, 7, 9, 11])))]
+    [(0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]
+    """
+    sixes, rest = rows // 6, rows % 6
+    fours = np.where(rest == 0, 0, np.where(rest == 5, 0, 1))
+    two = (rest > 0) & (rest < 3) & (sixes > 0)
+    return np.where(two, sixes - 1, sixes + (rest == 5)), np.where(two, 2, fours)

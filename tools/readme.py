@@ -1,0 +1,157 @@
+"""Fill README.md with what was measured: the example's real output, the table of figures, and the picture.
+
+`python -m tools.readme --measure` runs the example and keeps its output in book/results/readme-example.json; without it
+the page is written from the records alone, and `--check` only compares. No figure in README.md is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "book" / "images" / "whole-story.svg"
+EXAMPLE = ROOT / "book" / "results" / "readme-example.json"
+STORY = ROOT / "book" / "results" / "whole-story.json"
+
+
+def example_code(readme: str) -> str:
+    """Return the README's Python example."""
+    found = re.search(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    if found is None:
+        raise ValueError("README.md has no ```python block")
+    return found.group(1)
+
+
+def measure(code: str) -> dict[str, Any]:
+    """Run the example in a process of its own and return its output with the machine that ran it."""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    from blockprune_lib import hardware
+
+    return {
+        "code": code,
+        "output": result.stdout.rstrip(),
+        "hardware": hardware().to_dict(),
+        "line": hardware().passport(),
+    }
+
+
+def figures(story: dict[str, Any]) -> str:
+    """Return the table of measured figures, from the first chapter's record."""
+    found, machine = story["figures"], story["hardware"]
+    rows = []
+    for name, row in found["latency"]["timings"].items():
+        ratio = (
+            "1"
+            if name == "dense"
+            else f"{row['ratio']['value']:.2f} ({row['ratio']['low']:.2f} to {row['ratio']['high']:.2f})"
+        )
+        size = found["compression"]["pruned_bytes"][name == "block"] / 1e6
+        label = {"dense": "dense", "unstructured": "unstructured mask", "block": f"blocks ({found['structure']})"}[name]
+        rows.append(
+            f"| {label} | {row['median_ms']:.1f} ({row['q1_ms']:.1f} to {row['q3_ms']:.1f}) | {ratio} | {size:.1f} |"
+        )
+    accuracy, (count, tokens) = found["accuracy"], found["batch"]
+    head = (
+        f"MiniLM at rate {found['rate']:g}, a batch of {count} sequences of {tokens} tokens, float32, "
+        f"{found['latency']['threads']['torch']} threads, on {machine['cpu']} ({machine['isa']}), "
+        f"{machine['date'][:10]}:"
+    )
+    table = "| | time, ms: median (quartiles) | speed relative to dense (95 % interval) | MB of the pruned matrices |"
+    foot = (
+        f"Accuracy on {found['sentences'][1]} held-out sentences ({found['text']}), one seed, seconds of training: "
+        f"{accuracy['dense']:.1%} dense, {accuracy['cut at once, no penalty']:.1%} cut without penalty or retraining, "
+        f"{accuracy['retrained']:.1%} after reweighting, cut and retraining; the majority class scores "
+        f"{found['majority']:.1%}. From the record `book/results/whole-story.json`."
+    )
+    return "\n".join([head, "", table, "|---|---|---|---|", *rows, "", foot])
+
+
+def filled(readme: str, example: dict[str, Any], story: dict[str, Any]) -> str:
+    """Return the README's text with its measured regions rewritten from the records."""
+    if example["code"] != example_code(readme):
+        raise ValueError("the README's example has changed since it was run: python -m tools.readme --measure")
+    output = f"```text\n{example['output']}\n```\n\nMachine: {example['line']}"
+    for name, text in (("example", output), ("figures", figures(story))):
+        before, _, rest = readme.partition(f"<!-- {name} -->\n")
+        readme = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+    return readme
+
+
+def picture(story: dict[str, Any]) -> str:
+    """Return the front picture as SVG, drawn from the first chapter's record; readable on light and dark ground."""
+    import io
+
+    import matplotlib.pyplot as plt
+
+    from blockprune_lib import plots
+
+    found = story["figures"]
+    rows = found["latency"]["timings"]
+    names = ["dense", "unstructured", "block"]
+    before, now = found["compression"]["pruned_bytes"]
+    sizes = [before, before, now]
+    with plots.drawn_for("light"):
+        canvas, (left, right) = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained", facecolor="white")
+        for row, name in enumerate(names):
+            colour = plots.COLOURS[name]
+            left.barh(row, rows[name]["median_ms"], color=colour)
+            left.errorbar(
+                rows[name]["median_ms"],
+                row,
+                xerr=[[rows[name]["median_ms"] - rows[name]["q1_ms"]], [rows[name]["q3_ms"] - rows[name]["median_ms"]]],
+                color=plots.COLOURS["text"],
+                capsize=4,
+            )
+            left.text(rows[name]["q3_ms"], row, f"  {rows[name]['median_ms']:.0f} ms", va="center")
+            right.barh(row, sizes[row] / 1e6, color=colour)
+            right.text(sizes[row] / 1e6, row, f"  {sizes[row] / 1e6:.1f} MB", va="center")
+        zeros = f"{found['zeros']:.0%}"
+        left.set_yticks(range(3), ["dense", f"{zeros} zeros,\none by one", f"{zeros} gone,\nin blocks"])
+        left.set(xlabel="time for one batch (ms)", title="Time")
+        right.set(xlabel="bytes of the pruned matrices (MB)", title="Size")
+        right.set_yticks([])
+        for axes in (left, right):
+            axes.invert_yaxis()
+            axes.margins(x=0.22)
+        text = io.StringIO()
+        canvas.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
+        plt.close(canvas)
+    return text.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write or check; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="run the example again and record its output")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where README.md differs")
+    options = parser.parse_args(arguments)
+    readme = README.read_text(encoding="utf-8")
+    if options.measure:
+        _write(EXAMPLE, json.dumps(measure(example_code(readme)), indent=1) + "\n")
+    story = json.loads(STORY.read_text(encoding="utf-8"))
+    text = filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)
+    if options.check:
+        print("README.md is up to date." if text == readme else "README.md differs: run python -m tools.readme")
+        return int(text != readme)
+    _write(README, text)
+    _write(PICTURE, picture(story))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
