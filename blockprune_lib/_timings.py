@@ -123,16 +123,17 @@ class Comparison:
         }
 
     def _table(self) -> list[tuple[str, ...]]:
-        head = ("", "median ms", "quartiles ms", f"times as fast as {self.baseline} [95 %]", "calls a sample")
+        head = ("", "median ms", "quartiles ms", "ratio [95 %]", "calls")
         rows = [
-            (name, _ms(t.median), f"{_ms(t.q1)} to {_ms(t.q3)}", str(self.ratio(name)), str(t.inner))
+            (name, _ms(t.median), f"{_ms(t.q1)}–{_ms(t.q3)}", str(self.ratio(name)), str(t.inner))
             for name, t in self.timings.items()
         ]
         return [head, *rows]
 
     def _conditions(self) -> str:
         used = ", ".join(f"{library} {number}" for library, number in self.threads.items() if number is not None)
-        return f"{self.rounds} interleaved rounds after {self.warmup} warm-up calls; threads: {used}"
+        turns = f"{self.rounds} rounds in turns after {self.warmup} warm-up calls"
+        return f"ratio: times as fast as {self.baseline}; {turns}; threads: {used}"
 
     def __repr__(self) -> str:
         table = self._table()

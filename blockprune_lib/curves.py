@@ -122,7 +122,7 @@ def _first(x: np.ndarray, y: np.ndarray, i: int, two: object) -> object:
 
 
 def roofline_curve(
-    multiply_adds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), *, bursts: int = 9
+    multiply_adds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), *, bursts: int = 15
 ) -> RooflineCurve:
     """GFLOP/s of a triad with 1, 2, 4 ... multiply-adds a number, over arrays that no cache holds; about 1 s.
 
@@ -134,13 +134,15 @@ def roofline_curve(
     facts = processor()
     out, x, y = triad_arrays(facts.l3_bytes or facts.l2_bytes, facts.memory_bytes)
     block = READERS * CHAIN_LANES
-    rates = []
-    for count in multiply_adds:
-        # Beyond the ridge memory hardly matters, and a part of the arrays will do.
-        stop = max(block, min(len(out), len(out) * 16 // count) // block * block)
-        _triad_with_more(out, x, y, count - 1, stop)
-        seconds = [_seconds(lambda n, s=stop: _triad_with_more(out, x, y, n, s), count - 1) for _ in range(bursts)]  # type: ignore[misc]
-        rates.append(Spread.of([2 * count * stop / s / 1e9 for s in seconds]))
+    # Beyond the ridge memory hardly matters, and a part of the arrays will do.
+    stops = [max(block, min(len(out), len(out) * 16 // count) // block * block) for count in multiply_adds]
+    samples: list[list[float]] = [[] for _ in multiply_adds]
+    for _ in range(bursts + 1):  # in turns, so that a slow moment of the machine does not fall on one point alone
+        for count, stop, found in zip(multiply_adds, stops, samples, strict=True):
+            begin = time.perf_counter()
+            _triad_with_more(out, x, y, count - 1, stop)
+            found.append(2 * count * stop / (time.perf_counter() - begin) / 1e9)
+    rates = [Spread.of(found[1:]) for found in samples]  # the first round compiled and warmed up
     return RooflineCurve(tuple(2 * count / TRIAD_BYTES_PER_ELEMENT for count in multiply_adds), tuple(rates))
 
 

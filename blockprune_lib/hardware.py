@@ -19,30 +19,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from ._cpu import host_features, isa_name, processor
+from ._roofline import Attainable, Placed, Placement, count
 
-__all__ = ["Attainable", "Hardware", "hardware"]
-
-
-@dataclass(frozen=True)
-class Attainable:
-    """What the roofline allows for a piece of work: GFLOP/s at most, hence ms at least, and which limit binds."""
-
-    gflops: float
-    ms: float
-    intensity: float  # FLOP per byte
-    ridge: float  # FLOP per byte at which the two limits meet
-    threads: int
-
-    @property
-    def bound(self) -> str:
-        """ "memory" left of the ridge, "compute" right of it."""
-        return "memory" if self.intensity < self.ridge else "compute"
-
-    def __repr__(self) -> str:
-        return (
-            f"at most {self.gflops:.4g} GFLOP/s, at least {self.ms:.4g} ms on {_count(self.threads, 'thread')}: "
-            f"{self.bound}-bound ({self.intensity:.3g} FLOP per byte, ridge at {self.ridge:.3g})"
-        )
+__all__ = ["Attainable", "Hardware", "Placement", "hardware"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,6 +79,22 @@ class Hardware:
             threads=used,
         )
 
+    def place(self, points: Mapping[str, tuple[float, float, float]], *, threads: int | None = None) -> Placement:
+        """Put measured operations under the roofline: name -> (FLOPs, bytes, ms) gives rates and shares of the limits.
+
+        Raises ValueError for an empty mapping or a time that is not positive, and what `roofline` raises.
+        """
+        if not points:
+            raise ValueError("points: expected at least one name: (flops, bytes, ms), got none")
+        placed = {}
+        for name, (flops, moved, ms) in points.items():
+            if not (math.isfinite(ms) and ms > 0):
+                raise ValueError(f"points: {name!r} needs a positive time in ms, got {ms}")
+            roof = self.roofline(flops, moved, threads=threads)
+            gflops, peak = flops / ms / 1e6, self._limits(threads)[0]
+            placed[name] = Placed(roof.intensity, gflops, gflops / peak, roof.ms / ms, roof.bound)
+        return Placement(placed, self._limits(threads)[2])
+
     def _limits(self, threads: int | None) -> tuple[float, float, int]:
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral)):
             raise TypeError(f"threads: expected a whole number or None, got {type(threads).__name__}")
@@ -115,12 +110,12 @@ class Hardware:
 
     def passport(self) -> str:
         """One line for the head of a page."""
-        parts = [f"{self.cpu}, {self.isa}, {_count(self.usable_cores, 'core')} to use"]
+        parts = [f"{self.cpu}, {self.isa}, {count(self.usable_cores, 'core')} to use"]
         if self.peak_core_gflops and self.peak_all_gflops:
             parts.append(f"{self.peak_core_gflops:.0f} GFLOP/s a core, {self.peak_all_gflops:.0f} on all")
         if self.bandwidth_core_gbs and self.bandwidth_gbs:
             parts.append(f"{self.bandwidth_core_gbs:.1f} GB/s on one thread, {self.bandwidth_gbs:.1f} on all")
-        parts.append(f"torch {self.versions.get('torch')} on {_count(self.torch_threads, 'thread')}")
+        parts.append(f"torch {self.versions.get('torch')} on {count(self.torch_threads, 'thread')}")
         parts.append(f"blockprune_lib {self.versions.get('blockprune_lib')}")
         return "; ".join([*parts, self.date[:10]])
 
@@ -137,7 +132,7 @@ class Hardware:
         return [
             ("processor", f"{self.cpu} ({self.architecture}, {self.isa})"),
             ("cores", f"{_known(self.physical_cores)} physical, {_known(self.logical_cores)} logical, "
-                      f"{self.usable_cores} to use{quota}; torch uses {_count(self.torch_threads, 'thread')}"),
+                      f"{self.usable_cores} to use{quota}; torch uses {count(self.torch_threads, 'thread')}"),
             ("caches", ", ".join(f"{label} {_size(size)}" for label, size in caches)),
             ("memory", _size(self.memory_bytes)),
             ("peak, one core", self._rate("peak_core_gflops", "GFLOP/s")),
@@ -205,7 +200,7 @@ def _measured() -> Hardware:
         l3_bytes=facts.l3_bytes,
         memory_bytes=facts.memory_bytes,
         versions=_versions(),
-        platform=platform.platform(),
+        platform=f"{platform.system()} {platform.release().partition('-')[0]}",
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **rates,
     )
@@ -255,7 +250,3 @@ def _size(size: int | None) -> str:
 
 def _known(value: int | None) -> str:
     return "unknown" if value is None else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -114,11 +114,11 @@ def _weaker(dice: Dice, event: Event, keep_details: bool = False) -> str:
     """Something that follows from the event: other words, a detail dropped, a kind in place of its member."""
     doer = thing = ""
     if not event.negated:  # "no violinist came" does not mean that no musician came
-        if dice.chance(0.3):
+        if dice.chance(0.2):
             doer = a(event.doer_kind)
-        elif dice.chance(0.4):
+        elif dice.chance(0.2):
             thing = f"{event.number} {plural(event.target_kind)}" if event.number else a(event.target_kind)
-        if not keep_details and dice.chance(0.6):
+        if not keep_details and dice.chance(0.4):
             event = replace(event, place="", time="")
     return tell(events.reworded(dice, event), passive=dice.chance(0.3), doer=doer, thing=thing)
 

@@ -1,4 +1,4 @@
-"""The library's shape: imports run down the floors, never up and never round; importing is light and compiles nothing."""
+"""The library's shape: imports run down the floors, never up, never round; importing is light and compiles nothing."""
 
 import ast
 import re
@@ -46,8 +46,7 @@ def imports(path, anywhere=True):
             names = (node.module.split(".")[1:2]) or [alias.name for alias in node.names]
         else:
             continue
-        for name in names:
-            yield name
+        yield from names
 
 
 FILES = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py" or path.parent != LIBRARY)

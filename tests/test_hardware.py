@@ -116,6 +116,24 @@ def test_roofline_refuses_impossible_threads(threads, error):
         RECORD.roofline(1, 1, threads=threads)
 
 
+def test_measured_operations_are_placed_under_the_roof():
+    placed = RECORD.place({"slope": (1e9, 1e9, 100.0), "top": (320e9, 1e6, 2000.0)}, threads=4)
+    slope, top = placed.points["slope"], placed.points["top"]
+    assert (slope.gflops, slope.share_of_peak, slope.share_of_roof, slope.bound) == pytest.approx(
+        (10, 10 / 320, 0.2, "memory")
+    )
+    assert (top.gflops, top.share_of_peak, top.share_of_roof, top.bound) == (160, 0.5, 0.5, "compute")
+    assert "FLOP/byte" in repr(placed)
+    assert repr(placed).endswith("roofline of 4 threads")
+    assert "<th scope='row'>slope</th>" in placed._repr_html_()
+
+
+@pytest.mark.parametrize("points", [{}, {"a": (1, 1, 0)}, {"a": (1, 1, math.nan)}, {"a": (0, 0, 1)}])
+def test_impossible_points_are_refused(points):
+    with pytest.raises(ValueError, match=r"points|flops"):
+        RECORD.place(points)
+
+
 def test_what_was_not_measured_is_said_and_not_used():
     unknown = dataclasses.replace(RECORD, peak_core_gflops=None, peak_all_gflops=None, lanes=None, memory_bytes=None)
     with pytest.raises(ValueError, match="could not be measured"):

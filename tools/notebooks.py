@@ -16,7 +16,9 @@ from tools.repository import ROOT, current_slug
 
 SETUP = """\
 # Installs the library only where it is missing, as in Colab; what is there already is not upgraded.
-import importlib.util, subprocess, sys
+import importlib.util
+import subprocess
+import sys
 if importlib.util.find_spec("blockprune_lib") is None:
     library = "blockprune-lib @ git+https://github.com/{slug}"
     needed = ["accelerate", "datasets", "numba", "safetensors", "seaborn", "scipy", "tqdm", "transformers"]

@@ -67,7 +67,7 @@ def figures(story: dict[str, Any]) -> str:
     table = "| | time, ms: median (quartiles) | speed relative to dense (95 % interval) | MB of the pruned matrices |"
     foot = (
         f"Accuracy on {found['sentences'][1]} held-out sentences ({found['text']}), one seed, seconds of training: "
-        f"{accuracy['dense']:.1%} dense, {accuracy['cut at once, no penalty']:.1%} cut without penalty or retraining, "
+        f"{accuracy['dense']:.1%} dense, {accuracy['cut at once']:.1%} cut without penalty or retraining, "
         f"{accuracy['retrained']:.1%} after reweighting, cut and retraining; the majority class scores "
         f"{found['majority']:.1%}. From the record `book/results/whole-story.json`."
     )

@@ -37,27 +37,42 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None) -> Tenso
         raise TypeError(
             f"packed must be a PackedMatrix; got {type(packed).__name__}: pack(weight, structure) makes one"
         )
-    from .plan import plan_of
-
-    plan = plan_of(packed) if packed.columns.device.type == "cpu" else None
+    plan = _compiler().plan_of(packed) if packed.columns.is_cpu else None
     return apply(x, packed, bias, plan)
 
 
 def apply(x: Tensor, packed: PackedMatrix, bias: Tensor | None, plan: Any) -> Tensor:
     """`linear` for a plan that is known already (None: the dense path)."""
     values = packed.values
-    device = values.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and isinstance(x, Tensor):
-        x = x.to(values.dtype)  # under autocast any float comes in, and the kernels keep float32
-    _check(x, packed, bias)
-    if plan is None or values.dtype != torch.float32 or values.device.type != "cpu":
+    if not _fits(x, values, bias, packed.shape):
+        device = values.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and isinstance(x, Tensor):
+            x = x.to(values.dtype)  # under autocast any float comes in, and the kernels keep float32
+        _check(x, packed, bias)
+    if plan is None or values.dtype != torch.float32 or not values.is_cpu:
         return torch.nn.functional.linear(x, packed.to_dense(), bias)
+    if values.shape != plan.values_shape:
+        raise ValueError(
+            f"packed.values must keep its shape {tuple(plan.values_shape)}; got {tuple(values.shape)}: "
+            "pack(weight, structure) makes another"
+        )
     if torch.is_grad_enabled() and (
         x.requires_grad or values.requires_grad or (bias is not None and bias.requires_grad)
     ):
         y: Tensor = _Linear.apply(x, values, bias, packed, plan)
         return y
     return _product(plan.forward, x, values, bias)
+
+
+_loaded: Any = None
+
+
+def _compiler() -> Any:
+    """The modules that load Numba, at the first product and not at import."""
+    global _loaded
+    if _loaded is None:
+        from . import compiled as _loaded
+    return _loaded
 
 
 class _Linear(torch.autograd.Function):
@@ -79,16 +94,12 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(plan: Any, x: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    from . import panels, rows
-    from .plan import PanelPlan
-
-    flat = x.detach().reshape(-1, x.shape[-1])
-    if flat.stride(-1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
+    flat = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    if flat.stride(1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
         flat = flat.contiguous()
-    multiply: Any = panels.multiply if isinstance(plan, PanelPlan) else rows.multiply
-    bias = None if bias is None else bias.detach().contiguous()
-    y: Tensor = multiply(plan, flat, values.detach().contiguous(), bias, torch.get_num_threads())
-    return y.view(*x.shape[:-1], y.shape[-1])
+    values, bias = values.contiguous(), None if bias is None else bias.contiguous()
+    y: Tensor = _compiler().multiply(plan, flat, values, bias, torch.get_num_threads())
+    return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
 
 
 def _values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:
@@ -98,6 +109,20 @@ def _values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:
     dense[:M, :N] = grad.reshape(-1, M).t() @ x.reshape(-1, N)
     cells = dense.view(R, r, C, c)
     return cells.permute(0, 2, 3, 1)[packed._group_rows(), packed.columns.long()].contiguous()
+
+
+def _fits(x: Any, values: Tensor, bias: Any, shape: tuple[int, int]) -> bool:
+    """Whether all is as it should be and of float32 on the CPU: one quick look instead of many messages."""
+    return (
+        isinstance(x, Tensor)
+        and x.dtype is torch.float32 is values.dtype
+        and x.is_cpu
+        and values.is_cpu
+        and x.ndim > 0
+        and x.shape[-1] == shape[1]
+        and (bias is None or (isinstance(bias, Tensor) and bias.dtype is torch.float32 and bias.is_cpu
+                              and bias.ndim == 1 and bias.shape[0] == shape[0]))
+    )  # fmt: skip
 
 
 def _check(x: Any, packed: PackedMatrix, bias: Any) -> None:

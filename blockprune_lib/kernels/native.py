@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from blockprune_lib.vectors import HAS_FMA, LANES, Vector
@@ -73,6 +75,27 @@ def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
         return builder.atomic_rmw("add", builder.gep(data, [values[1]]), values[2], "monotonic")
 
     return signature, generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """prefetch(array, index): asks for that element's cache line, and waits for nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(array)(context, builder, values[0]).data
+        pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{_suffix(pointer.type)}")
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # for reading, into every level, data
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate
+
+
+def _suffix(pointer: Any) -> str:
+    """How LLVM spells a pointer in an intrinsic's name: it once said to what."""
+    return "p0i8" if llvm.llvm_version_info[0] < 15 else "p0"
 
 
 @intrinsic

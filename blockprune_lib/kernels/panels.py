@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from numba import carray, njit
 from torch import Tensor
@@ -22,78 +21,90 @@ from torch import Tensor
 from . import threads
 from .native import WIDTH, fetch_add, floats_at, int32_at, int64_at
 from .plan import STRIP_FIELDS, PanelPlan
-from .simd import panel_1x1, panel_1x2, panel_4x2, panel_6x2, panel_8x1
+from .simd import panel_1x1, panel_1x2, panel_4x1, panel_4x2, panel_6x1, panel_6x2
 
 #: Fields of a job, after those of `threads`.
-(X, LDX, T, Y, M, VALUES, STEP, BIAS, COLUMNS, STRIPS, STRIP_COUNT, CHUNK, SCRATCH) = range(3, 16)
+(X, LDX, T, Y, M, VALUES, STEP, BIAS, COLUMNS, STRIPS, CUTS, STRIP_COUNT, CUT_COUNT, CHUNK, GROUP, SCRATCH) = range(
+    3, 19
+)
 
-#: Tokens at a time: a multiple of the tile's six, few enough that x of a BERT layer stays in the second cache.
-TOKENS = 96
+#: Room for one tile of a strip that overhangs the matrix, for each thread; whole cache lines.
+SCRATCH_FLOATS = 16 * WIDTH
+#: Tokens of one item: enough that the weights, which come from memory once per item, do not count.
+TOKENS = 192
+#: Bytes of weights of one item: they stay in the second cache while the tiles of tokens pass.
+GROUP_BYTES = 240_000
 
 
 def panel_worker(pointer: Any) -> None:
-    """Take (chunk of tokens, strip) after (chunk, strip) from a job until none is left."""
-    job = carray(pointer, (16,))
+    """Take (chunk of tokens, group of strips) after (chunk, group) from a job until none is left."""
+    job = carray(pointer, (19,))
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
-    columns, strips = int32_at(job[COLUMNS]), int64_at(job[STRIPS])
-    tokens, outputs, chunk, count, step = job[T], job[M], job[CHUNK], job[STRIP_COUNT], job[STEP]
-    width = 2 * WIDTH
-    slot = fetch_add(job, threads.SLOT, 1)
-    scratch = floats_at(job[SCRATCH] + 4 * slot * chunk * width)
+    columns, strips, cuts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[CUTS])
+    scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * fetch_add(job, threads.SLOT, 1))
+    tokens, outputs, ldx, step = job[T], job[M], job[LDX], job[STEP]
+    chunk, group, count, cut_count = job[CHUNK], job[GROUP], job[STRIP_COUNT], job[CUT_COUNT]
+    groups = (count + group - 1) // group
     while True:
         item = fetch_add(job, threads.NEXT, 1)
         if item >= job[threads.ITEMS]:
             break
-        strip = (item % count) * STRIP_FIELDS
-        row, valid, at = strips[strip], strips[strip + 1], strips[strip + 2]
-        begin, end = strips[strip + 3], strips[strip + 4]
-        first = (item // count) * chunk
-        n = min(chunk, tokens - first)
-        wide = valid > WIDTH
-        whole = valid % WIDTH == 0
-        start = first * job[LDX]
-        if whole:
-            _strip(wide, n, x, start, job[LDX], columns, begin, end, values, at, step, bias, row,
-                   y, first * outputs + row, outputs)  # fmt: skip
-        else:
-            _strip(wide, n, x, start, job[LDX], columns, begin, end, values, at, step, bias, row,
-                   scratch, 0, width)  # fmt: skip
-            for i in range(n):
-                for j in range(valid):
-                    y[(first + i) * outputs + row + j] = scratch[i * width + j]
+        first, last = (item % groups) * group, min((item % groups + 1) * group, count)
+        begin, end = (item // groups) * chunk, min((item // groups + 1) * chunk, tokens)
+        for cut in range(cut_count):
+            t = begin
+            while t < end:
+                tile = _tile(end - t)
+                for strip in range(first, last):
+                    s, c = strip * STRIP_FIELDS, strip * (cut_count + 1) + cut
+                    row, valid, k, stop = strips[s], strips[s + 1], cuts[c], cuts[c + 1]
+                    at, to = strips[s + 2] + k * step, t * outputs + row
+                    wide = valid > WIDTH
+                    width = 2 * WIDTH if wide else WIDTH
+                    seed, start, lds, target, ldy = bias, row, 0, y, outputs
+                    if cut > 0:
+                        seed, start, lds = y, to, outputs
+                    if valid < width:  # it overhangs the matrix: seeded and done in scratch memory
+                        _copy(seed, start, lds, scratch, 0, width, tile, valid)
+                        seed, start, lds, target, to, ldy = scratch, 0, width, scratch, 0, width
+                    _product(wide, tile, x, t * ldx, ldx, columns, k, stop, values, at, step, seed, start, lds,
+                             target, to, ldy)  # fmt: skip
+                    if valid < width:
+                        _copy(scratch, 0, width, y, t * outputs + row, outputs, tile, valid)
+                t += tile
+
+
+@njit(forceinline=True)
+def _tile(rest: int) -> int:
+    """How many tokens next: sixes, but 6 + 2 and 6 + 3 are better done as 4 + 4 (+ 1)."""
+    if rest >= 10 or rest == 6 or rest == 7:
+        return 6
+    return 4 if rest >= 4 else 1
 
 
 @njit
-def _strip(wide: bool, n: int, x: Any, t: int, ldx: int, columns: Any, begin: int, end: int, w: Any, at: int,
-           ldw: int, bias: Any, row: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """All n tokens of one strip, in tiles; the last tiles step back so that none is left over."""
+def _copy(source: Any, at: int, stride: int, target: Any, to: int, target_stride: int, rows: int, count: int) -> None:
+    for i in range(rows):
+        for j in range(count):
+            target[to + i * target_stride + j] = source[at + i * stride + j]
+
+
+@njit(forceinline=True)
+def _product(wide: bool, tile: int, x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int,
+             ldw: int, seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     if wide:
-        sixes, rest = n // 6, n % 6
-        if 0 < rest < 3 and sixes > 0:  # 6 + 1 and 6 + 2 are better done as 4 + 4
-            sixes, rest = sixes - 1, rest + 6
-        elif rest == 5 and sixes > 0:
-            panel_6x2(x, t + (n - 6) * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + (n - 6) * ldy, ldy)
-            rest = 0
-        for i in range(0, 6 * sixes, 6):
-            panel_6x2(x, t + i * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + i * ldy, ldy)
-        done = 6 * sixes
-        if rest > 4 and n >= 4:
-            panel_4x2(x, t + done * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + done * ldy, ldy)
-            rest -= 4
-        if rest > 0 and n >= 4:
-            panel_4x2(x, t + (n - 4) * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + (n - 4) * ldy, ldy)
-            rest = 0
-        for i in range(n - rest, n):
-            panel_1x2(x, t + i * ldx, columns, begin, end, w, at, ldw, bias, row, y, to + i * ldy)
+        if tile == 6:
+            panel_6x2(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
+        elif tile == 4:
+            panel_4x2(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
+        else:
+            panel_1x2(x, t, columns, k, stop, w, at, ldw, seed, start, y, to)
+    elif tile == 6:
+        panel_6x1(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
+    elif tile == 4:
+        panel_4x1(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
     else:
-        rest = n % 8
-        for i in range(0, n - rest, 8):
-            panel_8x1(x, t + i * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + i * ldy, ldy)
-        if rest > 2 and n >= 8:
-            panel_8x1(x, t + (n - 8) * ldx, ldx, columns, begin, end, w, at, ldw, bias, row, y, to + (n - 8) * ldy, ldy)
-            rest = 0
-        for i in range(n - rest, n):
-            panel_1x1(x, t + i * ldx, columns, begin, end, w, at, ldw, bias, row, y, to + i * ldy)
+        panel_1x1(x, t, columns, k, stop, w, at, ldw, seed, start, y, to)
 
 
 def multiply(plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
@@ -103,15 +114,18 @@ def multiply(plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, wo
     count = len(plan.strips)
     if tokens == 0 or count == 0:
         return y
-    chunk = min(TOKENS, tokens)
-    chunks = -(-tokens // chunk)
-    workers = min(workers, chunks * count)
+    chunks = -(-tokens // TOKENS)
+    chunk = -(-tokens // (12 * chunks)) * 12  # whole tiles, equal chunks
+    fits = max(1, count * GROUP_BYTES // max(1, 4 * values.numel()))
+    group = min(fits, max(1, count * chunks // (1 if workers == 1 else 4 * workers)))
+    items = chunks * -(-count // group)
+    workers = min(workers, items)
     values = plan.readable(values)
     padded = plan.padded_bias(bias)
-    scratch = torch.empty(workers * chunk * 2 * WIDTH) if plan.ragged else y
-    job = np.array(
-        [0, chunks * count, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(),
-         plan.step, padded.data_ptr(), plan.columns.ctypes.data, plan.strips.ctypes.data, count, chunk,
-         scratch.data_ptr()], dtype=np.int64)  # fmt: skip
+    scratch = torch.zeros(workers * SCRATCH_FLOATS) if plan.ragged else y
+    job = threads.make_job(
+        0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
+        padded.data_ptr(), *plan.addresses, chunk, group, scratch.data_ptr()
+    )  # fmt: skip
     threads.run(panel_worker, job, workers)
     return y

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,12 +23,14 @@ from blockprune_lib.packing import PackedMatrix
 
 from .native import WIDTH
 
-#: A strip: first output, outputs that exist, position of its first weight, first and last step (exclusive).
+#: A strip: first output, outputs that exist, place of them in a step, first and last step (exclusive).
 STRIP_FIELDS = 5
 #: A set: how many rows, then six rows (in the band) and the position of the first weight of each.
 SET_FIELDS = 13
 #: A block of inputs in a band: first input, how many, first and last set (exclusive).
 BLOCK_FIELDS = 4
+#: Inputs that panels read in one pass: six tokens of them nearly stay in the first cache.
+CUT_INPUTS = 1536
 #: Inputs that are transposed at a time for row groups: 64 x 32 tokens fill a quarter of a first cache.
 BLOCK_INPUTS = 64
 
@@ -43,27 +45,31 @@ class PanelPlan:
     strips: np.ndarray
     #: Weights in the order the panels want them: None as they are, else positions of the groups.
     order: Tensor | None
-    group: tuple[int, int]
-    _kept: Any = field(default=None, repr=False)
+    #: (strips, cuts + 1): where the steps of each strip pass from one cut of the inputs to the next.
+    cuts: np.ndarray
     _no_bias: Tensor | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def ragged(self) -> bool:
         """Whether a strip has outputs that are no whole number of vectors."""
         return bool((self.strips[:, 1] % WIDTH).any())
 
+    @cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """Of columns, strips and cuts, with the number of strips and of cuts: what a kernel is told."""
+        places = (self.columns.ctypes.data, self.strips.ctypes.data, self.cuts.ctypes.data)
+        return (*places, len(self.strips), self.cuts.shape[1] - 1)
+
     def readable(self, values: Tensor) -> Tensor:
-        """The weights as one kernel may read them: in order, and with room for a whole vector at the end."""
-        if self.order is None and self.step % WIDTH == 0:
+        """The weights as a kernel may read them: in order, and with room for whole vectors at the end.
+
+        A copy where they are not; it is not kept, since a write through `.data` would go unnoticed.
+        """
+        if self.order is not None:
+            values = values.index_select(0, self.order).transpose(1, 2)
+        elif self.step % WIDTH == 0:
             return values
-        version = values._version if not values.is_inference() else -1
-        key = (values.data_ptr(), version)
-        if self._kept is not None and self._kept[0] == key and version >= 0:
-            return self._kept[1]
-        flat = values if self.order is None else values.index_select(0, self.order).transpose(1, 2)
-        copy = torch.cat([flat.reshape(-1), flat.new_zeros(2 * WIDTH)])
-        self._kept = (key, copy)
-        return copy
+        return torch.cat([values.reshape(-1), values.new_zeros(2 * WIDTH)])
 
     def padded_bias(self, bias: Tensor | None) -> Tensor:
         """The bias, or zeros, with room for whole vectors at the end."""
@@ -104,6 +110,11 @@ class Bands:
     blocks: np.ndarray
     sets: np.ndarray
 
+    @cached_property
+    def addresses(self) -> tuple[int, int, int]:
+        """Of offsets, blocks and sets."""
+        return self.offsets.ctypes.data, self.blocks.ctypes.data, self.sets.ctypes.data
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -111,6 +122,8 @@ class Plan:
 
     forward: PanelPlan | RowPlan
     backward: PanelPlan | RowPlan
+    #: (groups, c, r) of the values; a kernel that read others would read wild.
+    values_shape: torch.Size
 
 
 _plans: WeakKeyDictionary[PackedMatrix, Plan] = WeakKeyDictionary()
@@ -147,7 +160,7 @@ def make_plan(packed: PackedMatrix) -> Plan:
         backward = _panels(starts, rows[order], (c, r), (N, M), torch.from_numpy(order))
     else:
         backward = _rows(columns, rows, (c, r), (N, M), within=r, step=1)
-    return Plan(forward, backward)
+    return Plan(forward, backward, packed.values.shape)
 
 
 def _panels(
@@ -164,11 +177,21 @@ def _panels(
     for first in range(0, r, 2 * WIDTH):
         row = np.arange(len(begin)) * r + first
         valid = np.minimum(np.minimum(r - first, 2 * WIDTH), M - row)
-        part = np.stack([row, valid, begin * r + first, begin, end], axis=1)
+        part = np.stack([row, valid, np.full_like(row, first), begin, end], axis=1)
         strips.append(part[valid > 0])
     table = np.concatenate(strips)
-    table = table[np.lexsort((table[:, 0],))]
-    return PanelPlan(M, r, steps.astype(np.int32).reshape(-1), np.ascontiguousarray(table), order, group)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    flat = steps.astype(np.int32).reshape(-1)
+    return PanelPlan(M, r, flat, np.ascontiguousarray(table), order, _cuts(table, flat, N))
+
+
+def _cuts(table: np.ndarray, columns: np.ndarray, inputs: int) -> np.ndarray:
+    """Where each strip's steps reach inputs 0, CUT_INPUTS, 2 CUT_INPUTS, ..: (strips, cuts + 1) positions of steps."""
+    cuts = max(1, -(-inputs // CUT_INPUTS))
+    edges = np.arange(1, cuts) * CUT_INPUTS
+    found = [begin + np.searchsorted(columns[begin:end], edges) for begin, end in table[:, 3:5]]
+    inner = np.array(found, np.int64).reshape(len(table), cuts - 1)
+    return np.ascontiguousarray(np.concatenate([table[:, 3:4], inner, table[:, 4:5]], axis=1))
 
 
 def _rows(
@@ -198,7 +221,7 @@ def _bands(entries: np.ndarray, outputs: int, height: int) -> Bands:
     per_block = sixes + fours
     set_end = np.cumsum(per_block)
     blocks = np.stack([entries[starts, 1], entries[starts, 2], set_end - per_block, set_end], axis=1)
-    sets = np.zeros((int(per_block.sum()), SET_FIELDS), np.int64)
+    sets = np.zeros((int(per_block.sum()) + 1, SET_FIELDS), np.int64)[:-1]  # one may look at the set after the last
     block = np.repeat(np.arange(len(sizes)), per_block)
     place = np.arange(len(sets)) - (set_end - per_block)[block]  # which set of its block
     full = np.minimum(place, sixes[block])

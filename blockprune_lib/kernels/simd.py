@@ -21,12 +21,18 @@ from blockprune_lib.vectors import broadcast, fma, load, store
 from .native import WIDTH, element
 
 
-@njit
+@njit(forceinline=True)
 def panel_6x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              bias: Any, row: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """y[to + i ldy + (0 .. 2W)] = bias[row ..] + sum over k of x[t + i ldx + columns[k]] w[at + k ldw ..], i < 6."""
-    a0 = a1 = a2 = a3 = a4 = a5 = load(bias, row, WIDTH)
-    b0 = b1 = b2 = b3 = b4 = b5 = load(bias, row + WIDTH, WIDTH)
+              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """y[to + i ldy + (0 .. 2W)] = seed[start + i lds ..] + sum over k of x[t + i ldx + columns[k]] w[at + k ldw ..].
+
+    For six tokens i; k runs from its first step to `stop`. The seed is the bias (lds = 0) or what y holds already.
+    """
+    s0, s1, s2, s3, s4, s5 = start, start + lds, start + 2 * lds, start + 3 * lds, start + 4 * lds, start + 5 * lds
+    a0, a1, a2 = load(seed, s0, WIDTH), load(seed, s1, WIDTH), load(seed, s2, WIDTH)
+    a3, a4, a5 = load(seed, s3, WIDTH), load(seed, s4, WIDTH), load(seed, s5, WIDTH)
+    b0, b1, b2 = load(seed, s0 + WIDTH, WIDTH), load(seed, s1 + WIDTH, WIDTH), load(seed, s2 + WIDTH, WIDTH)
+    b3, b4, b5 = load(seed, s3 + WIDTH, WIDTH), load(seed, s4 + WIDTH, WIDTH), load(seed, s5 + WIDTH, WIDTH)
     t1, t2, t3, t4, t5 = t + ldx, t + 2 * ldx, t + 3 * ldx, t + 4 * ldx, t + 5 * ldx
     while k < stop:
         column = element(columns, k)
@@ -53,12 +59,14 @@ def panel_6x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
     store(y, to + 5 * ldy, a5), store(y, to + 5 * ldy + WIDTH, b5)
 
 
-@njit
+@njit(forceinline=True)
 def panel_4x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              bias: Any, row: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     """As `panel_6x2`, for four tokens."""
-    a0 = a1 = a2 = a3 = load(bias, row, WIDTH)
-    b0 = b1 = b2 = b3 = load(bias, row + WIDTH, WIDTH)
+    s0, s1, s2, s3 = start, start + lds, start + 2 * lds, start + 3 * lds
+    a0, a1, a2, a3 = load(seed, s0, WIDTH), load(seed, s1, WIDTH), load(seed, s2, WIDTH), load(seed, s3, WIDTH)
+    b0, b1 = load(seed, s0 + WIDTH, WIDTH), load(seed, s1 + WIDTH, WIDTH)
+    b2, b3 = load(seed, s2 + WIDTH, WIDTH), load(seed, s3 + WIDTH, WIDTH)
     t1, t2, t3 = t + ldx, t + 2 * ldx, t + 3 * ldx
     while k < stop:
         column = element(columns, k)
@@ -79,11 +87,11 @@ def panel_4x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
     store(y, to + 3 * ldy, a3), store(y, to + 3 * ldy + WIDTH, b3)
 
 
-@njit
+@njit(forceinline=True)
 def panel_1x2(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              bias: Any, row: int, y: Any, to: int) -> None:  # fmt: skip
+              seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
     """As `panel_6x2`, for one token."""
-    a, b = load(bias, row, WIDTH), load(bias, row + WIDTH, WIDTH)
+    a, b = load(seed, start, WIDTH), load(seed, start + WIDTH, WIDTH)
     while k < stop:
         s = broadcast(element(x, t + element(columns, k)), WIDTH)
         a, b = fma(s, load(w, at, WIDTH), a), fma(s, load(w, at + WIDTH, WIDTH), b)
@@ -92,13 +100,17 @@ def panel_1x2(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, 
     store(y, to, a), store(y, to + WIDTH, b)
 
 
-@njit
-def panel_8x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              bias: Any, row: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for eight tokens and one vector of outputs."""
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = load(bias, row, WIDTH)
-    t1, t2, t3, t4 = t + ldx, t + 2 * ldx, t + 3 * ldx, t + 4 * ldx
-    t5, t6, t7 = t4 + ldx, t4 + 2 * ldx, t4 + 3 * ldx
+@njit(forceinline=True)
+def panel_6x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """As `panel_6x2`, for six tokens and one vector of outputs."""
+    a0 = load(seed, start + 0 * lds, WIDTH)
+    a1 = load(seed, start + 1 * lds, WIDTH)
+    a2 = load(seed, start + 2 * lds, WIDTH)
+    a3 = load(seed, start + 3 * lds, WIDTH)
+    a4 = load(seed, start + 4 * lds, WIDTH)
+    a5 = load(seed, start + 5 * lds, WIDTH)
+    t1, t2, t3, t4, t5 = t + ldx, t + 2 * ldx, t + 3 * ldx, t + 4 * ldx, t + 5 * ldx
     while k < stop:
         column = element(columns, k)
         v = load(w, at, WIDTH)
@@ -108,20 +120,39 @@ def panel_8x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
         a3 = fma(broadcast(element(x, t3 + column), WIDTH), v, a3)
         a4 = fma(broadcast(element(x, t4 + column), WIDTH), v, a4)
         a5 = fma(broadcast(element(x, t5 + column), WIDTH), v, a5)
-        a6 = fma(broadcast(element(x, t6 + column), WIDTH), v, a6)
-        a7 = fma(broadcast(element(x, t7 + column), WIDTH), v, a7)
         at += ldw
         k += 1
-    store(y, to, a0), store(y, to + ldy, a1), store(y, to + 2 * ldy, a2), store(y, to + 3 * ldy, a3)
-    to += 4 * ldy
-    store(y, to, a4), store(y, to + ldy, a5), store(y, to + 2 * ldy, a6), store(y, to + 3 * ldy, a7)
+    store(y, to + 0 * ldy, a0), store(y, to + 1 * ldy, a1), store(y, to + 2 * ldy, a2)
+    store(y, to + 3 * ldy, a3), store(y, to + 4 * ldy, a4), store(y, to + 5 * ldy, a5)
 
 
-@njit
+@njit(forceinline=True)
+def panel_4x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """As `panel_6x2`, for four tokens and one vector of outputs."""
+    a0 = load(seed, start + 0 * lds, WIDTH)
+    a1 = load(seed, start + 1 * lds, WIDTH)
+    a2 = load(seed, start + 2 * lds, WIDTH)
+    a3 = load(seed, start + 3 * lds, WIDTH)
+    t1, t2, t3 = t + ldx, t + 2 * ldx, t + 3 * ldx
+    while k < stop:
+        column = element(columns, k)
+        v = load(w, at, WIDTH)
+        a0 = fma(broadcast(element(x, t + column), WIDTH), v, a0)
+        a1 = fma(broadcast(element(x, t1 + column), WIDTH), v, a1)
+        a2 = fma(broadcast(element(x, t2 + column), WIDTH), v, a2)
+        a3 = fma(broadcast(element(x, t3 + column), WIDTH), v, a3)
+        at += ldw
+        k += 1
+    store(y, to + 0 * ldy, a0), store(y, to + 1 * ldy, a1), store(y, to + 2 * ldy, a2)
+    store(y, to + 3 * ldy, a3)
+
+
+@njit(forceinline=True)
 def panel_1x1(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              bias: Any, row: int, y: Any, to: int) -> None:  # fmt: skip
+              seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
     """As `panel_6x2`, for one token and one vector of outputs."""
-    a = load(bias, row, WIDTH)
+    a = load(seed, start, WIDTH)
     while k < stop:
         a = fma(broadcast(element(x, t + element(columns, k)), WIDTH), load(w, at, WIDTH), a)
         at += ldw
@@ -129,7 +160,7 @@ def panel_1x1(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, 
     store(y, to, a)
 
 
-@njit
+@njit(forceinline=True)
 def row_6x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
             step: int, yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
     """yt[ri + (0 .. 2W)] += sum over k < count of w[oi + k step] xt[at + k ldt ..], for six rows i."""
@@ -159,7 +190,7 @@ def row_6x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2
     store(yt, r3 + WIDTH, b3), store(yt, r4 + WIDTH, b4), store(yt, r5 + WIDTH, b5)
 
 
-@njit
+@njit(forceinline=True)
 def row_4x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int,
             step: int, yt: Any, r0: int, r1: int, r2: int, r3: int) -> None:  # fmt: skip
     """As `row_6x2`, for four rows."""
@@ -183,7 +214,7 @@ def row_4x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2
     store(yt, r0 + WIDTH, b0), store(yt, r1 + WIDTH, b1), store(yt, r2 + WIDTH, b2), store(yt, r3 + WIDTH, b3)
 
 
-@njit
+@njit(forceinline=True)
 def row_6x1(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
             step: int, yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
     """As `row_6x2`, for one vector of tokens."""

@@ -1,8 +1,8 @@
 """Share the items of one job among threads, without a second team of them beside torch's.
 
-A job is an int64 array. Its first field is the next item, its second how many there are; what the others mean is the
-kernel's business. Every thread takes the next item by one atomic addition until none is left, so the result does not
-depend on how many threads came or how fast they are, and unequal items even out.
+A job is an array of int64. Its first field is the next item, its second how many there are; what the others mean is
+the kernel's business. Every thread takes the next item by one atomic addition until none is left, so the result does
+not depend on how many threads came or how fast they are, and unequal items even out.
 
 On Linux the threads are torch's own: its OpenMP runtime is asked, by `GOMP_parallel`, to run the kernel. A runtime of
 our own would spin beside torch's, and on two cores that makes two threads slower than one. Where torch has no such
@@ -23,7 +23,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 #: Fields of every job: the next item to take, how many items there are, the next free scratch space.
@@ -44,19 +43,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def run(worker: Callable[[Any], None], job: np.ndarray, threads: int) -> None:
+def make_job(*fields: int) -> Any:
+    """A job of these fields."""
+    return (ctypes.c_int64 * len(fields))(*fields)
+
+
+def run(worker: Callable[[Any], None], job: Any, threads: int) -> None:
     """Run `worker`, a kernel that takes the address of a job, until every item of `job` is done.
 
     At most `threads` threads work, this one among them. They let go of the interpreter lock meanwhile.
     """
     function, address = compiled(worker)
-    data = job.ctypes.data
     if threads <= 1:
-        function(data)
+        function(job)
     elif (parallel := _torch_team()) is not None and not _forked:
-        parallel(address, data, threads, 0)
+        parallel(address, job, threads, 0)
     else:
-        _with_pool(function, data, threads)
+        _with_pool(function, job, threads)
 
 
 def runtime() -> str:
@@ -64,13 +67,13 @@ def runtime() -> str:
     return "torch's OpenMP threads" if _torch_team() is not None and not _forked else "Python threads"
 
 
-def _with_pool(function: Callable[[int], None], data: int, threads: int) -> None:
+def _with_pool(function: Callable[[Any], None], job: Any, threads: int) -> None:
     global _pool
     with _pool_lock:
         if _pool is None or _pool._max_workers < threads - 1:
             _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="blockprune")
-        helpers = [_pool.submit(function, data) for _ in range(threads - 1)]
-    function(data)
+        helpers = [_pool.submit(function, job) for _ in range(threads - 1)]
+    function(job)
     # Nothing is left to do now; a helper that never began must not begin once the job's memory is gone.
     wait([helper for helper in helpers if not helper.cancel()])
 
@@ -89,10 +92,10 @@ def _torch_team() -> Any:
     return parallel
 
 
-_compiled: dict[Any, tuple[Callable[[int], None], int, Any]] = {}
+_compiled: dict[Any, tuple[Callable[[Any], None], int, Any]] = {}
 
 
-def compiled(worker: Callable[[Any], None]) -> tuple[Callable[[int], None], int]:
+def compiled(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int]:
     """(callable that takes a job's address and holds no lock, address of the code), from Numba's cache if there."""
     found = _compiled.get(worker)
     if found is None:
@@ -102,7 +105,7 @@ def compiled(worker: Callable[[Any], None]) -> tuple[Callable[[int], None], int]
     return found[0], found[1]
 
 
-def _compile(worker: Callable[[Any], None]) -> tuple[Callable[[int], None], int, Any]:
+def _compile(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int, Any]:
     from numba import types
     from numba.core.ccallback import CFunc
 
