@@ -77,7 +77,7 @@ DISAGREEING = (
 def opinion(dice: Dice, label: int) -> tuple[str, int]:
     """A judgement of a film, novel, concert, play, restaurant, hotel, phone or train; 1 is positive.
 
-    A third of the sentences are one clause, the others set a clause against one of the opposite kind.
+    Half of the sentences are one clause; of the others, most set a clause against one of the opposite kind.
     """
     aspects = dice.pick((ART_ASPECTS, USE_ASPECTS))
     topic = dice.pick(tuple(aspects))
@@ -85,7 +85,7 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
     second = dice.word(aspects[topic], but=first)
     main = _judgement(dice, topic, first, label)
     other = _judgement(dice, topic, second, 1 - label)
-    form = dice.pick(("plain",) * 5 + ("both",) * 2 + ("contrast",) * 3 + ("holder",) * 1)
+    form = dice.pick(("plain",) * 6 + ("both",) * 2 + ("contrast",) * 2 + ("holder",) * 1)
     if form == "plain":
         text = main
     elif form == "both":
@@ -99,7 +99,7 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
 
 
 def _judgement(dice: Dice, topic: str, aspect: str, label: int) -> str:
-    turned = dice.chance(0.2)
+    turned = dice.chance(0.12)
     special = (NEGATIVE_ART, POSITIVE_ART) if topic in ART_ASPECTS else (NEGATIVE_USE, POSITIVE_USE)
     side = int(label != turned)
     adjective = dice.word(dice.pick(((NEGATIVE, POSITIVE), special))[side])

@@ -95,12 +95,15 @@ def chapter_seconds(cache: Path) -> dict[str, float]:
 
 
 def over_budget(budgets: dict[str, float], seconds: dict[str, float]) -> list[str]:
-    """Return a sentence for each chapter that has not run, or that took longer than it promises."""
+    """Return a sentence for each chapter that has not run, or that took well over what it promises.
+
+    Half as long again is let pass: a build machine has neighbours, and the promise is for a quiet one.
+    """
     problems = []
     for name, budget in budgets.items():
         if name not in seconds:
             problems.append(f"{name} promises {budget:.0f} s and was not run")
-        elif seconds[name] > budget:
+        elif seconds[name] > 1.5 * budget:
             problems.append(f"{name} took {seconds[name]:.0f} s; it promises at most {budget:.0f} s")
     return problems
 

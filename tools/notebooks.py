@@ -17,6 +17,7 @@ from tools.repository import ROOT, current_slug
 SETUP = """\
 # Installs the library only where it is missing, as in Colab; what is there already is not upgraded.
 import importlib.util
+import os
 import subprocess
 import sys
 if importlib.util.find_spec("blockprune_lib") is None:
@@ -28,6 +29,8 @@ if importlib.util.find_spec("blockprune_lib") is None:
         if extra:
             subprocess.run([sys.executable, "-m", "pip", "install", "-q", *extra], check=True)
 
+# Waiting threads give up the core: on a busy machine two spinning threads can be slower than one.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
