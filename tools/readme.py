@@ -53,8 +53,10 @@ def figures(story: dict[str, Any]) -> str:
             if name == "dense"
             else f"{row['ratio']['value']:.2f} ({row['ratio']['low']:.2f} to {row['ratio']['high']:.2f})"
         )
-        size = found["compression"]["pruned_bytes"][name == "block"] / 1e6
-        label = {"dense": "dense", "unstructured": "unstructured mask", "block": f"blocks ({found['structure']})"}[name]
+        size = found["megabytes"][name]
+        label = {"unstructured": "unstructured mask", "block": f"blocks ({found['structure']}), retrained"}.get(
+            name, name
+        )
         rows.append(
             f"| {label} | {row['median_ms']:.1f} ({row['q1_ms']:.1f} to {row['q3_ms']:.1f}) | {ratio} | {size:.1f} |"
         )
@@ -95,13 +97,12 @@ def picture(story: dict[str, Any]) -> str:
 
     found = story["figures"]
     rows = found["latency"]["timings"]
-    names = ["dense", "unstructured", "block"]
-    before, now = found["compression"]["pruned_bytes"]
-    sizes = [before, before, now]
+    names = ["dense", "unstructured", "block", "block, rate 5"]
+    sizes = [found["megabytes"][name] for name in names]
     with plots.drawn_for("light"):
-        canvas, (left, right) = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained", facecolor="white")
+        canvas, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained", facecolor="white")
         for row, name in enumerate(names):
-            colour = plots.COLOURS[name]
+            colour = plots.COLOURS[name.partition(",")[0]]
             left.barh(row, rows[name]["median_ms"], color=colour)
             left.errorbar(
                 rows[name]["median_ms"],
@@ -111,10 +112,12 @@ def picture(story: dict[str, Any]) -> str:
                 capsize=4,
             )
             left.text(rows[name]["q3_ms"], row, f"  {rows[name]['median_ms']:.0f} ms", va="center")
-            right.barh(row, sizes[row] / 1e6, color=colour)
-            right.text(sizes[row] / 1e6, row, f"  {sizes[row] / 1e6:.1f} MB", va="center")
+            right.barh(row, sizes[row], color=colour)
+            right.text(sizes[row], row, f"  {sizes[row]:.1f} MB", va="center")
         zeros = f"{found['zeros']:.0%}"
-        left.set_yticks(range(3), ["dense", f"{zeros} zeros,\none by one", f"{zeros} gone,\nin blocks"])
+        left.set_yticks(
+            range(4), ["dense", f"{zeros} zeros, one by one", f"{zeros} gone, in blocks", "80% gone, in blocks"]
+        )
         left.set(xlabel="time for one batch (ms)", title="Time")
         right.set(xlabel="bytes of the pruned matrices (MB)", title="Size")
         right.set_yticks([])
