@@ -54,15 +54,18 @@ def figures(story: dict[str, Any]) -> str:
             else f"{row['ratio']['value']:.2f} ({row['ratio']['low']:.2f} to {row['ratio']['high']:.2f})"
         )
         size = found["megabytes"][name]
-        label = {"unstructured": "unstructured mask", "block": f"blocks ({found['structure']}), retrained"}.get(
-            name, name
-        )
+        label = {
+            "dense": "dense",
+            "unstructured": f"unstructured mask, rate {found['rate']:g}",
+            "block": f"blocks ({found['structure']}), rate {found['rate']:g}, retrained",
+            "block, rate 5": "blocks, rate 5, cut without training: time only",
+        }[name]
         rows.append(
             f"| {label} | {row['median_ms']:.1f} ({row['q1_ms']:.1f} to {row['q3_ms']:.1f}) | {ratio} | {size:.1f} |"
         )
     accuracy, (count, tokens) = found["accuracy"], found["batch"]
     head = (
-        f"MiniLM at rate {found['rate']:g}, a batch of {count} sequences of {tokens} tokens, float32, "
+        f"MiniLM, a batch of {count} sequences of {tokens} tokens, float32, "
         f"{found['latency']['threads']['torch']} threads, on {machine['cpu']} ({machine['isa']}), "
         f"{machine['date'][:10]}:"
     )
@@ -116,7 +119,7 @@ def picture(story: dict[str, Any]) -> str:
             right.text(sizes[row], row, f"  {sizes[row]:.1f} MB", va="center")
         zeros = f"{found['zeros']:.0%}"
         left.set_yticks(
-            range(4), ["dense", f"{zeros} zeros, one by one", f"{zeros} gone, in blocks", "80% gone, in blocks"]
+            range(4), ["dense", f"{zeros} zeros, one by one", f"{zeros} gone, in blocks", "80% gone, untrained cut"]
         )
         left.set(xlabel="time for one batch (ms)", title="Time")
         right.set(xlabel="bytes of the pruned matrices (MB)", title="Size")

@@ -49,7 +49,7 @@ def stored_bytes(answer: Callable[[int, int, int, float], float]) -> str:
             raise Wrong(f"{case} counts the values alone", hint="where each group stood has to be stored as well")
         if got != packed.bytes_total:
             raise Wrong(f"{case} gives {got}, and the packed matrix has {packed.bytes_total} bytes")
-    return "the count agrees with matrices that were really packed; at height 1, packing pays beyond rate 2"
+    return "the count agrees with matrices that were really packed; at height 1, break-even lies a little above rate 2"
 
 
 @exercise("amdahl", hint="new time = (1 - p) + p / k, in units of the dense time")
