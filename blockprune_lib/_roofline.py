@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+
+from ._tables import html_table, text_table
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,10 @@ class Placement:
         return [head, *rows]
 
     def __repr__(self) -> str:
-        table = self._table()
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
-        return "\n".join([*lines, f"roofline of {count(self.threads, 'thread')}"])
+        return f"{text_table(self._table())}\nroofline of {count(self.threads, 'thread')}"
 
     def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        titles = "".join(f"<th scope='col'>{escape(text)}</th>" for text in head)
-        body = "".join(
-            f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(text)}</td>' for text in row[1:])}</tr>"
-            for row in rows
-        )
-        return (
-            f'<table class="bp-table"><caption>Roofline of {count(self.threads, "thread")}</caption>'
-            f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(self._table(), f"Roofline of {count(self.threads, 'thread')}", "bp-table")
 
 
 def count(number: int, noun: str) -> str:

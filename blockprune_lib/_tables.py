@@ -18,14 +18,16 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def html_table(rows: Sequence[Sequence[str]], caption: str) -> str:
-    """The same as an HTML table with a caption.
+def html_table(rows: Sequence[Sequence[str]], caption: str, kind: str = "") -> str:
+    """The same as an HTML table with a caption and, in `kind`, the classes that style it, if any.
 
-    >>> html_table([["n"], ["<1"]], "few")
-    '<table><caption>few</caption><thead><tr><th>n</th></tr></thead><tbody><tr><td>&lt;1</td></tr></tbody></table>'
+    >>> html_table([["", "n"], ["a", "<1"]], "few").partition("<tbody>")[2]
+    "<tr><th scope='row'>a</th><td>&lt;1</td></tr></tbody></table>"
     """
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    head = "".join(f"<th scope='col'>{html.escape(cell)}</th>" for cell in rows[0])
+    cells = ((row[0], "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])) for row in rows[1:])
+    body = "".join(f"<tr><th scope='row'>{html.escape(name)}</th>{rest}</tr>" for name, rest in cells)
+    opening = f'<table class="{kind}">' if kind else "<table>"
     return (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"{opening}<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
+
+from ._tables import html_table, text_table
 
 RESAMPLES = 2000
 
@@ -136,28 +137,10 @@ class Comparison:
         return f"ratio: times as fast as {self.baseline}; {turns}; threads: {used}"
 
     def __repr__(self) -> str:
-        table = self._table()
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-        lines = [
-            "  ".join(
-                text.ljust(width) if i == 0 else text.rjust(width)
-                for i, (text, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in table
-        ]
-        return "\n".join([*lines, self._conditions()])
+        return f"{text_table(self._table())}\n{self._conditions()}"
 
     def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        titles = "".join(f"<th scope='col'>{escape(text)}</th>" for text in head)
-        body = "".join(
-            f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(text)}</td>' for text in row[1:])}</tr>"
-            for row in rows
-        )
-        return (
-            f'<table class="bp-table bp-comparison"><caption>{escape(self._conditions())}</caption>'
-            f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(self._table(), self._conditions(), "bp-table bp-comparison")
 
 
 def _ms(value: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ._tables import html_table, text_table
 from .layers import parameter_name, prunable
 from .sparse_linear import BlockSparseLinear
 
@@ -87,22 +88,11 @@ class Compression:
         return f"{self.sparse_layers} layers are packed{beside}."
 
     def __repr__(self) -> str:
-        rows = [("", "dense", "kept", "rate"), *self._rows()]
-        sizes = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            "  ".join([row[0].ljust(sizes[0]), *(row[i].rjust(sizes[i]) for i in (1, 2, 3))]).rstrip() for row in rows
-        ]
-        return "\n".join(["Compression", *lines, self._note()])
+        return "\n".join(["Compression", text_table([("", "dense", "kept", "rate"), *self._rows()]), self._note()])
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th scope='row' style='text-align:left'>{name.strip()}</th><td>{a}</td><td>{b}</td><td>{c}</td></tr>"
-            for name, a, b, c in self._rows()
-        )
-        return (
-            f"<table><caption>Compression. {self._note()}</caption><thead><tr><th></th><th>dense</th><th>kept</th>"
-            f"<th>rate</th></tr></thead><tbody>{cells}</tbody></table>"
-        )
+        rows = [(name.strip(), *numbers) for name, *numbers in self._rows()]
+        return html_table([("", "dense", "kept", "rate"), *rows], f"Compression. {self._note()}")
 
 
 def compression(model: nn.Module, **which: bool) -> Compression:
