@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checks import positive_int
+from .kernels.function import apply, make_plan
 from .packing import PackedMatrix, pack
 from .structure import BlockStructure, check_structure
 
@@ -34,7 +35,7 @@ class BlockSparseLinear(nn.Module):
     bias: nn.Parameter | None
     columns: Tensor
     offsets: Tensor
-    _ready: Any = None  # (what it was made from, PackedMatrix, plan)
+    _ready: Any = (None,) * 7  # values, columns, offsets, the versions of both, PackedMatrix, plan
 
     def __init__(
         self,
@@ -65,7 +66,8 @@ class BlockSparseLinear(nn.Module):
         offsets[1:] = keep.cpu().sum(1).cumsum(0)
         self._set(structure, shape, keep.cpu().nonzero()[:, 1].to(torch.int32).to(device), offsets.to(device))
         self.values = nn.Parameter(torch.empty(len(self.columns), c, r, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        free = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        self.register_parameter("bias", free)
         self.reset_parameters()
 
     def _set(self, structure: BlockStructure, shape: tuple[int, int], columns: Tensor, offsets: Tensor) -> None:
@@ -114,7 +116,7 @@ class BlockSparseLinear(nn.Module):
         nn.Module.__init__(layer)
         layer._set(packed.structure, packed.shape, packed.columns, packed.offsets)
         layer.values = nn.Parameter(packed.values.detach())
-        layer.bias = None if bias is None else nn.Parameter(bias.detach())
+        layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
         return layer
 
     def to_linear(self) -> nn.Linear:
@@ -147,24 +149,26 @@ class BlockSparseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) → (..., out_features)."""
-        from .kernels.function import apply
-
         packed, plan = self._prepared()
-        return apply(x, packed, self.bias, plan)
+        return apply(x, packed, self._parameters["bias"], plan)
 
     def _prepared(self) -> tuple[PackedMatrix, Any]:
         """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""
-        parts = (self.columns, self.offsets)
-        key = (id(self.values), self.values.shape, *((p.data_ptr(), p.device, _version(p)) for p in parts))
-        if self._ready is None or self._ready[0] != key:
+        values: Any = self._parameters[
+            "values"
+        ]  # looked up where they are: `__getattr__` costs as much as a small layer
+        columns: Any = self._buffers["columns"]
+        offsets: Any = self._buffers["offsets"]
+        ready = self._ready
+        if (
+            ready[0] is not values or ready[1] is not columns or ready[2] is not offsets
+            or ready[3] != _version(columns) or ready[4] != _version(offsets)
+        ):  # fmt: skip
             packed = self.packed.validate()
-            plan = None
-            if self.columns.device.type == "cpu":
-                from .kernels.plan import make_plan
-
-                plan = make_plan(packed)
-            self._ready = (key, packed, plan)
-        return self._ready[1], self._ready[2]
+            plan = make_plan(packed) if columns.is_cpu else None
+            ready = values, columns, offsets, _version(columns), _version(offsets), packed, plan
+            self._ready = ready
+        return ready[5], ready[6]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         # Another pattern has another number of groups: make room for it, keeping the parameter an optimiser holds.
@@ -175,7 +179,7 @@ class BlockSparseLinear(nn.Module):
             self.values.grad = None
             self.columns = self.columns.new_empty(columns.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._ready = None
+        self._ready = BlockSparseLinear._ready
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}

@@ -64,6 +64,11 @@ def apply(x: Tensor, packed: PackedMatrix, bias: Tensor | None, plan: Any) -> Te
     return _product(plan.forward, x, values, bias)
 
 
+def make_plan(packed: PackedMatrix) -> Any:
+    """What the kernels walk for a packed matrix that is valid; for `apply`."""
+    return _compiler().make_plan(packed)
+
+
 _loaded: Any = None
 
 

@@ -2,12 +2,12 @@
 
     y[t, row : row + p] = bias[row : row + p] + sum over the panel's steps k of x[t, columns[k]] * values[k, : p]
 
-A step is p weights that lie together, as `packing` stores them; nothing is copied. The panel is outside and the tokens
-inside, so that a panel's weights stay in the first cache while tile after tile of tokens passes. Panels higher than two
-vectors are cut into strips of two. Tokens are taken in chunks, so that many of them do not push x out of the cache.
+A step is p weights that lie together, as `packing` stores them; no weight is copied. Panels higher than two
+vectors are cut into strips of two. A tile of six tokens is packed, so that a step finds its six numbers side by side, and stays in
+the nearest caches while the weights of strip after strip stream past.
 
-The ragged ends: a token count that is no multiple of the tile is covered by tiles that overlap (a result is written
-twice, with the same value); a strip that overhangs the matrix goes through a scratch buffer.
+The ragged ends: the last one or two tiles of tokens are of four; what is less than a tile, in tokens or in outputs, goes
+through a scratch tile.
 """
 
 from __future__ import annotations
@@ -19,67 +19,112 @@ from numba import carray, njit
 from torch import Tensor
 
 from . import threads
-from .native import WIDTH, fetch_add, floats_at, int32_at, int64_at
-from .plan import STRIP_FIELDS, PanelPlan
-from .simd import panel_1x1, panel_1x2, panel_4x1, panel_4x2, panel_6x1, panel_6x2
+from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
+from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
+from .shuffles import pack_six
+from .simd import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
 
 #: Fields of a job, after those of `threads`.
-(X, LDX, T, Y, M, VALUES, STEP, BIAS, COLUMNS, STRIPS, CUTS, STRIP_COUNT, CUT_COUNT, CHUNK, GROUP, SCRATCH) = range(
-    3, 19
-)
+(X, LDX, T, Y, M, VALUES, STEP, BIAS, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW, WHOLE,
+ PACKED, SCRATCH) = range(3, 23)  # fmt: skip
 
-#: Room for one tile of a strip that overhangs the matrix, for each thread; whole cache lines.
+#: Room for one tile, for each thread; whole cache lines.
 SCRATCH_FLOATS = 16 * WIDTH
-#: Tokens of one item: enough that the weights, which come from memory once per item, do not count.
-TOKENS = 192
-#: Bytes of weights of one item: they stay in the second cache while the tiles of tokens pass.
-GROUP_BYTES = 240_000
+#: Bytes of weights of one item: they stay in the last cache while the tiles of tokens pass.
+PART_BYTES = 2_000_000
+#: Tiles of one item: at least so many that the weights, which come from far once per item, do not count.
+LEAST_TILES = 3
 
 
 def panel_worker(pointer: Any) -> None:
-    """Take (chunk of tokens, group of strips) after (chunk, group) from a job until none is left."""
-    job = carray(pointer, (19,))
+    """Take (chunk of tiles, part of the strips) after (chunk, part) from a job until none is left."""
+    job = carray(pointer, (UNKNOWN,))
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
-    columns, strips, cuts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[CUTS])
-    scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * fetch_add(job, threads.SLOT, 1))
-    tokens, outputs, ldx, step = job[T], job[M], job[LDX], job[STEP]
-    chunk, group, count, cut_count = job[CHUNK], job[GROUP], job[STRIP_COUNT], job[CUT_COUNT]
-    groups = (count + group - 1) // group
+    columns, strips, parts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[PARTS])
+    tokens, outputs, ldx, step, ldp = job[T], job[M], job[LDX], job[STEP], job[LDP]
+    sixes, tiles = job[SIXES], job[TILES]
+    slot = fetch_add(job, threads.SLOT, 1)
+    packed = floats_at(job[PACKED] + 8 * ldp * slot)
+    scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * slot)
     while True:
         item = fetch_add(job, threads.NEXT, 1)
         if item >= job[threads.ITEMS]:
             break
-        first, last = (item % groups) * group, min((item % groups + 1) * group, count)
-        begin, end = (item // groups) * chunk, min((item // groups + 1) * chunk, tokens)
-        for cut in range(cut_count):
-            t = begin
-            while t < end:
-                tile = _tile(end - t)
-                for strip in range(first, last):
-                    s, c = strip * STRIP_FIELDS, strip * (cut_count + 1) + cut
-                    row, valid, k, stop = strips[s], strips[s + 1], cuts[c], cuts[c + 1]
-                    at, to = strips[s + 2] + k * step, t * outputs + row
-                    wide = valid > WIDTH
-                    width = 2 * WIDTH if wide else WIDTH
-                    seed, start, lds, target, ldy = bias, row, 0, y, outputs
-                    if cut > 0:
-                        seed, start, lds = y, to, outputs
-                    if valid < width:  # it overhangs the matrix: seeded and done in scratch memory
-                        _copy(seed, start, lds, scratch, 0, width, tile, valid)
-                        seed, start, lds, target, to, ldy = scratch, 0, width, scratch, 0, width
-                    _product(wide, tile, x, t * ldx, ldx, columns, k, stop, values, at, step, seed, start, lds,
-                             target, to, ldy)  # fmt: skip
-                    if valid < width:
-                        _copy(scratch, 0, width, y, t * outputs + row, outputs, tile, valid)
-                t += tile
+        part = item % job[PART_COUNT]
+        i = (item // job[PART_COUNT]) * job[CHUNK]
+        last = min(i + job[CHUNK], tiles)
+        while i < last:
+            # Strips of one vector take twelve tokens at a time: enough sums that do not wait for each other.
+            taken = 2 if job[NARROW] and i + 1 < min(last, sixes) else 1
+            t = 6 * i if i < sixes else 6 * sixes + 4 * (i - sixes)
+            n = 6 * taken if i < sixes else min(tokens - t, 4 if i + 1 < tiles else 6)
+            for j in range(taken):
+                pack_six(x, t + 6 * j, tokens - 1, ldx, packed, j * ldp, ldp // 6)
+            begin, end = parts[part], parts[part + 1]
+            whole = max(begin, min(end, job[WHOLE]))
+            if taken == 2:
+                _twelves(packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs)
+                begin = whole
+            elif n == 6 and not job[NARROW]:
+                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs)
+                begin = whole
+            for strip in range(begin, end):
+                s = strip * STRIP_FIELDS
+                row, valid, first, k, stop = strips[s], strips[s + 1], strips[s + 2], strips[s + 3], strips[s + 4]
+                _strip(taken, n, valid, packed, ldp, columns, k, stop, values, first + k * step, step, bias, row,
+                       y, t * outputs + row, outputs, scratch)  # fmt: skip
+            i += taken
+
+
+@njit
+def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
+           y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """Whole strips of two vectors for six tokens: nearly all of the work, so nothing is decided here."""
+    for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
+        row, first = element(strips, s), element(strips, s + 2)
+        k, stop = element(strips, s + 3), element(strips, s + 4)
+        for i in range(6):
+            prefetch_to_write(y, to + row + i * ldy)
+        panel_6x2(x, 0, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
+
+
+@njit
+def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
+             y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """Whole strips of one vector for twelve tokens."""
+    for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
+        row, first = element(strips, s), element(strips, s + 2)
+        k, stop = element(strips, s + 3), element(strips, s + 4)
+        for i in range(12):
+            prefetch_to_write(y, to + row + i * ldy)
+        panel_12x1(x, 0, ldp, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
 
 
 @njit(forceinline=True)
-def _tile(rest: int) -> int:
-    """How many tokens next: sixes, but 6 + 2 and 6 + 3 are better done as 4 + 4 (+ 1)."""
-    if rest >= 10 or rest == 6 or rest == 7:
-        return 6
-    return 4 if rest >= 4 else 1
+def _strip(taken: int, n: int, valid: int, x: Any, ldp: int, columns: Any, k: int, stop: int, w: Any, at: int,
+           ldw: int, bias: Any, row: int, y: Any, to: int, ldy: int, scratch: Any) -> None:  # fmt: skip
+    """One strip for one tile of n tokens; through the scratch tile where either is not whole."""
+    width = 2 * WIDTH if valid > WIDTH else WIDTH
+    whole = valid == width and (n == 6 * taken or n == 1 or (n == 4 and width > WIDTH))
+    seed, start, lds, target, into, ldt = bias, row, 0, y, to, ldy
+    if not whole:
+        _copy(bias, row, 0, scratch, 0, width, n, valid)
+        seed, start, lds, target, into, ldt = scratch, 0, width, scratch, 0, width
+    if width == WIDTH:
+        if taken == 2:
+            panel_12x1(x, 0, ldp, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+        elif n == 1:
+            panel_1x1(x, 0, columns, k, stop, w, at, ldw, seed, start, target, into)
+        else:
+            panel_6x1(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+    elif n == 1:
+        panel_1x2(x, 0, columns, k, stop, w, at, ldw, seed, start, target, into)
+    elif n <= 4:
+        panel_4x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+    else:
+        panel_6x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+    if not whole:
+        _copy(scratch, 0, width, y, to, ldy, n, valid)
 
 
 @njit
@@ -89,43 +134,50 @@ def _copy(source: Any, at: int, stride: int, target: Any, to: int, target_stride
             target[to + i * target_stride + j] = source[at + i * stride + j]
 
 
-@njit(forceinline=True)
-def _product(wide: bool, tile: int, x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int,
-             ldw: int, seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    if wide:
-        if tile == 6:
-            panel_6x2(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
-        elif tile == 4:
-            panel_4x2(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
-        else:
-            panel_1x2(x, t, columns, k, stop, w, at, ldw, seed, start, y, to)
-    elif tile == 6:
-        panel_6x1(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
-    elif tile == 4:
-        panel_4x1(x, t, ldx, columns, k, stop, w, at, ldw, seed, start, lds, y, to, ldy)
-    else:
-        panel_1x1(x, t, columns, k, stop, w, at, ldw, seed, start, y, to)
+def token_tiles(tokens: int) -> tuple[int, int]:
+    """(tiles of six, all tiles): what is left over goes in one or two tiles of four, or one of five.
+
+    >>> token_tiles(12), token_tiles(128), token_tiles(13), token_tiles(5), token_tiles(2)
+    ((2, 2), (20, 22), (1, 3), (0, 1), (0, 1))
+    """
+    sixes, rest = divmod(tokens, 6)
+    if rest in (1, 2) and sixes:
+        return sixes - 1, sixes + 1
+    return sixes, sixes + (rest > 0)
 
 
 def multiply(plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
     """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller."""
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
-    count = len(plan.strips)
-    if tokens == 0 or count == 0:
+    if tokens == 0 or len(plan.strips) == 0:
         return y
-    chunks = -(-tokens // TOKENS)
-    chunk = -(-tokens // (12 * chunks)) * 12  # whole tiles, equal chunks
-    fits = max(1, count * GROUP_BYTES // max(1, 4 * values.numel()))
-    group = min(fits, max(1, count * chunks // (1 if workers == 1 else 4 * workers)))
-    items = chunks * -(-count // group)
-    workers = min(workers, items)
-    values = plan.readable(values)
-    padded = plan.padded_bias(bias)
-    scratch = torch.zeros(workers * SCRATCH_FLOATS) if plan.ragged else y
-    job = threads.make_job(
-        0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
-        padded.data_ptr(), *plan.addresses, chunk, group, scratch.data_ptr()
+    share = plan.shares.get((tokens, workers))
+    if share is None:
+        share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
+    items, workers, packed_floats, *rest = share
+    values, bias = plan.readable(values), plan.bias(bias)
+    space = threads.workspace()
+    packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
+    job = space.job(
+        (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
+         bias.data_ptr(), *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
     threads.run(panel_worker, job, workers)
     return y
+
+
+def _share(plan: PanelPlan, tokens: int, workers: int) -> tuple[int, ...]:
+    """How the work is cut: (items, threads, packed floats) and the fields of a job from PARTS to WHOLE."""
+    sixes, tiles = token_tiles(tokens)
+    count = len(plan.strips)
+    wanted = 1 if workers == 1 else 4 * workers  # items a thread can choose from, so that none waits long for another
+    part_count = max(1, min(count, round(plan.weight_bytes / PART_BYTES)))
+    chunks = max(1, min(-(-wanted // part_count), tiles // LEAST_TILES))
+    part_count = min(count, max(part_count, -(-wanted // chunks)))
+    chunk = -(-tiles // chunks)
+    items = -(-tiles // chunk) * part_count
+    workers = min(workers, items)
+    ldp = plan.inputs * PACKED_TOKENS
+    parts = plan.parts(part_count).ctypes.data
+    return (items, workers, 2 * workers * ldp, parts, part_count, ldp, sixes, tiles, chunk, plan.narrow, plan.whole)

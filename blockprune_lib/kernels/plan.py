@@ -25,40 +25,64 @@ from .native import WIDTH
 
 #: A strip: first output, outputs that exist, place of them in a step, first and last step (exclusive).
 STRIP_FIELDS = 5
-#: A set: how many rows, then six rows (in the band) and the position of the first weight of each.
+#: A set: how many rows, then where six rows begin in the band, and the position of the first weight of each.
 SET_FIELDS = 13
 #: A block of inputs in a band: first input, how many, first and last set (exclusive).
 BLOCK_FIELDS = 4
-#: Inputs that panels read in one pass: six tokens of them nearly stay in the first cache.
-CUT_INPUTS = 1536
-#: Inputs that are transposed at a time for row groups: 64 x 32 tokens fill a quarter of a first cache.
+#: Tokens of a panel's tile, whose inputs lie packed side by side: column c begins at PACKED_TOKENS * c.
+PACKED_TOKENS = 6
+#: Inputs of a row group at most: with its tokens they fill an eighth of a first cache.
 BLOCK_INPUTS = 64
+#: Tokens that row groups take at a time: two vectors.
+LANE_TOKENS = 2 * WIDTH
 
 
 @dataclass
 class PanelPlan:
-    """Panels of a matrix of outputs x inputs: `columns` of all steps, `step` weights apart, and the strips."""
+    """Panels of a matrix of outputs x inputs: the columns of all steps, `step` weights apart, and the strips."""
 
     outputs: int
+    inputs: int
     step: int
+    #: PACKED_TOKENS times the column of each step.
     columns: np.ndarray
     strips: np.ndarray
     #: Weights in the order the panels want them: None as they are, else positions of the groups.
     order: Tensor | None
-    #: (strips, cuts + 1): where the steps of each strip pass from one cut of the inputs to the next.
-    cuts: np.ndarray
     _no_bias: Tensor | None = field(default=None, repr=False)
+    _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    #: What `panels` worked out for (tokens, threads).
+    shares: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def ragged(self) -> bool:
-        """Whether a strip has outputs that are no whole number of vectors."""
-        return bool((self.strips[:, 1] % WIDTH).any())
+    def narrow(self) -> bool:
+        """Whether no strip is wider than one vector."""
+        return bool((self.strips[:, 1] <= WIDTH).all())
 
     @cached_property
-    def addresses(self) -> tuple[int, ...]:
-        """Of columns, strips and cuts, with the number of strips and of cuts: what a kernel is told."""
-        places = (self.columns.ctypes.data, self.strips.ctypes.data, self.cuts.ctypes.data)
-        return (*places, len(self.strips), self.cuts.shape[1] - 1)
+    def whole(self) -> int:
+        """How many strips, from the first on, are whole: two vectors wide, or one where all are narrow."""
+        ragged = np.flatnonzero(self.strips[:, 1] != (WIDTH if self.narrow else 2 * WIDTH))
+        return int(ragged[0]) if len(ragged) else len(self.strips)
+
+    @cached_property
+    def addresses(self) -> tuple[int, int]:
+        """Of columns and strips: what a kernel is told."""
+        return self.columns.ctypes.data, self.strips.ctypes.data
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that the strips read."""
+        return int(((self.strips[:, 4] - self.strips[:, 3]) * self.strips[:, 1]).sum()) * 4
+
+    def parts(self, count: int) -> np.ndarray:
+        """Bounds of `count` runs of strips with about the same number of steps in each: (count + 1,)."""
+        if count not in self._parts:
+            work = np.concatenate([[0], np.cumsum(self.strips[:, 4] - self.strips[:, 3] + 8)])  # 8: a strip's own cost
+            bounds = np.searchsorted(work, np.linspace(0, work[-1], count + 1)).astype(np.int64)
+            bounds[0], bounds[-1] = 0, len(self.strips)
+            self._parts[count] = bounds
+        return self._parts[count]
 
     def readable(self, values: Tensor) -> Tensor:
         """The weights as a kernel may read them: in order, and with room for whole vectors at the end.
@@ -71,15 +95,13 @@ class PanelPlan:
             return values
         return torch.cat([values.reshape(-1), values.new_zeros(2 * WIDTH)])
 
-    def padded_bias(self, bias: Tensor | None) -> Tensor:
-        """The bias, or zeros, with room for whole vectors at the end."""
-        if bias is None:
-            if self._no_bias is None:
-                self._no_bias = torch.zeros(self.outputs + 2 * WIDTH)
-            return self._no_bias
-        if not self.ragged:
-            return bias.contiguous()
-        return torch.cat([bias, bias.new_zeros(2 * WIDTH)])
+    def bias(self, bias: Tensor | None) -> Tensor:
+        """The bias, or zeros."""
+        if bias is not None:
+            return bias
+        if self._no_bias is None:
+            self._no_bias = torch.zeros(self.outputs)
+        return self._no_bias
 
 
 @dataclass
@@ -91,6 +113,8 @@ class RowPlan:
     step: int
     entries: np.ndarray
     _bands: dict[int, Bands] = field(default_factory=dict, repr=False)
+    #: What `rows` worked out for (tokens, threads).
+    shares: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def bands(self, count: int) -> Bands:
         """The entries cut into about `count` bands of rows, each sorted by block of inputs and grouped into sets."""
@@ -144,8 +168,11 @@ def plan_of(packed: PackedMatrix) -> Plan:
 def make_plan(packed: PackedMatrix) -> Plan:
     """The plan of a packed matrix that is valid."""
     (M, N), (r, c) = packed.shape, packed.group_shape
-    if packed.values.numel() >= 2**31 or max(M, N) >= 2**31:
-        raise ValueError(f"packed has {packed.values.numel():,} values; the kernels take fewer than 2,147,483,648")
+    if packed.values.numel() >= 2**31 or max(M, N) >= 2**31 // PACKED_TOKENS:
+        raise ValueError(
+            f"packed is {M:,} x {N:,} with {packed.values.numel():,} values; "
+            f"the kernels take sides below {2**31 // PACKED_TOKENS:,} and fewer than 2,147,483,648 values"
+        )
     offsets, columns = packed.offsets.numpy(), packed.columns.numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     forward: PanelPlan | RowPlan
@@ -181,17 +208,8 @@ def _panels(
         strips.append(part[valid > 0])
     table = np.concatenate(strips)
     table = table[np.argsort(table[:, 0], kind="stable")]
-    flat = steps.astype(np.int32).reshape(-1)
-    return PanelPlan(M, r, flat, np.ascontiguousarray(table), order, _cuts(table, flat, N))
-
-
-def _cuts(table: np.ndarray, columns: np.ndarray, inputs: int) -> np.ndarray:
-    """Where each strip's steps reach inputs 0, CUT_INPUTS, 2 CUT_INPUTS, ..: (strips, cuts + 1) positions of steps."""
-    cuts = max(1, -(-inputs // CUT_INPUTS))
-    edges = np.arange(1, cuts) * CUT_INPUTS
-    found = [begin + np.searchsorted(columns[begin:end], edges) for begin, end in table[:, 3:5]]
-    inner = np.array(found, np.int64).reshape(len(table), cuts - 1)
-    return np.ascontiguousarray(np.concatenate([table[:, 3:4], inner, table[:, 4:5]], axis=1))
+    flat = steps.reshape(-1)
+    return PanelPlan(M, N, r, (PACKED_TOKENS * flat).astype(np.int32), np.ascontiguousarray(table), order)
 
 
 def _rows(
@@ -232,7 +250,7 @@ def _bands(entries: np.ndarray, outputs: int, height: int) -> Bands:
         spare = (position >= (starts + sizes)[block]) | (i >= sets[:, 0])
         chosen = entries[np.where(spare, start, position)] if len(sets) else entries[:0]
         # a row too many repeats the first one's weights and adds them to a row below the band, which nobody reads
-        sets[:, 1 + i] = np.where(spare, height, chosen[:, 0] % height)
+        sets[:, 1 + i] = LANE_TOKENS * np.where(spare, height, chosen[:, 0] % height)
         sets[:, 7 + i] = chosen[:, 3]
     offsets = np.searchsorted(band[starts], np.arange(count + 1)).astype(np.int64)
     return Bands(height, offsets, np.ascontiguousarray(blocks), sets)

@@ -2,10 +2,10 @@
 
     y[row, t] += sum over k < count of w[k] * x[first + k, t]        one entry: `count` neighbouring inputs of one row
 
-Both x and y stand on their side here, a token to a lane. x is turned block by block just before use, 32 tokens at a
-time, into scratch memory that stays in the first cache; y collects in a scratch band of rows, and is turned back when
-the band is done. Six rows that keep the same block of inputs go together. Turning costs a share
-of the product that falls with density x M and density x N: about a tenth for 768 x 768 at rate 5.
+Both x and y stand on their side here, a token to a lane, for two vectors of tokens at a time. x is turned once for them
+and lies in the second cache; y collects in a band of rows that stays in the first, and is turned back when the band is
+done. Six rows that keep the same block of inputs go together. Turning costs a share of the product that falls with
+density x M and density x N: about a tenth for 768 x 768 at rate 5.
 """
 
 from __future__ import annotations
@@ -20,88 +20,89 @@ from torch import Tensor
 from blockprune_lib.vectors import broadcast, store
 
 from . import threads
-from .native import WIDTH, fetch_add, floats_at, int64_at, prefetch, transpose
-from .plan import BLOCK_FIELDS, BLOCK_INPUTS, SET_FIELDS, RowPlan
-from .simd import row_4x2, row_6x1, row_6x2
+from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
+from .plan import BLOCK_FIELDS, LANE_TOKENS, SET_FIELDS, RowPlan
+from .shuffles import turn
+from .simd_rows import row_4x2, row_6x1, row_6x2
 
-(X, LDX, T, Y, M, VALUES, STEP, BIAS, HAS_BIAS, HEIGHT, BANDS, OFFSETS, BLOCKS, SETS, SCRATCH, SPACE) = range(3, 19)
+#: Fields of a job, after those of `threads`.
+(X, LDX, T, N, Y, M, VALUES, STEP, BIAS, HEIGHT, OFFSETS, BLOCKS, SETS, BANDS, CHUNK, PARTS, PART, SPACE,
+ SCRATCH) = range(3, 22)  # fmt: skip
 
-#: Rows of a band at most: its 96 KB of results stay in the second cache.
-BAND_ROWS = 768
-#: Tokens that are turned together: two tiles of two vectors.
-TOKENS = 4 * WIDTH
+#: Rows of a band at most: its results fill half of a first cache.
+BAND_ROWS = 256
 
 
 def row_worker(pointer: Any) -> None:
-    """Take (tokens, band of rows) after (tokens, band) from a job until none is left."""
-    job = carray(pointer, (19,))
+    """Take (chunk of tokens, part of the bands) after (chunk, part) from a job until none is left."""
+    job = carray(pointer, (UNKNOWN,))
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
     offsets, blocks, sets = int64_at(job[OFFSETS]), int64_at(job[BLOCKS]), int64_at(job[SETS])
-    height, outputs, step = job[HEIGHT], job[M], job[STEP]
-    slot = fetch_add(job, threads.SLOT, 1)
-    xt = floats_at(job[SCRATCH] + 4 * slot * job[SPACE])
-    yt = floats_at(job[SCRATCH] + 4 * (slot * job[SPACE] + BLOCK_INPUTS * TOKENS))
+    height, outputs, inputs, tokens, ldx = job[HEIGHT], job[M], job[N], job[T], job[LDX]
+    own = job[SCRATCH] + 4 * job[SPACE] * fetch_add(job, threads.SLOT, 1)
+    yt, xt = floats_at(own), floats_at(own + 4 * LANE_TOKENS * (height + 1))
     while True:
         item = fetch_add(job, threads.NEXT, 1)
         if item >= job[threads.ITEMS]:
             break
-        band = item % job[BANDS]
-        first = (item // job[BANDS]) * TOKENS
-        n = min(TOKENS, job[T] - first)
-        top = band * height
-        rows = min(height, outputs - top)
-        vectors = (n + WIDTH - 1) // WIDTH
-        for v in range(TOKENS // WIDTH):
-            store(yt, height * TOKENS + v * WIDTH, broadcast(0, WIDTH))
-        for i in range(rows):
-            seed = broadcast(bias[top + i] if job[HAS_BIAS] else np.float32(0), WIDTH)
-            for v in range(vectors):
-                store(yt, i * TOKENS + v * WIDTH, seed)
-        for block in range(offsets[band], offsets[band + 1]):
-            at = block * BLOCK_FIELDS
-            count = blocks[at + 1]
-            _turn(x, first * job[LDX] + blocks[at], job[LDX], n, count, xt, 0, TOKENS)
-            for s in range(blocks[at + 2], blocks[at + 3]):
-                _fetch_next(sets, (s + 1) * SET_FIELDS, values, count * step)
-                _multiply_set(sets, s * SET_FIELDS, vectors, xt, count, values, step, yt)
-        _turn(yt, 0, TOKENS, rows, n, y, first * outputs + top, outputs)
-
-
-@njit(forceinline=True)
-def _fetch_next(sets: Any, s: int, values: Any, length: int) -> None:
-    """Ask for the weights of the next set while this one is multiplied: six short runs that no hardware foresees."""
-    for i in range(6):
-        for k in range(0, length, 16):
-            prefetch(values, sets[s + 7 + i] + k)
-
-
-@njit(forceinline=True)
-def _multiply_set(sets: Any, s: int, vectors: int, xt: Any, count: int, w: Any, step: int, yt: Any) -> None:
-    r0, r1, r2 = sets[s + 1] * TOKENS, sets[s + 2] * TOKENS, sets[s + 3] * TOKENS
-    r3, r4, r5 = sets[s + 4] * TOKENS, sets[s + 5] * TOKENS, sets[s + 6] * TOKENS
-    o0, o1, o2, o3, o4, o5 = sets[s + 7], sets[s + 8], sets[s + 9], sets[s + 10], sets[s + 11], sets[s + 12]
-    for v in range(0, (vectors - 1) * WIDTH, 2 * WIDTH):
-        if sets[s] == 6:
-            row_6x2(xt, v, TOKENS, count, w, o0, o1, o2, o3, o4, o5, step,
-                    yt, r0 + v, r1 + v, r2 + v, r3 + v, r4 + v, r5 + v)  # fmt: skip
-        else:
-            row_4x2(xt, v, TOKENS, count, w, o0, o1, o2, o3, step, yt, r0 + v, r1 + v, r2 + v, r3 + v)
-    if vectors % 2:
-        v = (vectors - 1) * WIDTH
-        row_6x1(xt, v, TOKENS, count, w, o0, o1, o2, o3, o4, o5, step,
-                yt, r0 + v, r1 + v, r2 + v, r3 + v, r4 + v, r5 + v)  # fmt: skip
+        part, begin = item % job[PARTS], (item // job[PARTS]) * job[CHUNK]
+        for first in range(begin, min(begin + job[CHUNK], tokens), LANE_TOKENS):
+            n = min(LANE_TOKENS, tokens - first)
+            turn(x, first * ldx, ldx, n, inputs, xt, 0, LANE_TOKENS)
+            for band in range(part * job[PART], min((part + 1) * job[PART], job[BANDS])):
+                top = band * height
+                rows = min(height, outputs - top)
+                _seed(yt, rows, height, bias, top, job[BIAS] != 0)
+                for t in range(first, first + n):
+                    for i in range(0, rows, 16):
+                        prefetch_to_write(y, t * outputs + top + i)
+                for block in range(offsets[band], offsets[band + 1]):
+                    b = block * BLOCK_FIELDS
+                    at, count, s, end = blocks[b] * LANE_TOKENS, blocks[b + 1], blocks[b + 2], blocks[b + 3]
+                    if n > WIDTH and job[STEP] == 1:
+                        _sets(sets, s, end, xt, at, count, values, yt)
+                    else:
+                        for v in range(0, n, WIDTH):
+                            _narrow_sets(sets, s, end, xt, at + v, count, values, job[STEP], yt, v)
+                turn(yt, 0, LANE_TOKENS, rows, n, y, first * outputs + top, outputs)
 
 
 @njit
-def _turn(source: Any, at: int, stride: int, rows: int, columns: int, target: Any, to: int, target_stride: int) -> None:
-    """target[to + j target_stride + i] = source[at + i stride + j] for i < rows, j < columns."""
-    whole_rows, whole_columns = rows - rows % WIDTH, columns - columns % WIDTH
-    for i in range(0, whole_rows, WIDTH):
-        for j in range(0, whole_columns, WIDTH):
-            transpose(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
+def _seed(yt: Any, rows: int, height: int, bias: Any, top: int, biased: bool) -> None:
+    """The band begins as the bias; the row below it, which takes what is too much, as zero."""
     for i in range(rows):
-        for j in range(whole_columns if i < whole_rows else 0, columns):
-            target[to + j * target_stride + i] = source[at + i * stride + j]
+        value = broadcast(element(bias, top + i) if biased else np.float32(0), WIDTH)
+        store(yt, i * LANE_TOKENS, value), store(yt, i * LANE_TOKENS + WIDTH, value)
+    zero = broadcast(0, WIDTH)
+    store(yt, height * LANE_TOKENS, zero), store(yt, height * LANE_TOKENS + WIDTH, zero)
+
+
+@njit
+def _sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any, yt: Any) -> None:
+    """All sets of one block whose weights lie side by side, for two vectors of tokens: nearly all of the work."""
+    for s in range(begin * SET_FIELDS, end * SET_FIELDS, SET_FIELDS):
+        for i in range(SET_FIELDS + 7, SET_FIELDS + 13):  # the next set's weights: six runs that no hardware foresees
+            prefetch(w, element(sets, s + i)), prefetch(w, element(sets, s + i) + 32)
+        r0, r1, r2 = element(sets, s + 1), element(sets, s + 2), element(sets, s + 3)
+        o0, o1, o2 = element(sets, s + 7), element(sets, s + 8), element(sets, s + 9)
+        r3, o3 = element(sets, s + 4), element(sets, s + 10)
+        if element(sets, s) == 6:
+            r4, r5, o4, o5 = element(sets, s + 5), element(sets, s + 6), element(sets, s + 11), element(sets, s + 12)
+            row_6x2(xt, at, LANE_TOKENS, count, w, o0, o1, o2, o3, o4, o5, yt, r0, r1, r2, r3, r4, r5)
+        else:
+            row_4x2(xt, at, LANE_TOKENS, count, w, o0, o1, o2, o3, yt, r0, r1, r2, r3)
+
+
+@njit
+def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any, step: int, yt: Any,
+                 v: int) -> None:  # fmt: skip
+    """All sets of one block, for the vector of tokens that begins at v; what four have too much is never read."""
+    for s in range(begin * SET_FIELDS, end * SET_FIELDS, SET_FIELDS):
+        r0, r1, r2 = v + element(sets, s + 1), v + element(sets, s + 2), v + element(sets, s + 3)
+        r3, r4, r5 = v + element(sets, s + 4), v + element(sets, s + 5), v + element(sets, s + 6)
+        row_6x1(xt, at, LANE_TOKENS, count, w, element(sets, s + 7), element(sets, s + 8), element(sets, s + 9),
+                element(sets, s + 10), element(sets, s + 11), element(sets, s + 12), step,
+                yt, r0, r1, r2, r3, r4, r5)  # fmt: skip
 
 
 def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
@@ -110,18 +111,31 @@ def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, work
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0:
         return y
-    chunks = -(-tokens // TOKENS)
-    enough = 1 if workers == 1 else 4 * workers  # items a thread can choose from, so that none waits long for another
-    most = max(1, plan.outputs // (4 * WIDTH))
-    bands = plan.bands(max(min(most, -(-enough // chunks)), -(-plan.outputs // BAND_ROWS)))
-    count = len(bands.offsets) - 1
-    workers = min(workers, chunks * count)
-    space = (bands.height + 1 + BLOCK_INPUTS) * TOKENS
-    scratch = torch.zeros(workers * space)
-    job = threads.make_job(
-        0, chunks * count, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(),
-        plan.step, y.data_ptr() if bias is None else bias.data_ptr(), bias is not None, bands.height, count,
-        *bands.addresses, scratch.data_ptr(), space,
+    share = plan.shares.get((tokens, workers))
+    if share is None:
+        share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
+    items, workers, space, *rest = share
+    own = threads.workspace()
+    scratch = own.floats(workers * space)
+    job = own.job(
+        (0, items, 0, x.data_ptr(), x.stride(0), tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
+         plan.step, 0 if bias is None else bias.data_ptr(), *rest, space, scratch)
     )  # fmt: skip
     threads.run(row_worker, job, workers)
     return y
+
+
+def _share(plan: RowPlan, tokens: int, workers: int) -> tuple[int, ...]:
+    """How the work is cut: (items, threads, floats for each) and the fields of a job from HEIGHT to PART."""
+    vectors = -(-tokens // LANE_TOKENS)
+    wanted = 1 if workers == 1 else 4 * workers  # items a thread can choose from, so that none waits long for another
+    chunk = max(1, vectors // wanted)
+    chunks = -(-vectors // chunk)
+    parts = max(1, min(-(-wanted // chunks), plan.outputs // (4 * WIDTH)))
+    bands = plan.bands(max(parts, -(-plan.outputs // BAND_ROWS)))
+    count = len(bands.offsets) - 1
+    part = -(-count // parts)
+    parts = -(-count // part)
+    items = chunks * parts
+    space = (bands.height + 1 + plan.inputs) * LANE_TOKENS
+    return items, min(workers, items), space, bands.height, *bands.addresses, count, chunk * LANE_TOKENS, parts, part

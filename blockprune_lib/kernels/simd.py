@@ -1,13 +1,14 @@
-"""The register tiles: R rows of one operand times V vectors of the other, all R x V sums in registers.
+"""The register tiles of panels: R tokens times V vectors of neighbouring outputs, all R x V sums in registers.
 
-Each step of the inner loop loads V vectors, broadcasts R numbers and does R x V fused multiply-adds. With 16 registers
-6 x 2 is the best there is: 12 sums, 2 vectors and 1 broadcast; and 12 sums that do not wait for each other keep two
-multiply-add units busy. The smaller tiles take the edges.
+Each step of the inner loop loads V vectors of weights, broadcasts R numbers of x and does R x V fused multiply-adds.
+With 16 registers 6 x 2 is the best there is: 12 sums, 2 vectors and 1 broadcast; and 12 sums that do not wait for each
+other keep two multiply-add units busy. Where a panel is one vector wide, 12 x 1 does the same. The smaller tiles take
+the edges.
 
-`panel_*`: the vectors are neighbouring outputs, the broadcasts are tokens. For weights stored column by column.
-`row_*`:   the vectors are neighbouring tokens, the broadcasts are weights. For weights stored row by row.
+x lies packed: the six tokens of a tile side by side, input after input (see `shuffles`), so that a step reads one or
+two cache lines of x; w is asked for AHEAD steps early.
 
-Left out: which tile goes where (`panels`, `rows`), and every check of an index (`plan`, `function`).
+Left out: which tile goes where (`panels`), row groups (`simd_rows`), and every check of an index (`plan`, `function`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from numba import njit
 
 from blockprune_lib.vectors import broadcast, fma, load, store
 
-from .native import WIDTH, element
+from .native import WIDTH, element, prefetch
+
+#: Steps between asking for a line of weights and using it: about the time it takes from the second cache.
+AHEAD = 12
 
 
 @njit(forceinline=True)
-def panel_6x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+def panel_6x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """y[to + i ldy + (0 .. 2W)] = seed[start + i lds ..] + sum over k of x[t + i ldx + columns[k]] w[at + k ldw ..].
+    """y[to + i ldy + (0 .. 2W)] = seed[start + i lds ..] + sum over k of x[base + columns[k] + i] w[at + k ldw ..].
 
     For six tokens i; k runs from its first step to `stop`. The seed is the bias (lds = 0) or what y holds already.
     """
@@ -33,21 +37,22 @@ def panel_6x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
     a3, a4, a5 = load(seed, s3, WIDTH), load(seed, s4, WIDTH), load(seed, s5, WIDTH)
     b0, b1, b2 = load(seed, s0 + WIDTH, WIDTH), load(seed, s1 + WIDTH, WIDTH), load(seed, s2 + WIDTH, WIDTH)
     b3, b4, b5 = load(seed, s3 + WIDTH, WIDTH), load(seed, s4 + WIDTH, WIDTH), load(seed, s5 + WIDTH, WIDTH)
-    t1, t2, t3, t4, t5 = t + ldx, t + 2 * ldx, t + 3 * ldx, t + 4 * ldx, t + 5 * ldx
+    ahead = AHEAD * ldw
     while k < stop:
-        column = element(columns, k)
+        c = base + element(columns, k)
+        prefetch(w, at + ahead)
         low, high = load(w, at, WIDTH), load(w, at + WIDTH, WIDTH)
-        s = broadcast(element(x, t + column), WIDTH)
+        s = broadcast(element(x, c), WIDTH)
         a0, b0 = fma(s, low, a0), fma(s, high, b0)
-        s = broadcast(element(x, t1 + column), WIDTH)
+        s = broadcast(element(x, c + 1), WIDTH)
         a1, b1 = fma(s, low, a1), fma(s, high, b1)
-        s = broadcast(element(x, t2 + column), WIDTH)
+        s = broadcast(element(x, c + 2), WIDTH)
         a2, b2 = fma(s, low, a2), fma(s, high, b2)
-        s = broadcast(element(x, t3 + column), WIDTH)
+        s = broadcast(element(x, c + 3), WIDTH)
         a3, b3 = fma(s, low, a3), fma(s, high, b3)
-        s = broadcast(element(x, t4 + column), WIDTH)
+        s = broadcast(element(x, c + 4), WIDTH)
         a4, b4 = fma(s, low, a4), fma(s, high, b4)
-        s = broadcast(element(x, t5 + column), WIDTH)
+        s = broadcast(element(x, c + 5), WIDTH)
         a5, b5 = fma(s, low, a5), fma(s, high, b5)
         at += ldw
         k += 1
@@ -60,24 +65,25 @@ def panel_6x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
 
 
 @njit(forceinline=True)
-def panel_4x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+def panel_4x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for four tokens."""
+    """As `panel_6x2`, for the first four tokens."""
     s0, s1, s2, s3 = start, start + lds, start + 2 * lds, start + 3 * lds
     a0, a1, a2, a3 = load(seed, s0, WIDTH), load(seed, s1, WIDTH), load(seed, s2, WIDTH), load(seed, s3, WIDTH)
     b0, b1 = load(seed, s0 + WIDTH, WIDTH), load(seed, s1 + WIDTH, WIDTH)
     b2, b3 = load(seed, s2 + WIDTH, WIDTH), load(seed, s3 + WIDTH, WIDTH)
-    t1, t2, t3 = t + ldx, t + 2 * ldx, t + 3 * ldx
+    ahead = AHEAD * ldw
     while k < stop:
-        column = element(columns, k)
+        c = base + element(columns, k)
+        prefetch(w, at + ahead)
         low, high = load(w, at, WIDTH), load(w, at + WIDTH, WIDTH)
-        s = broadcast(element(x, t + column), WIDTH)
+        s = broadcast(element(x, c), WIDTH)
         a0, b0 = fma(s, low, a0), fma(s, high, b0)
-        s = broadcast(element(x, t1 + column), WIDTH)
+        s = broadcast(element(x, c + 1), WIDTH)
         a1, b1 = fma(s, low, a1), fma(s, high, b1)
-        s = broadcast(element(x, t2 + column), WIDTH)
+        s = broadcast(element(x, c + 2), WIDTH)
         a2, b2 = fma(s, low, a2), fma(s, high, b2)
-        s = broadcast(element(x, t3 + column), WIDTH)
+        s = broadcast(element(x, c + 3), WIDTH)
         a3, b3 = fma(s, low, a3), fma(s, high, b3)
         at += ldw
         k += 1
@@ -88,147 +94,94 @@ def panel_4x2(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any,
 
 
 @njit(forceinline=True)
-def panel_1x2(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+def panel_1x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for one token."""
+    """As `panel_6x2`, for the first token: odd and even steps have sums of their own, so that fewer wait."""
     a, b = load(seed, start, WIDTH), load(seed, start + WIDTH, WIDTH)
-    while k < stop:
-        s = broadcast(element(x, t + element(columns, k)), WIDTH)
+    c, d = broadcast(0, WIDTH), broadcast(0, WIDTH)
+    ahead = AHEAD * ldw
+    while k < stop - 1:
+        prefetch(w, at + ahead), prefetch(w, at + ldw + ahead)
+        s = broadcast(element(x, base + element(columns, k)), WIDTH)
         a, b = fma(s, load(w, at, WIDTH), a), fma(s, load(w, at + WIDTH, WIDTH), b)
         at += ldw
-        k += 1
-    store(y, to, a), store(y, to + WIDTH, b)
+        s = broadcast(element(x, base + element(columns, k + 1)), WIDTH)
+        c, d = fma(s, load(w, at, WIDTH), c), fma(s, load(w, at + WIDTH, WIDTH), d)
+        at += ldw
+        k += 2
+    if k < stop:
+        s = broadcast(element(x, base + element(columns, k)), WIDTH)
+        a, b = fma(s, load(w, at, WIDTH), a), fma(s, load(w, at + WIDTH, WIDTH), b)
+    one = broadcast(1, WIDTH)
+    store(y, to, fma(one, c, a)), store(y, to + WIDTH, fma(one, d, b))
 
 
 @njit(forceinline=True)
-def panel_6x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for six tokens and one vector of outputs."""
-    a0 = load(seed, start + 0 * lds, WIDTH)
-    a1 = load(seed, start + 1 * lds, WIDTH)
-    a2 = load(seed, start + 2 * lds, WIDTH)
-    a3 = load(seed, start + 3 * lds, WIDTH)
-    a4 = load(seed, start + 4 * lds, WIDTH)
-    a5 = load(seed, start + 5 * lds, WIDTH)
-    t1, t2, t3, t4, t5 = t + ldx, t + 2 * ldx, t + 3 * ldx, t + 4 * ldx, t + 5 * ldx
+def panel_12x1(x: Any, base: int, other: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """As `panel_6x2`, for one vector of outputs and twelve tokens: six packed from `base` on, six from `other`."""
+    a0, a1, a2 = load(seed, start, WIDTH), load(seed, start + lds, WIDTH), load(seed, start + 2 * lds, WIDTH)
+    a3, a4 = load(seed, start + 3 * lds, WIDTH), load(seed, start + 4 * lds, WIDTH)
+    a5, b0 = load(seed, start + 5 * lds, WIDTH), load(seed, start + 6 * lds, WIDTH)
+    b1, b2 = load(seed, start + 7 * lds, WIDTH), load(seed, start + 8 * lds, WIDTH)
+    b3, b4 = load(seed, start + 9 * lds, WIDTH), load(seed, start + 10 * lds, WIDTH)
+    b5 = load(seed, start + 11 * lds, WIDTH)
+    ahead = AHEAD * ldw
     while k < stop:
         column = element(columns, k)
+        c, d = base + column, other + column
+        prefetch(w, at + ahead)
         v = load(w, at, WIDTH)
-        a0 = fma(broadcast(element(x, t + column), WIDTH), v, a0)
-        a1 = fma(broadcast(element(x, t1 + column), WIDTH), v, a1)
-        a2 = fma(broadcast(element(x, t2 + column), WIDTH), v, a2)
-        a3 = fma(broadcast(element(x, t3 + column), WIDTH), v, a3)
-        a4 = fma(broadcast(element(x, t4 + column), WIDTH), v, a4)
-        a5 = fma(broadcast(element(x, t5 + column), WIDTH), v, a5)
+        a0 = fma(broadcast(element(x, c), WIDTH), v, a0)
+        a1 = fma(broadcast(element(x, c + 1), WIDTH), v, a1)
+        a2 = fma(broadcast(element(x, c + 2), WIDTH), v, a2)
+        a3 = fma(broadcast(element(x, c + 3), WIDTH), v, a3)
+        a4 = fma(broadcast(element(x, c + 4), WIDTH), v, a4)
+        a5 = fma(broadcast(element(x, c + 5), WIDTH), v, a5)
+        b0 = fma(broadcast(element(x, d), WIDTH), v, b0)
+        b1 = fma(broadcast(element(x, d + 1), WIDTH), v, b1)
+        b2 = fma(broadcast(element(x, d + 2), WIDTH), v, b2)
+        b3 = fma(broadcast(element(x, d + 3), WIDTH), v, b3)
+        b4 = fma(broadcast(element(x, d + 4), WIDTH), v, b4)
+        b5 = fma(broadcast(element(x, d + 5), WIDTH), v, b5)
         at += ldw
         k += 1
-    store(y, to + 0 * ldy, a0), store(y, to + 1 * ldy, a1), store(y, to + 2 * ldy, a2)
+    store(y, to, a0), store(y, to + ldy, a1), store(y, to + 2 * ldy, a2)
+    store(y, to + 3 * ldy, a3), store(y, to + 4 * ldy, a4), store(y, to + 5 * ldy, a5)
+    to += 6 * ldy
+    store(y, to, b0), store(y, to + ldy, b1), store(y, to + 2 * ldy, b2)
+    store(y, to + 3 * ldy, b3), store(y, to + 4 * ldy, b4), store(y, to + 5 * ldy, b5)
+
+
+@njit(forceinline=True)
+def panel_6x1(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
+    """As `panel_6x2`, for one vector of outputs."""
+    a0, a1, a2 = load(seed, start, WIDTH), load(seed, start + lds, WIDTH), load(seed, start + 2 * lds, WIDTH)
+    a3, a4 = load(seed, start + 3 * lds, WIDTH), load(seed, start + 4 * lds, WIDTH)
+    a5 = load(seed, start + 5 * lds, WIDTH)
+    while k < stop:
+        c = base + element(columns, k)
+        v = load(w, at, WIDTH)
+        a0 = fma(broadcast(element(x, c), WIDTH), v, a0)
+        a1 = fma(broadcast(element(x, c + 1), WIDTH), v, a1)
+        a2 = fma(broadcast(element(x, c + 2), WIDTH), v, a2)
+        a3 = fma(broadcast(element(x, c + 3), WIDTH), v, a3)
+        a4 = fma(broadcast(element(x, c + 4), WIDTH), v, a4)
+        a5 = fma(broadcast(element(x, c + 5), WIDTH), v, a5)
+        at += ldw
+        k += 1
+    store(y, to, a0), store(y, to + ldy, a1), store(y, to + 2 * ldy, a2)
     store(y, to + 3 * ldy, a3), store(y, to + 4 * ldy, a4), store(y, to + 5 * ldy, a5)
 
 
 @njit(forceinline=True)
-def panel_4x1(x: Any, t: int, ldx: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-              seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for four tokens and one vector of outputs."""
-    a0 = load(seed, start + 0 * lds, WIDTH)
-    a1 = load(seed, start + 1 * lds, WIDTH)
-    a2 = load(seed, start + 2 * lds, WIDTH)
-    a3 = load(seed, start + 3 * lds, WIDTH)
-    t1, t2, t3 = t + ldx, t + 2 * ldx, t + 3 * ldx
-    while k < stop:
-        column = element(columns, k)
-        v = load(w, at, WIDTH)
-        a0 = fma(broadcast(element(x, t + column), WIDTH), v, a0)
-        a1 = fma(broadcast(element(x, t1 + column), WIDTH), v, a1)
-        a2 = fma(broadcast(element(x, t2 + column), WIDTH), v, a2)
-        a3 = fma(broadcast(element(x, t3 + column), WIDTH), v, a3)
-        at += ldw
-        k += 1
-    store(y, to + 0 * ldy, a0), store(y, to + 1 * ldy, a1), store(y, to + 2 * ldy, a2)
-    store(y, to + 3 * ldy, a3)
-
-
-@njit(forceinline=True)
-def panel_1x1(x: Any, t: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+def panel_1x1(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
-    """As `panel_6x2`, for one token and one vector of outputs."""
+    """As `panel_6x2`, for the first token and one vector of outputs."""
     a = load(seed, start, WIDTH)
     while k < stop:
-        a = fma(broadcast(element(x, t + element(columns, k)), WIDTH), load(w, at, WIDTH), a)
+        a = fma(broadcast(element(x, base + element(columns, k)), WIDTH), load(w, at, WIDTH), a)
         at += ldw
         k += 1
     store(y, to, a)
-
-
-@njit(forceinline=True)
-def row_6x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
-            step: int, yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
-    """yt[ri + (0 .. 2W)] += sum over k < count of w[oi + k step] xt[at + k ldt ..], for six rows i."""
-    a0, a1, a2 = load(yt, r0, WIDTH), load(yt, r1, WIDTH), load(yt, r2, WIDTH)
-    a3, a4, a5 = load(yt, r3, WIDTH), load(yt, r4, WIDTH), load(yt, r5, WIDTH)
-    b0, b1, b2 = load(yt, r0 + WIDTH, WIDTH), load(yt, r1 + WIDTH, WIDTH), load(yt, r2 + WIDTH, WIDTH)
-    b3, b4, b5 = load(yt, r3 + WIDTH, WIDTH), load(yt, r4 + WIDTH, WIDTH), load(yt, r5 + WIDTH, WIDTH)
-    k, stop = 0, count * step
-    while k < stop:
-        low, high = load(xt, at, WIDTH), load(xt, at + WIDTH, WIDTH)
-        s = broadcast(element(w, o0 + k), WIDTH)
-        a0, b0 = fma(s, low, a0), fma(s, high, b0)
-        s = broadcast(element(w, o1 + k), WIDTH)
-        a1, b1 = fma(s, low, a1), fma(s, high, b1)
-        s = broadcast(element(w, o2 + k), WIDTH)
-        a2, b2 = fma(s, low, a2), fma(s, high, b2)
-        s = broadcast(element(w, o3 + k), WIDTH)
-        a3, b3 = fma(s, low, a3), fma(s, high, b3)
-        s = broadcast(element(w, o4 + k), WIDTH)
-        a4, b4 = fma(s, low, a4), fma(s, high, b4)
-        s = broadcast(element(w, o5 + k), WIDTH)
-        a5, b5 = fma(s, low, a5), fma(s, high, b5)
-        at += ldt
-        k += step
-    store(yt, r0, a0), store(yt, r1, a1), store(yt, r2, a2), store(yt, r3, a3), store(yt, r4, a4), store(yt, r5, a5)
-    store(yt, r0 + WIDTH, b0), store(yt, r1 + WIDTH, b1), store(yt, r2 + WIDTH, b2)
-    store(yt, r3 + WIDTH, b3), store(yt, r4 + WIDTH, b4), store(yt, r5 + WIDTH, b5)
-
-
-@njit(forceinline=True)
-def row_4x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int,
-            step: int, yt: Any, r0: int, r1: int, r2: int, r3: int) -> None:  # fmt: skip
-    """As `row_6x2`, for four rows."""
-    a0, a1, a2, a3 = load(yt, r0, WIDTH), load(yt, r1, WIDTH), load(yt, r2, WIDTH), load(yt, r3, WIDTH)
-    b0, b1 = load(yt, r0 + WIDTH, WIDTH), load(yt, r1 + WIDTH, WIDTH)
-    b2, b3 = load(yt, r2 + WIDTH, WIDTH), load(yt, r3 + WIDTH, WIDTH)
-    k, stop = 0, count * step
-    while k < stop:
-        low, high = load(xt, at, WIDTH), load(xt, at + WIDTH, WIDTH)
-        s = broadcast(element(w, o0 + k), WIDTH)
-        a0, b0 = fma(s, low, a0), fma(s, high, b0)
-        s = broadcast(element(w, o1 + k), WIDTH)
-        a1, b1 = fma(s, low, a1), fma(s, high, b1)
-        s = broadcast(element(w, o2 + k), WIDTH)
-        a2, b2 = fma(s, low, a2), fma(s, high, b2)
-        s = broadcast(element(w, o3 + k), WIDTH)
-        a3, b3 = fma(s, low, a3), fma(s, high, b3)
-        at += ldt
-        k += step
-    store(yt, r0, a0), store(yt, r1, a1), store(yt, r2, a2), store(yt, r3, a3)
-    store(yt, r0 + WIDTH, b0), store(yt, r1 + WIDTH, b1), store(yt, r2 + WIDTH, b2), store(yt, r3 + WIDTH, b3)
-
-
-@njit(forceinline=True)
-def row_6x1(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
-            step: int, yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
-    """As `row_6x2`, for one vector of tokens."""
-    a0, a1, a2 = load(yt, r0, WIDTH), load(yt, r1, WIDTH), load(yt, r2, WIDTH)
-    a3, a4, a5 = load(yt, r3, WIDTH), load(yt, r4, WIDTH), load(yt, r5, WIDTH)
-    k, stop = 0, count * step
-    while k < stop:
-        v = load(xt, at, WIDTH)
-        a0 = fma(broadcast(element(w, o0 + k), WIDTH), v, a0)
-        a1 = fma(broadcast(element(w, o1 + k), WIDTH), v, a1)
-        a2 = fma(broadcast(element(w, o2 + k), WIDTH), v, a2)
-        a3 = fma(broadcast(element(w, o3 + k), WIDTH), v, a3)
-        a4 = fma(broadcast(element(w, o4 + k), WIDTH), v, a4)
-        a5 = fma(broadcast(element(w, o5 + k), WIDTH), v, a5)
-        at += ldt
-        k += step
-    store(yt, r0, a0), store(yt, r1, a1), store(yt, r2, a2), store(yt, r3, a3), store(yt, r4, a4), store(yt, r5, a5)
