@@ -1,0 +1,258 @@
+"""What one useful multiply-add costs when its numbers are not neighbours: loops to measure, on one thread.
+
+`gather_costs`: ns a multiply-add of a dot product, read four ways, by the size of what it reads from.
+`CsrMatrix`: a product with a CSR matrix that uses vectors and, if asked, keeps its sums in registers. Left out: threads,
+prefetching by hand, and the gather instructions of some processors. Importing this file imports Numba.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from ._cpu import processor
+from ._peak import Spread, aligned
+from ._tables import html_table, text_table
+from .vectors import LANES, broadcast, fma, load, store, zero
+
+__all__ = ["WAYS", "CsrMatrix", "GatherCosts", "gather_costs"]
+
+#: How the second factor of each multiply-add is found.
+WAYS = ("vectors, in order", "one by one, in order", "by index, in order", "by index, at random")
+UNROLL = 8
+MOST_TERMS = 2**21
+
+
+@dataclass(frozen=True, repr=False)
+class GatherCosts:
+    """ns a multiply-add for each of the four `WAYS`, by the bytes of the array that is read from; prints as a table."""
+
+    sizes_bytes: tuple[int, ...]
+    ns: dict[str, tuple[Spread, ...]]
+
+    def at(self, way: str, size: int) -> Spread:
+        """The cost of `way` at the measured size nearest to `size` bytes (by ratio)."""
+        nearest = np.abs(np.log(np.array(self.sizes_bytes) / size)).argmin()
+        return self.ns[way][int(nearest)]
+
+    def _rows(self) -> list[list[str]]:
+        head = ["KiB", *self.ns]
+        return [head] + [
+            [f"{size / 1024:,.0f}", *(f"{costs[i].low:.3f}" for costs in self.ns.values())]
+            for i, size in enumerate(self.sizes_bytes)
+        ]
+
+    def __repr__(self) -> str:
+        return f"{text_table(self._rows())}\n{_CAPTION}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), _CAPTION, "bp-table")
+
+
+_CAPTION = "ns a multiply-add, best burst, one thread, by the size of the array that is read from"
+
+
+# "contract" lets a * b + c become one instruction and leaves the order of the sums alone: nothing here is vectorised.
+_SCALAR: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}}
+
+
+@njit(cache=True, nogil=True)
+def _vectors_in_order(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
+    a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+    v, w = values, LANES
+    for _ in range(times):
+        for k in range(0, v.size, UNROLL * LANES):
+            a, b = fma(load(v, k), load(x, k), a), fma(load(v, k + w), load(x, k + w), b)
+            c, d = fma(load(v, k + 2 * w), load(x, k + 2 * w), c), fma(load(v, k + 3 * w), load(x, k + 3 * w), d)
+            e, f = fma(load(v, k + 4 * w), load(x, k + 4 * w), e), fma(load(v, k + 5 * w), load(x, k + 5 * w), f)
+            g, h = fma(load(v, k + 6 * w), load(x, k + 6 * w), g), fma(load(v, k + 7 * w), load(x, k + 7 * w), h)
+    one = broadcast(1)
+    a, c, e, g = fma(a, one, b), fma(c, one, d), fma(e, one, f), fma(g, one, h)
+    store(out, 0, fma(fma(a, one, c), one, fma(e, one, g)))
+
+
+# Two axes, the second of eight terms: so the compiler sees that no index is below zero, and asks nothing at run time.
+@njit(**_SCALAR)
+def _one_by_one(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
+    a = b = c = d = e = f = g = h = np.float32(0)
+    v, u = values, x.reshape(-1, UNROLL)
+    for _ in range(times):
+        for k in range(len(v)):
+            a, b, c, d = a + v[k, 0] * u[k, 0], b + v[k, 1] * u[k, 1], c + v[k, 2] * u[k, 2], d + v[k, 3] * u[k, 3]
+            e, f, g, h = e + v[k, 4] * u[k, 4], f + v[k, 5] * u[k, 5], g + v[k, 6] * u[k, 6], h + v[k, 7] * u[k, 7]
+    out[0] = ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@njit(**_SCALAR)
+def _by_index(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
+    a = b = c = d = e = f = g = h = np.float32(0)
+    v, i = values, index
+    for _ in range(times):
+        for k in range(len(v)):
+            a, b = a + v[k, 0] * x[i[k, 0]], b + v[k, 1] * x[i[k, 1]]
+            c, d = c + v[k, 2] * x[i[k, 2]], d + v[k, 3] * x[i[k, 3]]
+            e, f = e + v[k, 4] * x[i[k, 4]], f + v[k, 5] * x[i[k, 5]]
+            g, h = g + v[k, 6] * x[i[k, 6]], h + v[k, 7] * x[i[k, 7]]
+    out[0] = ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+_LOOPS = dict(zip(WAYS, (_vectors_in_order, _one_by_one, _by_index, _by_index), strict=True))
+
+
+def gather_costs(
+    sizes: Sequence[int] | None = None, *, bursts: int = 5, burst_seconds: float = 0.002, seed: int = 0
+) -> GatherCosts:
+    """ns a multiply-add of sum_k values_k x_index(k), with x of each of `sizes` bytes, read in each of the four `WAYS`.
+
+    `values` and the index, 4 bytes each, are as long as x, at most 2^21 terms, and are read in order: only the way to x
+    changes. Default sizes: powers of four from 4 KiB to twice the last-level cache, 64 MiB at most; about 2 s. Raises
+    ValueError for a size below 4096 or above 2^30.
+    """
+    sizes = _default_sizes() if sizes is None else sizes
+    if not sizes or not all(4096 <= size <= 2**30 for size in sizes):
+        raise ValueError(f"sizes: expected bytes from 4096 to 2^30, got {list(sizes)}")
+    generator = np.random.default_rng(seed)
+    found: dict[str, list[Spread]] = {way: [] for way in WAYS}
+    for size in sizes:
+        length = size // 4 // (UNROLL * LANES) * UNROLL * LANES
+        terms = min(length, MOST_TERMS)
+        x, values, out = aligned(length, 1), aligned(terms, 1).reshape(-1, UNROLL), np.zeros(LANES, np.float32)
+        # Unsigned, because Numba gives a signed index a meaning below zero and pays for asking.
+        in_order = np.arange(terms, dtype=np.uint32).reshape(-1, UNROLL)
+        at_random = generator.permutation(length)[:terms].astype(np.uint32).reshape(-1, UNROLL)
+        times = max(1, 2**15 // terms)  # so that the call itself hardly counts
+        pieces = [x[start : start + terms] for start in range(0, length - terms + 1, terms)]
+        for way, loop in _LOOPS.items():
+            index, parts = (at_random, [x]) if way == WAYS[-1] else (in_order, pieces)
+            passes = [_bound(loop, values, index, part, out, times) for part in parts]
+            seconds = _bursts(passes, bursts, burst_seconds)
+            found[way].append(Spread.of([1e9 * s / terms / times for s in seconds]))
+    return GatherCosts(tuple(int(size) for size in sizes), {way: tuple(costs) for way, costs in found.items()})
+
+
+@njit(cache=True, nogil=True)
+def _update_rows(
+    values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, x: np.ndarray, tokens: int, y: np.ndarray
+) -> None:
+    """y[row] += value * x[column], a row of tokens at a time: x is read, y is read and written, for each weight."""
+    whole = tokens // LANES * LANES
+    for row in range(len(offsets) - 1):
+        to = row * tokens
+        for k in range(offsets[row], offsets[row + 1]):
+            weight, at = broadcast(values[k]), columns[k] * tokens
+            for t in range(0, whole, LANES):
+                store(y, to + t, fma(weight, load(x, at + t), load(y, to + t)))
+            for t in range(whole, tokens):
+                y[row, t] += values[k] * x[columns[k], t]
+
+
+@njit(cache=True, nogil=True)
+def _keep_sums(
+    values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, x: np.ndarray, tokens: int, y: np.ndarray
+) -> None:
+    """The same, but the sums of 8 vectors of tokens stay in registers while the weights of a row go by."""
+    w = LANES
+    whole = tokens // (UNROLL * LANES) * UNROLL * LANES
+    for row in range(len(offsets) - 1):
+        first, last, to = offsets[row], offsets[row + 1], row * tokens
+        for t in range(0, whole, UNROLL * LANES):
+            a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+            for k in range(first, last):
+                v, at = broadcast(values[k]), columns[k] * tokens + t
+                a, b = fma(v, load(x, at), a), fma(v, load(x, at + w), b)
+                c, d = fma(v, load(x, at + 2 * w), c), fma(v, load(x, at + 3 * w), d)
+                e, f = fma(v, load(x, at + 4 * w), e), fma(v, load(x, at + 5 * w), f)
+                g, h = fma(v, load(x, at + 6 * w), g), fma(v, load(x, at + 7 * w), h)
+            at = to + t
+            store(y, at, a), store(y, at + w, b), store(y, at + 2 * w, c), store(y, at + 3 * w, d)
+            store(y, at + 4 * w, e), store(y, at + 5 * w, f), store(y, at + 6 * w, g), store(y, at + 7 * w, h)
+        for t in range(whole, tokens):
+            total = np.float32(0)
+            for k in range(first, last):
+                total += values[k] * x[columns[k], t]
+            y[row, t] = total
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CsrMatrix:
+    """An M × N matrix in compressed rows, checked once, so that a product checks nothing but x.
+
+    values   (n,) float32, row after row
+    columns  (n,) whole numbers from 0 to `inputs` - 1: the column of each value
+    offsets  (M + 1,) whole numbers; row i owns values offsets[i] to offsets[i + 1] - 1
+    inputs   N
+
+    Raises ValueError, naming the part, for arrays that do not fit and for indices out of range.
+    """
+
+    values: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    inputs: int
+
+    def __post_init__(self) -> None:
+        for name, kind in (("values", np.float32), ("columns", np.int64), ("offsets", np.int64)):
+            part = np.ascontiguousarray(getattr(self, name), kind)
+            if part.ndim != 1:
+                raise ValueError(f"{name}: expected 1 dimension, got {part.ndim}")
+            object.__setattr__(self, name, part)
+        values, columns, offsets = self.values, self.columns, self.offsets
+        if len(values) != len(columns):
+            raise ValueError(f"columns: expected one for each of the {len(values)} values, got {len(columns)}")
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+            raise ValueError(
+                f"offsets: expected numbers that rise from 0 to {len(values)}, got {offsets[:1]} to {offsets[-1:]}"
+            )
+        if len(columns) and not 0 <= columns.min() <= columns.max() < self.inputs:
+            raise ValueError(f"columns: expected 0 to {self.inputs - 1}, got {columns.min()} to {columns.max()}")
+
+    def product(self, x: ArrayLike, *, keep_sums: bool = True) -> NDArray[np.float32]:
+        """y[i] = sum of values[k] x[columns[k]] over offsets[i] <= k < offsets[i + 1], on one thread.
+
+        x (N, T) float32 is feature-major: row j is input j of every token; the result is (M, T). With `keep_sums` the
+        sums of a row stay in registers; without, y is read and written for each weight. Raises ValueError for another
+        shape of x.
+
+        >>> CsrMatrix([2.0, 3.0], [1, 0], [0, 1, 1, 2], inputs=2).product([[1.0], [10.0]]).tolist()
+        [[20.0], [0.0], [3.0]]
+        """
+        wide = np.ascontiguousarray(x, np.float32)
+        if wide.ndim != 2 or len(wide) != self.inputs:
+            raise ValueError(f"x: expected shape ({self.inputs}, tokens), got {wide.shape}")
+        y = np.zeros((len(self.offsets) - 1, wide.shape[1]), np.float32)
+        loop = _keep_sums if keep_sums else _update_rows
+        loop(self.values, self.columns, self.offsets, wide, wide.shape[1], y)
+        return y
+
+
+def _default_sizes() -> list[int]:
+    facts = processor()
+    largest = min(2 * (facts.l3_bytes or facts.l2_bytes or 2**24), 2**26, (facts.memory_bytes or 2**31) // 16)
+    return [4**power for power in range(6, 14) if 4**power <= largest]
+
+
+def _bound(loop: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+    return lambda: loop(*arguments)
+
+
+def _bursts(passes: Sequence[Callable[[], None]], bursts: int, wanted: float) -> list[float]:
+    """Seconds a pass, from bursts of as many passes, in turn, as last `wanted` seconds."""
+    passes[0]()  # compiles, or loads from the cache
+    number, seconds = len(passes), _seconds(passes, len(passes))
+    while seconds < wanted / 2:
+        number *= 2
+        seconds = _seconds(passes, number)
+    return [_seconds(passes, number) / number for _ in range(bursts)]
+
+
+def _seconds(passes: Sequence[Callable[[], None]], number: int) -> float:
+    begin = time.perf_counter()
+    for i in range(number):
+        passes[i % len(passes)]()
+    return time.perf_counter() - begin
