@@ -109,7 +109,8 @@ class CsrMatrix:
         wide = np.ascontiguousarray(x, np.float32)
         if wide.ndim != 2 or len(wide) != self.inputs:
             raise ValueError(f"x: expected shape ({self.inputs}, tokens), got {wide.shape}")
-        y = np.zeros((len(self.offsets) - 1, wide.shape[1]), np.float32)
+        shape = (len(self.offsets) - 1, wide.shape[1])
+        y = np.empty(shape, np.float32) if keep_sums else np.zeros(shape, np.float32)
         loop = _keep_sums if keep_sums else _update_rows
         loop(self.values, self.columns, self.offsets, wide, wide.shape[1], y)
         return y

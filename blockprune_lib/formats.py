@@ -73,7 +73,10 @@ class Products(Mapping[str, Product]):
         ]  # fmt: skip
 
     def _caption(self) -> str:
-        reasons = [f"{name} does not run here: {reason}" for name, reason in self.refused.items()]
+        names: dict[str, list[str]] = {}
+        for name, reason in self.refused.items():
+            names.setdefault(reason, []).append(name)
+        reasons = [f"not here: {' and '.join(those)} ({reason})" for reason, those in names.items()]
         return "; ".join(reasons) or "every product ran and agreed with the dense one"
 
     def __repr__(self) -> str:

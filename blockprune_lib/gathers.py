@@ -1,7 +1,8 @@
 """What one useful multiply-add costs when its numbers are not neighbours, on one thread.
 
-`gather_costs`: ns a multiply-add of a dot product, read four ways, by the size of what it reads from. Left out: threads,
-writes, and the gather instructions of some processors. Importing this file imports Numba.
+`gather_costs`: ns a multiply-add of a dot product, read four ways, by the size of what it reads from. `row_rate`: GB/s
+of reading whole rows at random places. Left out: more threads, writes, and the gather instructions of some processors.
+Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ._peak import Spread, aligned
 from ._tables import html_table, text_table
 from .vectors import LANES, broadcast, fma, load, store, zero
 
-__all__ = ["WAYS", "GatherCosts", "gather_costs"]
+__all__ = ["WAYS", "GatherCosts", "gather_costs", "row_rate"]
 
 #: How the second factor of each multiply-add is found.
 WAYS = ("vectors, in order", "one by one, in order", "by index, in order", "by index, at random")
@@ -132,6 +133,38 @@ def gather_costs(
             seconds = _bursts(passes, bursts, burst_seconds)
             found[way].append(Spread.of([1e9 * s / terms / times for s in seconds]))
     return GatherCosts(tuple(int(size) for size in sizes), {way: tuple(costs) for way, costs in found.items()})
+
+
+@njit(cache=True, nogil=True)
+def _read_rows(x: np.ndarray, index: np.ndarray, tokens: int, out: np.ndarray, times: int) -> None:
+    one, w = broadcast(1), LANES
+    a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+    for _ in range(times):
+        for t in range(0, tokens, UNROLL * LANES):
+            for k in range(len(index)):
+                at = index[k] * tokens + t
+                a, b = fma(load(x, at), one, a), fma(load(x, at + w), one, b)
+                c, d = fma(load(x, at + 2 * w), one, c), fma(load(x, at + 3 * w), one, d)
+                e, f = fma(load(x, at + 4 * w), one, e), fma(load(x, at + 5 * w), one, f)
+                g, h = fma(load(x, at + 6 * w), one, g), fma(load(x, at + 7 * w), one, h)
+    a, c, e, g = fma(a, one, b), fma(c, one, d), fma(e, one, f), fma(g, one, h)
+    store(out, 0, fma(fma(a, one, c), one, fma(e, one, g)))
+
+
+def row_rate(rows: int, tokens: int, *, bursts: int = 15, burst_seconds: float = 0.002, seed: int = 0) -> Spread:
+    """GB/s of reading rows of `tokens` float32 at random places of a `rows` × `tokens` table into registers.
+
+    That is what a sparse product does to a feature-major x: one row for each kept weight. Rows are read 8 vectors at a
+    time. Raises ValueError where `rows` is below 1 or `tokens` is no multiple of 8 vectors (128 is one everywhere).
+    """
+    if rows < 1:
+        raise ValueError(f"rows: expected 1 or more, got {rows}")
+    if tokens < 1 or tokens % (UNROLL * LANES):
+        raise ValueError(f"tokens: expected a multiple of {UNROLL * LANES} on this machine, got {tokens}")
+    x, out = aligned(rows * tokens, 1), np.zeros(LANES, np.float32)
+    index = np.random.default_rng(seed).integers(0, rows, 2**12)
+    seconds = _bursts([_bound(_read_rows, x, index, tokens, out, 1)], bursts, burst_seconds)
+    return Spread.of([4 * tokens * len(index) / s / 1e9 for s in seconds])
 
 
 def _default_sizes() -> list[int]:

@@ -3,7 +3,7 @@ import pytest
 
 from blockprune_lib import gathers
 from blockprune_lib._peak import Spread
-from blockprune_lib.gathers import WAYS, GatherCosts, gather_costs
+from blockprune_lib.gathers import WAYS, GatherCosts, gather_costs, row_rate
 from blockprune_lib.vectors import LANES
 
 
@@ -53,3 +53,22 @@ def test_default_sizes_grow_and_stay_within_memory():
     assert sizes[0] == 4096
     assert sizes == sorted(sizes)
     assert sizes[-1] <= 2**26
+
+
+def test_rows_are_read_once_for_each_index():
+    tokens = 16 * LANES
+    x = np.random.default_rng(0).standard_normal((3, tokens)).astype(np.float32)
+    out = np.zeros(LANES, np.float32)
+    gathers._read_rows(x, np.array([0, 2, 2]), tokens, out, 2)
+    assert out.sum() == pytest.approx(2 * float(x[0].sum() + 2 * x[2].sum()), rel=1e-3, abs=1e-3)
+
+
+def test_a_row_rate_has_a_spread():
+    rate = row_rate(8, 128, bursts=2, burst_seconds=1e-4)
+    assert 0 < rate.low <= rate.median <= rate.high
+
+
+@pytest.mark.parametrize(("rows", "tokens", "named"), [(0, 128, "rows"), (4, 0, "tokens"), (4, 3, "tokens")])
+def test_a_table_without_whole_vectors_is_refused(rows, tokens, named):
+    with pytest.raises(ValueError, match=named):
+        row_rate(rows, tokens)
