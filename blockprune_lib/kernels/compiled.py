@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from . import panels, rows
-from .plan import PanelPlan, RowPlan, make_plan, plan_of
+from . import gradients, panels, rows
+from .native import WIDTH
+from .plan import PanelPlan, Plan, RowPlan, make_plan, plan_of
 
-__all__ = ["make_plan", "multiply", "plan_of"]
+__all__ = ["make_plan", "multiply", "plan_of", "values_gradient"]
 
 
 def multiply(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
@@ -15,3 +16,11 @@ def multiply(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor 
     if isinstance(plan, PanelPlan):
         return panels.multiply(plan, x, values, bias, workers)
     return rows.multiply(plan, x, values, bias, workers)
+
+
+def values_gradient(plan: Plan, x: Tensor, grad: Tensor, workers: int) -> Tensor | None:
+    """The gradient of the values from x (T, inputs) and grad (T, outputs); None for groups that no vector fits."""
+    forward, width = plan.forward, plan.values_shape[1]
+    if isinstance(forward, RowPlan) and (forward.step > 1 or width < WIDTH):
+        return None
+    return gradients.values_gradient(forward, x, grad, plan.values_shape, workers)

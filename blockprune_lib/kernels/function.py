@@ -93,25 +93,35 @@ class _Linear(torch.autograd.Function):
         x, values = ctx.saved_tensors
         needs_x, needs_values, needs_bias = ctx.needs_input_grad[:3]
         grad_x = _product(ctx.plan.backward, grad, values, None) if needs_x else None
-        grad_values = _values_gradient(ctx.packed, x, grad) if needs_values else None
+        grad_values = _values_gradient(ctx.packed, ctx.plan, x, grad) if needs_values else None
         grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None
         return grad_x, grad_values, grad_bias, None, None
 
 
 def _product(plan: Any, x: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    flat = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    if flat.stride(1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
-        flat = flat.contiguous()
+    flat = _flat(x)
     values, bias = values.contiguous(), None if bias is None else bias.contiguous()
     y: Tensor = _compiler().multiply(plan, flat, values, bias, torch.get_num_threads())
     return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
 
 
-def _values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:
+def _flat(x: Tensor) -> Tensor:
+    """x as (tokens, features) with neighbouring features; a copy only where its strides ask for one."""
+    flat = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    if flat.stride(1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
+        flat = flat.contiguous()
+    return flat
+
+
+def _values_gradient(packed: PackedMatrix, plan: Any, x: Tensor, grad: Tensor) -> Tensor:
     """The gradient of the stored weights: those places of grad' x, padding at the edges zero."""
+    flat_x, flat_grad = _flat(x), _flat(grad)
+    found: Tensor | None = _compiler().values_gradient(plan, flat_x, flat_grad, torch.get_num_threads())
+    if found is not None:
+        return found
     (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape
     dense = x.new_zeros(R * r, C * c)
-    dense[:M, :N] = grad.reshape(-1, M).t() @ x.reshape(-1, N)
+    dense[:M, :N] = flat_grad.t() @ flat_x
     cells = dense.view(R, r, C, c)
     return cells.permute(0, 2, 3, 1)[packed._group_rows(), packed.columns.long()].contiguous()
 

@@ -78,10 +78,7 @@ class PanelPlan:
     def parts(self, count: int) -> np.ndarray:
         """Bounds of `count` runs of strips with about the same number of steps in each: (count + 1,)."""
         if count not in self._parts:
-            work = np.concatenate([[0], np.cumsum(self.strips[:, 4] - self.strips[:, 3] + 8)])  # 8: a strip's own cost
-            bounds = np.searchsorted(work, np.linspace(0, work[-1], count + 1)).astype(np.int64)
-            bounds[0], bounds[-1] = 0, len(self.strips)
-            self._parts[count] = bounds
+            self._parts[count] = _equal_runs(self.strips[:, 4] - self.strips[:, 3] + 8, count)  # 8: a strip's own cost
         return self._parts[count]
 
     def readable(self, values: Tensor) -> Tensor:
@@ -113,6 +110,7 @@ class RowPlan:
     step: int
     entries: np.ndarray
     _bands: dict[int, Bands] = field(default_factory=dict, repr=False)
+    _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
     #: What `rows` worked out for (tokens, threads).
     shares: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
@@ -123,6 +121,13 @@ class RowPlan:
         if height not in self._bands:
             self._bands[height] = _bands(self.entries, self.outputs, height)
         return self._bands[height]
+
+    def parts(self, count: int) -> np.ndarray:
+        """Bounds of `count` runs of the blocks of one band of all rows, with about the same work in each."""
+        if count not in self._parts:
+            blocks = self.bands(1).blocks
+            self._parts[count] = _equal_runs((blocks[:, 3] - blocks[:, 2]) * blocks[:, 1], count)
+        return self._parts[count]
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,18 @@ def _panels(
     table = table[np.argsort(table[:, 0], kind="stable")]
     flat = steps.reshape(-1)
     return PanelPlan(M, N, r, (PACKED_TOKENS * flat).astype(np.int32), np.ascontiguousarray(table), order)
+
+
+def _equal_runs(work: np.ndarray, count: int) -> np.ndarray:
+    """Where to cut a list into `count` runs of about equal work: (count + 1,).
+
+    >>> [int(bound) for bound in _equal_runs(np.array([1, 1, 2, 2, 2]), 2)]
+    [0, 3, 5]
+    """
+    done = np.concatenate([[0], np.cumsum(work)])
+    bounds = np.searchsorted(done, np.linspace(0, done[-1], count + 1)).astype(np.int64)
+    bounds[0], bounds[-1] = 0, len(work)
+    return bounds
 
 
 def _rows(
