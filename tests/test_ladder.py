@@ -102,6 +102,8 @@ def test_a_climb_counts_kept_arithmetic_and_prints_a_table():
 def test_rungs_have_a_name_each_and_say_what_the_machine_does():
     assert len({rung.name for rung in ALL}) == len(ALL)
     assert all(rung.now for rung in ALL)
+    assert all(rung.source.startswith("def ") for rung in ALL if rung.kernel is not None)
+    assert ladder.RUNGS[-1].source == ""
 
 
 GENERIC = """
@@ -137,6 +139,7 @@ def test_the_inner_loop_of_a_tile_has_twelve_vectors_a_step():
     assert loop.arithmetic == (loop.fused + loop.multiplies) * loop.lanes
     assert "a turn" in repr(loop)
     assert "<table" in loop._repr_html_()
+    assert (inner_loop(kernel, signed=True).arithmetic) % (12 * loop.lanes) == 0
 
 
 @pytest.mark.parametrize("kernel", [None, 3, len, lambda: None])

@@ -11,6 +11,7 @@ types. Importing this file imports Numba; each rung compiles at its first call, 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,15 @@ class Rung:
     tokens: int = 1
     multiple: int = 1
     sample: bool = False
+
+    @property
+    def source(self) -> str:
+        """The kernel's Python code without its decorator and annotations; empty for `bp.linear`."""
+        if self.kernel is None:
+            return ""
+        text = inspect.getsource(getattr(self.kernel, "py_func", self.kernel))
+        text = text.replace(": np.ndarray", "").replace(" -> None", "")
+        return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("@"))
 
     def ready(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
         """Check and arrange the operands once; what is returned multiplies, (T, N) x → (T, M), at each call.
@@ -104,7 +114,7 @@ class Rung:
 
 
 RUNGS: tuple[Rung, ...] = (
-    Rung("Python", "reads each line of the program anew for each multiplication", one_output.py_func, sample=True),
+    Rung("Python", "interprets the program anew for each multiplication", one_output.py_func, sample=True),
     Rung("compiled", "runs machine code, one number at a time, each addition waiting for the last", one_output),
     Rung("neighbours", "works on neighbours, and carries each sum to the cache and back", one_column),
     Rung("gather + matmul", "copies the kept columns of x, then does the dense product for each panel", gather),

@@ -78,23 +78,18 @@ class InnerLoop:
 #: What the numbers of `InnerLoop.row` are.
 HEAD = ("lanes", "vector multiply-adds", "scalar ones", "loads", "broadcasts", "stores")
 
-_ARGUMENTS = (
-    types.float32[:, ::1],
-    types.float32[:, ::1],
-    types.uint32[::1],
-    types.int64[::1],
-    types.float32[:, ::1],
-)
 
-
-def inner_loop(kernel: Any) -> InnerLoop:
+def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
     """The busiest innermost loop of a Numba kernel of the ladder; empty for what is none or cannot be read.
 
-    The kernel is compiled once more, in this process: code from Numba's cache has no assembly to show.
+    The kernel is compiled once more, in this process: code from Numba's cache has no assembly to show. `signed` is for
+    int32 columns instead of uint32, which the ladder does not use.
     """
+    columns = types.int32[::1] if signed else types.uint32[::1]
+    matrix = types.float32[:, ::1]
     try:
         fresh = njit(**_options(kernel))(kernel.py_func)
-        fresh.compile(_ARGUMENTS)
+        fresh.compile((matrix, matrix, columns, types.int64[::1], matrix))
         return read_loop("\n".join(fresh.inspect_asm().values()))
     except Exception:
         return InnerLoop()
