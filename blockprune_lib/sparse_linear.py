@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checks import positive_int
-from .kernels.function import apply, make_plan
+from .kernels.function import apply, check_activation, make_plan
 from .packing import PackedMatrix, pack
 from .structure import BlockStructure, check_structure
 
@@ -20,7 +20,8 @@ from .structure import BlockStructure, check_structure
 class BlockSparseLinear(nn.Module):
     """y = x Wᵀ + b, where only some groups of W are stored; like `nn.Linear` otherwise.
 
-    keep   bool grid (R, C) = `structure.grid((out_features, in_features))`: the groups that are stored; None: all
+    keep         bool grid (R, C) = `structure.grid((out_features, in_features))`: the groups that are stored; None: all
+    activation   None, or "gelu": the layer returns gelu(y), in the same pass where no gradient is asked for
 
     Parameters: `values` (groups, c, r), the stored weights, and `bias` (out_features,) or None. Buffers: `columns` and
     `offsets`, the indices of a `PackedMatrix`. Any optimiser trains it; what is not stored stays zero. In float32 on
@@ -35,6 +36,7 @@ class BlockSparseLinear(nn.Module):
     bias: nn.Parameter | None
     columns: Tensor
     offsets: Tensor
+    activation: str | None = None
     _ready: Any = (None,) * 7  # values, columns, offsets, the versions of both, PackedMatrix, plan
 
     def __init__(
@@ -45,11 +47,13 @@ class BlockSparseLinear(nn.Module):
         bias: bool = True,
         *,
         keep: Tensor | None = None,
+        activation: str | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         check_structure(structure)
+        self.activation = check_activation(activation)
         shape = (positive_int(out_features, "out_features"), positive_int(in_features, "in_features"))
         (R, C), (r, c) = structure.grid(shape), structure.group_shape(shape)
         if keep is None:
@@ -120,7 +124,7 @@ class BlockSparseLinear(nn.Module):
         return layer
 
     def to_linear(self) -> nn.Linear:
-        """The dense `nn.Linear` that computes the same."""
+        """The dense `nn.Linear` that computes the same, without the activation."""
         M, N = self._shape
         dense = nn.Linear(N, M, self.bias is not None, device="meta", dtype=self.values.dtype)
         dense.weight = nn.Parameter(self.packed.to_dense().detach(), requires_grad=self.values.requires_grad)
@@ -148,9 +152,9 @@ class BlockSparseLinear(nn.Module):
         return self.packed.density
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in_features) → (..., out_features)."""
+        """x (..., in_features) → (..., out_features), through the activation if there is one."""
         packed, plan = self._prepared()
-        return apply(x, packed, self._parameters["bias"], plan)
+        return apply(x, packed, self._parameters["bias"], plan, self.activation)
 
     def _prepared(self) -> tuple[PackedMatrix, Any]:
         """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""
@@ -189,6 +193,7 @@ class BlockSparseLinear(nn.Module):
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, structure={self.structure}, "
             f"density={self.density:.3g}, bias={self.bias is not None}"
+            + (f", activation={self.activation!r}" if self.activation else "")
         )
 
 

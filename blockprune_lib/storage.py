@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .fusion import fuse_gelu
 from .packing import PackedMatrix
 from .sparse_linear import BlockSparseLinear
 from .structure import BlockStructure
@@ -88,6 +89,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
     except RuntimeError as error:
         raise ValueError(f"{str(file)!r} does not fit {card['architecture']}: {error}") from None
     model.tie_weights()
+    fuse_gelu(model)
     return model.eval()
 
 

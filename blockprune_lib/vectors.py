@@ -33,7 +33,9 @@ from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
 
-__all__ = ["HAS_FMA", "LANES", "Vector", "broadcast", "fma", "load", "store", "zero"]
+__all__ = [
+    "HAS_FMA", "LANES", "Vector", "absolute", "broadcast", "divide", "fma", "load", "minimum", "store", "zero",
+]  # fmt: skip
 
 
 def compile_target() -> tuple[str, str]:
@@ -234,3 +236,41 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.call(function, values)
 
     return a(a, b, c), generate
+
+
+@intrinsic
+def divide(typing_context: Any, a: Any, b: Any) -> Any:
+    """divide(a, b) -> a / b lane by lane."""
+    _checked_vectors("divide", a, b)
+    return a(a, b), lambda context, builder, signature, values: builder.fdiv(*values)
+
+
+@intrinsic
+def minimum(typing_context: Any, a: Any, b: Any) -> Any:
+    """minimum(a, b) -> the smaller lane by lane; b where either is NaN."""
+    _checked_vectors("minimum", a, b)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *values), *values)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def absolute(typing_context: Any, a: Any) -> Any:
+    """absolute(a) -> |a| lane by lane."""
+    _checked_vectors("absolute", a)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = context.get_value_type(a)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), f"llvm.fabs.v{a.lanes}f32"
+        )
+        return builder.call(function, values)
+
+    return a(a), generate
+
+
+def _checked_vectors(caller: str, *vectors: Any) -> None:
+    if not (isinstance(vectors[0], Vector) and all(vector == vectors[0] for vector in vectors)):
+        raise TypingError(f"{caller} needs vectors of one width, got {' and '.join(map(str, vectors))}")

@@ -11,11 +11,13 @@ from .plan import PanelPlan, Plan, RowPlan, make_plan, plan_of
 __all__ = ["make_plan", "multiply", "plan_of", "values_gradient"]
 
 
-def multiply(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
-    """x (T, inputs) → (T, outputs) by the kernel that `plan` is for, on at most `workers` threads."""
+def multiply(
+    plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
+) -> Tensor:
+    """x (T, inputs) → (T, outputs) by the kernel that `plan` is for, on at most `workers` threads; gelu where curved."""
     if isinstance(plan, PanelPlan):
-        return panels.multiply(plan, x, values, bias, workers)
-    return rows.multiply(plan, x, values, bias, workers)
+        return panels.multiply(plan, x, values, bias, workers, curved)
+    return rows.multiply(plan, x, values, bias, workers, curved)
 
 
 def values_gradient(plan: Plan, x: Tensor, grad: Tensor, workers: int) -> Tensor | None:

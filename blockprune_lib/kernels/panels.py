@@ -19,14 +19,15 @@ from numba import carray, njit
 from torch import Tensor
 
 from . import threads
+from .activations import gelu_rows
 from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
 from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
 from .shuffles import pack_six
 from .simd import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
 
 #: Fields of a job, after those of `threads`.
-(X, LDX, T, Y, M, VALUES, STEP, BIAS, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW, WHOLE,
- PACKED, SCRATCH) = range(3, 23)  # fmt: skip
+(X, LDX, T, Y, M, VALUES, STEP, BIAS, GELU, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW,
+ WHOLE, PACKED, SCRATCH) = range(3, 24)  # fmt: skip
 
 #: Room for one tile, for each thread; whole cache lines.
 SCRATCH_FLOATS = 16 * WIDTH
@@ -42,7 +43,7 @@ def panel_worker(pointer: Any) -> None:
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
     columns, strips, parts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[PARTS])
     tokens, outputs, ldx, step, ldp = job[T], job[M], job[LDX], job[STEP], job[LDP]
-    sixes, tiles = job[SIXES], job[TILES]
+    sixes, tiles, curved = job[SIXES], job[TILES], job[GELU] != 0
     slot = fetch_add(job, threads.SLOT, 1)
     packed = floats_at(job[PACKED] + 8 * ldp * slot)
     scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * slot)
@@ -63,22 +64,24 @@ def panel_worker(pointer: Any) -> None:
             begin, end = parts[part], parts[part + 1]
             whole = max(begin, min(end, job[WHOLE]))
             if taken == 2:
-                _twelves(packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs)
+                _twelves(
+                    packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved
+                )
                 begin = whole
             elif n == 6 and not job[NARROW]:
-                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs)
+                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved)
                 begin = whole
             for strip in range(begin, end):
                 s = strip * STRIP_FIELDS
                 row, valid, first, k, stop = strips[s], strips[s + 1], strips[s + 2], strips[s + 3], strips[s + 4]
                 _strip(taken, n, valid, packed, ldp, columns, k, stop, values, first + k * step, step, bias, row,
-                       y, t * outputs + row, outputs, scratch)  # fmt: skip
+                       y, t * outputs + row, outputs, curved, scratch)  # fmt: skip
             i += taken
 
 
 @njit
 def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
-           y: Any, to: int, ldy: int) -> None:  # fmt: skip
+           y: Any, to: int, ldy: int, curved: bool) -> None:  # fmt: skip
     """Whole strips of two vectors for six tokens: nearly all of the work, so nothing is decided here."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
@@ -86,11 +89,13 @@ def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step
         for i in range(6):
             prefetch_to_write(y, to + row + i * ldy)
         panel_6x2(x, 0, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
+        if curved:
+            gelu_rows(y, to + row, ldy, 6, 2 * WIDTH)
 
 
 @njit
 def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
-             y: Any, to: int, ldy: int) -> None:  # fmt: skip
+             y: Any, to: int, ldy: int, curved: bool) -> None:  # fmt: skip
     """Whole strips of one vector for twelve tokens."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
@@ -98,11 +103,13 @@ def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, 
         for i in range(12):
             prefetch_to_write(y, to + row + i * ldy)
         panel_12x1(x, 0, ldp, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
+        if curved:
+            gelu_rows(y, to + row, ldy, 12, WIDTH)
 
 
 @njit(forceinline=True)
 def _strip(taken: int, n: int, valid: int, x: Any, ldp: int, columns: Any, k: int, stop: int, w: Any, at: int,
-           ldw: int, bias: Any, row: int, y: Any, to: int, ldy: int, scratch: Any) -> None:  # fmt: skip
+           ldw: int, bias: Any, row: int, y: Any, to: int, ldy: int, curved: bool, scratch: Any) -> None:  # fmt: skip
     """One strip for one tile of n tokens; through the scratch tile where either is not whole."""
     width = 2 * WIDTH if valid > WIDTH else WIDTH
     whole = valid == width and (n == 6 * taken or n == 1 or (n == 4 and width > WIDTH))
@@ -123,6 +130,8 @@ def _strip(taken: int, n: int, valid: int, x: Any, ldp: int, columns: Any, k: in
         panel_4x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
     else:
         panel_6x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+    if curved:
+        gelu_rows(target, into, ldt, n, width)
     if not whole:
         _copy(scratch, 0, width, y, to, ldy, n, valid)
 
@@ -146,8 +155,13 @@ def token_tiles(tokens: int) -> tuple[int, int]:
     return sixes, sixes + (rest > 0)
 
 
-def multiply(plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
-    """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller."""
+def multiply(
+    plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
+) -> Tensor:
+    """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller.
+
+    curved   whether gelu follows
+    """
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0 or len(plan.strips) == 0:
@@ -161,7 +175,7 @@ def multiply(plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, wo
     packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
     job = space.job(
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
-         bias.data_ptr(), *plan.addresses, *rest, packed, packed + 4 * packed_floats)
+         bias.data_ptr(), curved, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
     threads.run(panel_worker, job, workers)
     return y

@@ -20,14 +20,15 @@ from torch import Tensor
 from blockprune_lib.vectors import broadcast, store
 
 from . import threads
+from .activations import gelu_rows
 from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
 from .plan import BLOCK_FIELDS, LANE_TOKENS, SET_FIELDS, RowPlan
 from .shuffles import turn
 from .simd_rows import row_4x2, row_6x1, row_6x2
 
 #: Fields of a job, after those of `threads`.
-(X, LDX, T, N, Y, M, VALUES, STEP, BIAS, HEIGHT, OFFSETS, BLOCKS, SETS, BANDS, CHUNK, PARTS, PART, SPACE,
- SCRATCH) = range(3, 22)  # fmt: skip
+(X, LDX, T, N, Y, M, VALUES, STEP, BIAS, GELU, HEIGHT, OFFSETS, BLOCKS, SETS, BANDS, CHUNK, PARTS, PART, SPACE,
+ SCRATCH) = range(3, 23)  # fmt: skip
 
 #: Rows of a band at most: its results fill half of a first cache.
 BAND_ROWS = 256
@@ -64,6 +65,8 @@ def row_worker(pointer: Any) -> None:
                     else:
                         for v in range(0, n, WIDTH):
                             _narrow_sets(sets, s, end, xt, at + v, count, values, job[STEP], yt, v)
+                if job[GELU]:
+                    gelu_rows(yt, 0, LANE_TOKENS, rows, LANE_TOKENS)
                 turn(yt, 0, LANE_TOKENS, rows, n, y, first * outputs + top, outputs)
 
 
@@ -105,8 +108,13 @@ def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, 
                 yt, r0, r1, r2, r3, r4, r5)  # fmt: skip
 
 
-def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int) -> Tensor:
-    """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller."""
+def multiply(
+    plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
+) -> Tensor:
+    """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller.
+
+    curved   whether gelu follows
+    """
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0:
@@ -119,7 +127,7 @@ def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, work
     scratch = own.floats(workers * space)
     job = own.job(
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
-         plan.step, 0 if bias is None else bias.data_ptr(), *rest, space, scratch)
+         plan.step, 0 if bias is None else bias.data_ptr(), curved, *rest, space, scratch)
     )  # fmt: skip
     threads.run(row_worker, job, workers)
     return y
