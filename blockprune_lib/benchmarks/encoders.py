@@ -41,11 +41,12 @@ def bench_model(*, progress: Callable[[str], object] | None = None, **settings: 
     memory      measure the bytes of the dense and of the sparse model too, each in a process of its own
     The other settings are those of `bench_matrices`, with the keys of `engines.ENGINES` as peers.
 
-    Every answer is compared with torch's float32 before it is timed. Six copies of the model are alive at once, 3 GB
+    Every answer is compared with torch's float32 before it is timed. Six copies of the model are alive at once, 4 GB
     for bert-base. Raises as `bench_matrices` does, and ValueError where the model has too few positions for `tokens`.
     """
     chosen = ModelSettings(**settings)
     keys = chosen.chosen(list(ENGINES), (BASELINE, OURS))
+    check_name(chosen.model)
     cases = []
     for number, (structure, rate, batch, tokens, threads) in enumerate(chosen.cases(), 1):
         if progress is not None:
@@ -54,11 +55,18 @@ def bench_model(*, progress: Callable[[str], object] | None = None, **settings: 
     return Record.made("model", chosen.to_dict(), cases)
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError unless `fresh` knows the model."""
+    if name not in FRESH and name != "minilm" and not Path(name).expanduser().is_dir():
+        raise ValueError(f"model: expected one of {', '.join(FRESH)}, minilm or a folder; got {name!r}")
+
+
 def fresh(name: str, seed: int) -> Any:
     """The encoder called `name`, in evaluation mode, without a pooler or a head. Raises ValueError for an unknown name.
 
     The global random state is not changed.
     """
+    check_name(name)
     if name in FRESH:
         import transformers
 
@@ -66,12 +74,10 @@ def fresh(name: str, seed: int) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model: Any = transformers.AutoModel.from_config(getattr(transformers, kind)(**differs))
-    elif name == "minilm" or Path(name).expanduser().is_dir():
+    else:
         from .. import models
 
         model = models.load(name, seed=seed).model.base_model
-    else:
-        raise ValueError(f"model: expected one of {', '.join(FRESH)}, minilm or a folder; got {name!r}")
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it reads one token of each sequence, and the answer that is compared does not pass it
     return model.eval()

@@ -150,7 +150,7 @@ ENGINES: Mapping[str, Callable[[Encoder], Engine]] = {
 
 
 def _of_torch(key: str, name: str, run: Callable[[], Tensor], precision: str = "float32") -> Engine:
-    return Engine(key, name, run, lambda: run().double().numpy(), precision)
+    return Engine(key, name, run, lambda: run().detach().double().numpy(), precision)
 
 
 def _after(run: Callable[[], object], result: Callable[[], np.ndarray]) -> np.ndarray:

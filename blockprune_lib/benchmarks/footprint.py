@@ -138,7 +138,8 @@ def _in_a_child(arguments: dict[str, Any]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"memory: the measurement did not end within {SECONDS} s") from None
     if done.returncode != 0:
-        raise RuntimeError(f"memory: the measurement failed: {done.stderr.strip()[-400:]}")
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise RuntimeError(f"memory: the measurement failed: {last}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 

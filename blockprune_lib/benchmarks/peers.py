@@ -151,7 +151,7 @@ def _of_torch(
     key: str, name: str, run: Callable[[], Any], precision: str = "float32", transposed: bool = False
 ) -> Engine:
     def answer() -> np.ndarray:
-        result: Tensor = run().double()
+        result: Tensor = run().detach().double()
         return (result.T if transposed else result).numpy()
 
     return Engine(key, name, run, answer, precision)

@@ -39,7 +39,15 @@ SCHEMA: Mapping[str, Any] = {
     "hardware": "object: what blockprune info --json prints",
     "cases": [
         {
-            "what": "object: shape or model, structure, rate, kept (weights), density, tokens, threads, batch",
+            "what": {
+                "structure": "text: as --structure takes it",
+                "rate": "number: all groups ÷ kept groups that was asked for",
+                "kept": "int: weights kept, of the pruned matrices",
+                "density": "number: kept weights ÷ all weights of the pruned matrices",
+                "tokens": "int: a sequence, or the rows of X",
+                "threads": "int: that were asked of every engine",
+                # and "shape": [outputs, inputs] of a matrix, or "model": text and "batch": int
+            },
             "operations": "number: useful floating-point operations of one call, the same for every engine",
             "baseline": "text: key of the engine that ratio_to_baseline divides by",
             "ours": "text: key of this library's engine",
@@ -130,6 +138,8 @@ def read(path: str | os.PathLike[str]) -> Record:
         raise ValueError(f"{str(source)!r}: format must be {FORMAT!r}; got {found!r}")
     try:
         check_schema(plain)
+        if not plain["cases"]:
+            raise ValueError("cases is empty")
         cases = tuple(_case_from_dict(case) for case in plain["cases"])
     except ValueError as error:
         raise ValueError(f"{str(source)!r} is no whole record: {error}") from None
@@ -217,12 +227,16 @@ def _case_from_dict(plain: dict[str, Any]) -> Case:
     for role in ("baseline", "ours"):
         if plain[role] not in engines:
             raise ValueError(f"{role} {plain[role]!r} is not among the engines {', '.join(engines)}")
+    peak = tuple(plain["peak_gflops"]["samples"])
     timings = {e["key"]: Timing(e["key"], tuple(e["ms"]["samples"]), e["inner"]) for e in plain["engines"]}
     if len({len(timing.samples_ms) for timing in timings.values()}) != 1:
         raise ValueError("the engines differ in how many samples they have")
+    if not min(min(timing.samples_ms) for timing in timings.values()) > 0 or not min(peak) > 0:
+        raise ValueError("every sample must be positive")
+    if not {"shape", "model"} & set(plain["what"]):
+        raise ValueError("what must have a shape or a model")
     compared = Comparison(timings, plain["baseline"], plain["threads_in_force"], plain["warmup"], plain["seed"])
     skipped = tuple(Skipped(entry["engine"], entry["why"], entry["install"]) for entry in plain["skipped"])
-    peak = tuple(plain["peak_gflops"]["samples"])
     roles = (plain["baseline"], plain["ours"])
     return Case(plain["what"], plain["operations"], *roles, engines, compared, peak, skipped, plain["memory"])
 

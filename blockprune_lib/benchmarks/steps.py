@@ -26,7 +26,7 @@ from ..selection import Masks
 from ..sparse_linear import BlockSparseLinear
 from ..structure import BlockStructure
 from ..timing import threads as on_threads
-from .encoders import check_tokens, describe, fresh, operations, pruned, token_ids
+from .encoders import check_name, check_tokens, describe, fresh, operations, pruned, token_ids
 from .engines import LastHidden
 from .measuring import Case, described, make_all, time_all
 from .peers import Engine
@@ -47,6 +47,7 @@ def bench_training(*, progress: Callable[[str], object] | None = None, **setting
     """
     chosen = ModelSettings(**({"batches": (8,)} | settings))
     chosen.chosen([BASELINE, OURS], (BASELINE, OURS))
+    check_name(chosen.model)
     if chosen.memory:
         raise ValueError("memory: is measured of inference only; measure it without training")
     cases = []

@@ -1,9 +1,14 @@
-"""How a benchmark's record prints: a table for each case, and what was skipped; as text and as HTML."""
+"""How a benchmark's record prints: a table for each case, and what was skipped; as text and as HTML.
+
+Left out: pictures (`pictures`), and any verdict: a table shows the rows where ours is slower as it shows the others.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from .._tables import html_table, text_table
@@ -20,7 +25,8 @@ def text(record: Record) -> str:
     for case in record.cases:
         lines = [title(case), text_table(rows(case)), peak_line(case), *skipped_lines(case)]
         parts.append("\n".join([*lines, *memory_lines(case)]))
-    return "\n\n".join([*parts, "\n".join([conditions(record), machine(record)])])
+    notes = [textwrap.fill(line, 110, subsequent_indent="  ") for line in (conditions(record), machine(record))]
+    return "\n\n".join([*parts, "\n".join(notes)])
 
 
 def html(record: Record) -> str:
@@ -33,17 +39,16 @@ def html(record: Record) -> str:
 
 
 def html_note(line: str) -> str:
-    """A paragraph."""
-    from html import escape
+    """A paragraph.
 
+    >>> html_note("a < b")
+    '<p>a &lt; b</p>'
+    """
     return f"<p>{escape(line)}</p>"
 
 
 def title(case: Case) -> str:
-    """What a case is, in a line.
-
-    It names the matrix or the model, the structure, the rate, tokens and threads.
-    """
+    """What a case is, in a line: the matrix or the model, the structure, the rate, tokens and threads."""
     what = case.what
     size = " x ".join(map(str, what["shape"])) if "shape" in what else str(what["model"])
     batch = f"batch {what['batch']} x {_count(what['tokens'], 'token')}" if "batch" in what else None

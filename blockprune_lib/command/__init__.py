@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"blockprune {options.subcommand}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nblockprune {options.subcommand}: stopped; nothing was written", file=sys.stderr)
+        print(f"\nblockprune {options.subcommand}: stopped; no half file was left", file=sys.stderr)
         return 130
 
 

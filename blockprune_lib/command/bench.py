@@ -130,13 +130,15 @@ def run(options: argparse.Namespace) -> int:
         record = benchmarks.read(options.source) if options.source else _measure(options)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    print(record, flush=True)
-    if options.json:
-        record.save(options.json)
-        print(f"written: {options.json}", file=sys.stderr)
-    if options.plot:
-        pictures.save_plot(record, options.plot)
-        print(f"drawn: {options.plot}", file=sys.stderr)
+    try:  # files first: whoever reads the table may stop before its end
+        if options.json:
+            record.save(options.json)
+            print(f"written: {options.json}", file=sys.stderr)
+        if options.plot:
+            pictures.save_plot(record, options.plot)
+            print(f"drawn: {options.plot}", file=sys.stderr)
+    finally:
+        print(record)
     return 0
 
 
