@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -113,6 +114,21 @@ def test_bench_prints_writes_and_prints_again(tmp_path, capsys):
     assert json.loads(path.read_text())["settings"]["rates"] == [2.0]
     assert command.main(["bench", "--from", str(path)]) == 0
     assert capsys.readouterr().out == first.out
+
+
+def test_warnings_are_one_line_without_a_place(capsys, monkeypatch):
+    def warn(**settings):
+        warnings.warn("too many threads", RuntimeWarning, stacklevel=1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmarks, "bench_matrices", warn)
+    before = warnings.formatwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *told: sys.stderr.write(warnings.formatwarning(*told[:4])))
+        command.main(["bench"])
+    assert "blockprune bench: warning: too many threads\n" in capsys.readouterr().err
+    assert warnings.formatwarning is before
 
 
 def test_quiet_is_quiet(record_file, capsys):

@@ -50,7 +50,7 @@ def bench_model(*, progress: Callable[[str], object] | None = None, **settings: 
     cases = []
     for number, (structure, rate, batch, tokens, threads) in enumerate(chosen.cases(), 1):
         if progress is not None:
-            progress(f"case {number}: {chosen.model}, {structure}, rate {rate:g}, batch {batch} x {tokens} tokens")
+            progress(f"case {number}: {chosen.label}, {structure}, rate {rate:g}, batch {batch} x {tokens} tokens")
         cases.append(_case(structure, rate, batch, tokens, threads, keys, chosen))
     return Record.made("model", chosen.to_dict(), cases)
 
@@ -127,7 +127,7 @@ def _case(
     model, structure = fresh(chosen.model, chosen.seed), BlockStructure.parse(text)
     check_tokens(model, chosen.tokens)
     masks = pruned(model, structure, rate)
-    what = describe(chosen.model, model, masks, text, rate, batch, tokens, threads)
+    what = describe(chosen.label, model, masks, text, rate, batch, tokens, threads)
     ids = token_ids(model, batch, tokens, chosen.seed)
     with encoder(model, structure, ids, threads) as given, prepared_on(threads):
         makers = {key: partial(ENGINES[key], given) for key in keys}

@@ -34,7 +34,7 @@ _RATIO = {"value": "number", "low": "number: the 95 % interval's lower end", "hi
 SCHEMA: Mapping[str, Any] = {
     "format": f"text: {FORMAT!r}",
     "kind": "text: 'matrix', 'model' or 'training'",
-    "settings": "object: every setting of the run, by the names that the Python functions take",
+    "settings": "object: every setting of the run, by the names that the Python functions take; of a folder its name",
     "provenance": "object: date (UTC), commit (or null), changed (uncommitted edits, or null), versions, environment",
     "hardware": "object: what blockprune info --json prints",
     "cases": [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ..checks import check_shape, finite_number, positive_int
@@ -66,8 +67,7 @@ class Common:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: every setting."""
-        plain = {name: _plain(value) for name, value in asdict(self).items()}
-        return plain
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ class ModelSettings(Common):
         if not isinstance(self.model, str) or not self.model:
             raise ValueError(f"model must be a name or a folder as text, such as 'bert-base'; got {self.model!r}")
         self._set("batches", tuple(positive_int(value, "batches") for value in _several("batches", self.batches)))
+
+    @property
+    def label(self) -> str:
+        """The model as records name it: a folder without where it lies, which is nobody else's business."""
+        return Path(self.model).name or self.model
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: every setting."""
+        return super().to_dict() | {"model": self.label}
 
     def cases(self) -> Iterator[tuple[str, float, int, int, int]]:
         """Every combination: structure, rate, batch, tokens, threads."""

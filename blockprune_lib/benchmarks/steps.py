@@ -53,7 +53,7 @@ def bench_training(*, progress: Callable[[str], object] | None = None, **setting
     cases = []
     for number, (structure, rate, batch, tokens, threads) in enumerate(chosen.cases(), 1):
         if progress is not None:
-            progress(f"case {number}: {chosen.model}, {structure}, rate {rate:g}, steps of {batch} x {tokens} tokens")
+            progress(f"case {number}: {chosen.label}, {structure}, rate {rate:g}, steps of {batch} x {tokens} tokens")
         cases.append(_case(structure, rate, batch, tokens, threads, chosen))
     return Record.made("training", chosen.to_dict(), cases)
 
@@ -100,7 +100,7 @@ def _case(text: str, rate: float, batch: int, tokens: int, threads: int, chosen:
     dense, structure = fresh(chosen.model, chosen.seed), BlockStructure.parse(text)
     check_tokens(dense, chosen.tokens)
     masks = pruned(dense, structure, rate)
-    what = describe(chosen.model, dense, masks, text, rate, batch, tokens, threads)
+    what = describe(chosen.label, dense, masks, text, rate, batch, tokens, threads)
     ids = token_ids(dense, batch, tokens, chosen.seed)
     names = list(prunable_weights(dense))
     sparse = sparsify(copy.deepcopy(dense), structure)

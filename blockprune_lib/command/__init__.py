@@ -7,10 +7,12 @@ import what is heavy inside `run`, and put NAME into `NAMES`. A wrong value is a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 #: The subcommands, in the order of `blockprune --help`.
 NAMES = ("info", "bench")
@@ -31,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     module = importlib.import_module(f".{options.subcommand}", __name__)
     try:
-        status: int = module.run(options)
+        with _plain_warnings(f"blockprune {options.subcommand}"):
+            status: int = module.run(options)
         sys.stdout.flush()
         return status
     except UsageError as wrong:
@@ -48,6 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nblockprune {options.subcommand}: stopped; no half file was left", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    """Warnings as one line without the place in the code."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **more: f"{name}: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
