@@ -36,6 +36,8 @@ def main() -> int:
         ]
         command += [
             "--extra",
+            "peers",
+            "--extra",
             "dev",
             "--constraint",
             str(constraint),

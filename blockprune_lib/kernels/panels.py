@@ -2,12 +2,12 @@
 
     y[t, row : row + p] = bias[row : row + p] + sum over the panel's steps k of x[t, columns[k]] * values[k, : p]
 
-A step is p weights that lie together, as `packing` stores them; no weight is copied. Panels higher than two
-vectors are cut into strips of two. A tile of six tokens is packed, so that a step finds its six numbers side by side, and stays in
+A step is p weights that lie together, as `packing` stores them; no weight is copied. Panels higher than two vectors are
+cut into strips of two. A tile of six tokens is packed, so that a step finds its six numbers side by side, and stays in
 the nearest caches while the weights of strip after strip stream past.
 
-The ragged ends: the last one or two tiles of tokens are of four; what is less than a tile, in tokens or in outputs, goes
-through a scratch tile.
+The ragged ends: the last one or two tiles of tokens are of four; what is less than a tile, in tokens or in outputs,
+goes through a scratch tile.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The register tiles of row groups: R rows of weights times V vectors of tokens, all R x V sums in registers.
 
-The mirror image of `simd`: the vectors are tokens and the broadcasts are weights, for weights that are stored row by row.
+The mirror image of `simd`: the vectors are tokens and the broadcasts are weights, which are stored row by row.
 
 Left out: which rows go together (`plan`), where x and y stand (`rows`), and every check of an index.
 """

@@ -1,0 +1,54 @@
+"""Where a number came from: the library's commit, versions of everything that ran, and settings of the environment.
+
+Left out: the machine, which `hardware` describes, and anything that names its owner.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "blockprune-lib", "torch", "numba", "numpy", "scipy", "transformers", "onnx", "onnxruntime", "openvino",
+)  # fmt: skip
+#: Settings that change how fast threads are; only these are recorded.
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_CPU_NAME")
+
+
+def provenance() -> dict[str, Any]:
+    """date, commit, changed, versions and environment, JSON-able.
+
+    `commit` is that of the repository which tracks this very file, and None where none does; `changed` says whether
+    tracked files differ from it.
+    """
+    folder = Path(__file__).resolve().parent
+    tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is not None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no") if tracked else None
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _git(folder, "rev-parse", "HEAD") if tracked else None,
+        "changed": None if status is None else bool(status),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git answers, or None where there is no git, no repository, or an error."""
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,88 @@
+"""The command `blockprune`: one file a subcommand, each with its flags (`add_arguments`) and what it does (`run`).
+
+To add one: write `command/NAME.py` with `HELP`, `DESCRIPTION`, `add_arguments(parser)` and `run(options) -> int`,
+import what is heavy inside `run`, and put NAME into `NAMES`. A wrong value is a `UsageError`: exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+#: The subcommands, in the order of `blockprune --help`.
+NAMES = ("info", "bench")
+
+
+class UsageError(Exception):
+    """A flag that cannot be done: what was asked and what would do; printed with the subcommand's usage."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 done, 1 failed, 2 wrong flags, 130 stopped by Ctrl-C.
+
+    >>> main(["info", "--help"])  # doctest: +SKIP
+    """
+    # Waiting threads must not take a core from the engine whose turn it is. OpenMP reads this when it starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser, parsers = _parser()
+    options = parser.parse_args(arguments)
+    module = importlib.import_module(f".{options.subcommand}", __name__)
+    try:
+        with _plain_warnings(f"blockprune {options.subcommand}"):
+            status: int = module.run(options)
+        sys.stdout.flush()
+        return status
+    except UsageError as wrong:
+        chosen = parsers[options.subcommand]
+        print(f"{chosen.format_usage()}{chosen.prog}: error: {wrong}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read has gone, as `head` does: nothing more can be said, and Python must not try at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        print(f"blockprune {options.subcommand}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nblockprune {options.subcommand}: stopped; no half file was left", file=sys.stderr)
+        return 130
+
+
+@contextlib.contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    """Warnings as one line without the place in the code."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **more: f"{name}: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(
+        prog="blockprune",
+        description="Block-structured pruning that makes transformers smaller and faster: measure it on this machine.",
+        epilog="`blockprune SUBCOMMAND --help` explains one of them.",
+    )
+    from .. import __version__
+
+    parser.add_argument("--version", action="version", version=f"blockprune_lib {__version__}")
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
+    parsers = {}
+    for name in NAMES:
+        module = importlib.import_module(f".{name}", __name__)
+        parsers[name] = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(parsers[name])
+    return parser, parsers

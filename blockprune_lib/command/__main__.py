@@ -1,0 +1,7 @@
+"""`python -m blockprune_lib.command` is `blockprune`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
