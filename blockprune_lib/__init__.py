@@ -30,6 +30,7 @@ _HOME = {
     "ReweightedGroupLasso": "lasso",
     "TrainingSettings": "training",
     "apply_masks_": "selection",
+    "break_even_density": "modules",
     "check": "exercises",
     "compare": "timing",
     "compression": "modules",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .lasso import group_soft_threshold as group_soft_threshold
     from .layers import prunable as prunable
     from .modules import BlockSparseLinear as BlockSparseLinear
+    from .modules import break_even_density as break_even_density
     from .modules import compression as compression
     from .modules import load as load
     from .modules import save as save

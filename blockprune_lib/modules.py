@@ -1,6 +1,8 @@
 """Put what pruning left into the model: `sparsify` swaps its linear layers for block-sparse ones.
 
     sparse_linear   the layer itself
+    fusion          the GELU after a feed-forward layer, done by the layer
+    densities       how dense a layer may be and still gain
     storage         save a model and load it again: safetensors, no pickle
     sizes           how much smaller, by each definition
 
@@ -9,42 +11,57 @@ Their public names stand here too. Left out: pruning (`selection`, `training`) a
 
 from __future__ import annotations
 
+import warnings
 from typing import TypeVar
 
 from torch import nn
 
 from .checks import finite_number
+from .densities import break_even_density, usual_break_even
+from .fusion import fuse_gelu
 from .layers import prunable
 from .sizes import Compression, compression
 from .sparse_linear import BlockSparseLinear
 from .storage import load, save
 from .structure import BlockStructure, check_structure
 
-__all__ = ["BlockSparseLinear", "Compression", "compression", "load", "save", "sparsify"]
+__all__ = [
+    "BlockSparseLinear",
+    "Compression",
+    "TooDenseWarning",
+    "break_even_density",
+    "compression",
+    "load",
+    "save",
+    "sparsify",
+]
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def sparsify(model: Model, structure: BlockStructure, *, keep_dense_above: float | None = None, **which: bool) -> Model:
+def sparsify(
+    model: Model, structure: BlockStructure, *, keep_dense_above: float | str | None = None, fuse: bool = True,
+    **which: bool,
+) -> Model:  # fmt: skip
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
-    keep_dense_above   leave a layer dense where more than this share of its elements would be stored; None: swap all
+    keep_dense_above   leave a layer dense where more than this share of its elements would be stored; "measured": above
+                       the `break_even_density` of its shape, timed here and now; None: swap all, and warn where the
+                       rule of thumb says that a layer is too dense to win
+    fuse               let the first feed-forward layer do the exact GELU that follows it (see `fusion`)
     which              pooler=True, classifier=True as in `prunable`; embeddings are look-ups and stay dense
 
     The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser made before holds the old weights: make a new one. Raises ValueError where
     there is nothing to swap, TypeError for wrong types; the model is then as it was.
 
-    >>> model = sparsify(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), BlockStructure.block_row(4))
+    >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    >>> model = sparsify(model, BlockStructure.block_row(4), keep_dense_above=1.0)
     >>> model[0]
     BlockSparseLinear(in_features=8, out_features=4, structure=block_row:4, density=1, bias=True)
     """
     check_structure(structure)
-    limit = None
-    if keep_dense_above is not None:
-        limit = finite_number(keep_dense_above, "keep_dense_above", 0, "a density such as 0.5, or None")
-        if limit > 1:
-            raise ValueError(f"keep_dense_above must be a density from 0 to 1, or None; got {keep_dense_above!r}")
+    limit = _limit(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     if "" in linears:
         raise ValueError(
@@ -54,11 +71,57 @@ def sparsify(model: Model, structure: BlockStructure, *, keep_dense_above: float
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; look-ups stay dense")
     _refuse_shared(model, linears)
     layers = {name: _layer(name, linear, structure) for name, linear in linears.items()}
+    limits = {name: _limit_of(layer, limit) for name, layer in layers.items()} if limit is not None else {}
+    if limit is None:
+        _warn_of_dense(layers)
     for name, layer in layers.items():
-        if limit is None or layer.density <= limit:
+        if layer.density <= limits.get(name, 1.0):
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, layer)
+    if fuse:
+        fuse_gelu(model)
     return model
+
+
+class TooDenseWarning(UserWarning):
+    """A layer keeps so much that its sparse product is likely to be no faster than the dense one."""
+
+
+def _limit(asked: float | str | None) -> float | str | None:
+    if asked is None or asked == "measured":
+        return asked
+    limit = finite_number(asked, "keep_dense_above", 0, "a density such as 0.5, 'measured', or None")
+    if limit > 1:
+        raise ValueError(f"keep_dense_above must be a density from 0 to 1, 'measured', or None; got {asked!r}")
+    return limit
+
+
+_measured: dict[tuple[BlockStructure, tuple[int, int]], float] = {}
+
+
+def _limit_of(layer: BlockSparseLinear, limit: float | str) -> float:
+    if not isinstance(limit, str):
+        return limit
+    key = (layer.structure, (layer.out_features, layer.in_features))
+    if key not in _measured:
+        _measured[key] = break_even_density(*key).density
+    return _measured[key]
+
+
+def _warn_of_dense(layers: dict[str, BlockSparseLinear]) -> None:
+    def limit(layer: BlockSparseLinear) -> float:
+        return usual_break_even(layer.structure, (layer.out_features, layer.in_features))
+
+    dense = {name: layer for name, layer in layers.items() if layer.density > limit(layer)}
+    if dense:
+        name, layer = next(iter(dense.items()))
+        warnings.warn(
+            f"{len(dense)} of {len(layers)} layers may be too dense to be faster: {name!r} keeps {layer.density:.2f} "
+            f"of its elements, and {layer.structure} usually breaks even with dense at about {limit(layer):.2f}. "
+            'keep_dense_above="measured" measures here and leaves such layers dense',
+            TooDenseWarning,
+            stacklevel=3,
+        )
 
 
 def _layer(name: str, linear: nn.Linear, structure: BlockStructure) -> BlockSparseLinear:

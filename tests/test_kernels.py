@@ -312,3 +312,77 @@ def test_no_second_derivatives() -> None:
     grad = torch.autograd.grad(linear(x, packed).square().sum(), x, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
+
+
+@pytest.mark.parametrize("structure", ["block_column:16", "block_column:20", "block_column:5", "tile:16x16", "tile:40x7",
+                                       "block_row:64", "block_row:20", "row"])  # fmt: skip
+def test_gradients_over_several_chunks_of_tokens(structure: str) -> None:
+    s = BlockStructure.parse(structure)
+    packed = pack(pruned((77, 101), s, 0.4), s)
+    x, grad = torch.randn(300, 101, requires_grad=True), torch.randn(300, 77)
+    values = packed.values.clone().requires_grad_()
+    linear(x, PackedMatrix(s, (77, 101), values, packed.columns, packed.offsets)).backward(grad)
+    values64 = packed.values.double().requires_grad_()
+    dense = PackedMatrix(s, (77, 101), values64, packed.columns, packed.offsets).to_dense()
+    dense_linear(x.detach().double(), dense).backward(grad.double())
+    torch.testing.assert_close(values.grad.double(), values64.grad, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_gradients_do_not_depend_on_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    s = BlockStructure.block_row(16)
+    packed = pack(pruned((96, 128), s, 0.5), s)
+    x, grad = torch.randn(150, 128), torch.randn(150, 96)
+    results = []
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        values = packed.values.clone().requires_grad_()
+        linear(x, PackedMatrix(s, (96, 128), values, packed.columns, packed.offsets)).backward(grad)
+        results.append(values.grad)
+    torch.set_num_threads(before)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("structure", ["block_column:16", "block_column:5", "block_row:32", "block_row:5", "irregular"])
+@pytest.mark.parametrize("tokens", [1, 2, 7, 13, 40])
+def test_gelu_follows_in_the_same_pass(structure: str, tokens: int) -> None:
+    s = BlockStructure.parse(structure)
+    packed, bias = pack(pruned((37, 64), s, 0.5), s), torch.randn(37)
+    x = torch.randn(tokens, 64)
+    want = torch.nn.functional.gelu(linear(x, packed, bias).double())
+    assert (linear(x, packed, bias, activation="gelu").double() - want).abs().max() < 1e-6 + 2e-7 * want.abs().max()
+
+
+def test_gelu_is_the_exact_form_everywhere() -> None:
+    """Against SciPy's error function, through a product with the identity: at most 1e-6 off for |x| <= 12."""
+    from scipy.special import erfc
+
+    x = torch.cat([torch.linspace(-12, 12, 200_001), torch.tensor([0.0, -0.0, 1e-30, 3e38, -3e38])])
+    packed = pack(torch.eye(8), BlockStructure.block_column(8))
+    got = linear(x[:, None].expand(-1, 8), packed, activation="gelu")[:, 3].double().numpy()
+    exact = 0.5 * x.double().numpy() * erfc(-x.double().numpy() / np.sqrt(2))
+    assert np.abs(got - exact)[np.abs(x.numpy()) <= 12].max() < 1e-6
+    assert got[-2] == float(np.float32(3e38))
+    assert got[-1] == 0
+    with torch.no_grad():
+        odd = torch.tensor([[float("inf")], [float("nan")]]).expand(-1, 1)
+        one = pack(torch.ones(1, 1), BlockStructure.irregular())
+        y = linear(odd.contiguous(), one, activation="gelu")
+    assert y[0].isinf()
+    assert y[1].isnan()
+
+
+def test_gelu_under_autograd_is_torchs() -> None:
+    packed = pack(torch.randn(8, 8), BlockStructure.block_column(8))
+    x = torch.randn(5, 8, requires_grad=True)
+    y = linear(x, packed, activation="gelu")
+    want = torch.nn.functional.gelu(linear(x, packed))
+    assert torch.equal(y, want)
+    ours, theirs = (torch.autograd.grad(z.sum(), x)[0] for z in (y, want))
+    assert torch.equal(ours, theirs)
+
+
+def test_other_activations_are_refused() -> None:
+    with pytest.raises(ValueError, match="activation must be 'gelu' or None; got 'tanh'"):
+        linear(torch.ones(1, 8), PACKED, activation="tanh")

@@ -34,6 +34,9 @@ from blockprune_lib import (
     select_model,
     sparsify,
 )
+from blockprune_lib.modules import TooDenseWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*too dense to be faster:UserWarning")  # many here are, on purpose
 
 ROW, COLUMN, TILE = BlockStructure.block_row(16), BlockStructure.block_column(8), BlockStructure.tile(16, 16)
 SMALL = {
@@ -460,3 +463,67 @@ def test_bad_input_of_compression() -> None:
         compression("bert")
     with pytest.raises(ValueError, match="nothing to prune"):
         compression(nn.ReLU())
+
+
+@pytest.mark.parametrize("make", [bert, roberta, distilbert])
+def test_the_gelu_after_a_feed_forward_layer_is_fused(make) -> None:  # type: ignore[no-untyped-def]
+    dense = pruned(make(), COLUMN)
+    tokens = torch.randint(2, 60, (3, 11))
+    fused = sparsify(copy.deepcopy(dense), COLUMN)
+    apart = sparsify(copy.deepcopy(dense), COLUMN, fuse=False)
+    assert sum(getattr(m, "activation", None) == "gelu" for m in fused.modules()) == 2
+    assert not any(m.activation for m in apart.modules() if isinstance(m, BlockSparseLinear))
+    with torch.no_grad():
+        want = dense(tokens).logits
+        torch.testing.assert_close(fused(tokens).logits, want, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(apart(tokens).logits, want, rtol=1e-4, atol=1e-5)
+    fused(tokens).logits.sum().backward()
+    dense(tokens).logits.sum().backward()
+    name = next(n for n, m in fused.named_modules() if isinstance(m, BlockSparseLinear))
+    got, wanted = fused.get_submodule(name).bias.grad, dense.get_submodule(name).bias.grad
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "relu", "gelu_fast"])
+def test_other_activations_stay(activation: str) -> None:
+    model = pruned(bert(hidden_act=activation), COLUMN)
+    tokens = torch.randint(2, 60, (2, 7))
+    with torch.no_grad():
+        want = model(tokens).logits
+        sparse = sparsify(model, COLUMN)
+        torch.testing.assert_close(sparse(tokens).logits, want, rtol=1e-4, atol=1e-5)
+    assert not any(m.activation for m in sparse.modules() if isinstance(m, BlockSparseLinear))
+
+
+def test_a_fused_model_comes_back_fused(tmp_path: Path) -> None:
+    model = sparsify(pruned(bert(), COLUMN), COLUMN)
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    tokens = torch.randint(2, 60, (2, 9))
+    with torch.no_grad():
+        assert torch.equal(again(tokens).logits, model(tokens).logits)
+    assert [m.activation for m in again.modules() if isinstance(m, BlockSparseLinear)] == [
+        m.activation for m in model.modules() if isinstance(m, BlockSparseLinear)
+    ]
+
+
+def test_a_layer_that_is_too_dense_is_named() -> None:
+    with pytest.warns(TooDenseWarning, match=r"12 of 12 layers .* keeps 1\.00 .* block_row:16 usually breaks even"):
+        sparsify(bert(), ROW)
+
+
+def test_dense_layers_stay_dense_where_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from blockprune_lib import modules
+
+    monkeypatch.setattr(modules, "_measured", {(ROW, (32, 32)): 0.9, (ROW, (64, 32)): 0.2, (ROW, (32, 64)): 0.0})
+    model = sparsify(pruned(bert(), ROW), ROW, keep_dense_above="measured")
+    kinds = {n.split(".", 4)[-1]: isinstance(m, BlockSparseLinear) for n, m in model.named_modules()
+             if isinstance(m, (nn.Linear, BlockSparseLinear)) and "encoder" in n}  # fmt: skip
+    assert kinds["attention.self.query"]
+    assert not kinds["intermediate.dense"]
+    assert not kinds["output.dense"]
+
+
+def test_an_activation_that_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="activation must be 'gelu' or None; got 'relu'"):
+        BlockSparseLinear(4, 4, BlockStructure.row(), activation="relu")

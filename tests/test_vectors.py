@@ -15,7 +15,7 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from blockprune_lib import vectors
-from blockprune_lib.vectors import LANES, broadcast, fma, load, store, zero
+from blockprune_lib.vectors import LANES, absolute, broadcast, divide, fma, load, minimum, store, zero
 
 finite = st.floats(-1e3, 1e3, width=32)
 
@@ -48,6 +48,31 @@ def in_a_tuple(a, out):
     for i in range(0, a.size, 2 * LANES):
         total = (fma(load(a, i), broadcast(1), total[0]), fma(load(a, i + LANES), broadcast(1), total[1]))
     store(out, 0, fma(total[0], broadcast(1), total[1]))
+
+
+@njit
+def quotient_smaller_size(a, b, out):
+    x, y = load(a, 0), load(b, 0)
+    store(out, 0, divide(x, y))
+    store(out, LANES, minimum(x, y))
+    store(out, 2 * LANES, absolute(x))
+
+
+@given(st.lists(finite, min_size=2 * LANES, max_size=2 * LANES))
+def test_divide_minimum_and_absolute_agree_with_numpy(values):
+    a, b = np.array(values[:LANES], "f"), np.array(values[LANES:], "f")
+    b[b == 0] = 1
+    out = np.zeros(3 * LANES, "f")
+    quotient_smaller_size(a, b, out)
+    np.testing.assert_array_equal(out, np.concatenate([a / b, np.minimum(a, b), np.abs(a)]))
+
+
+def test_minimum_takes_the_second_where_either_is_nan():
+    a, b, out = np.full(LANES, np.nan, "f"), np.ones(LANES, "f"), np.zeros(3 * LANES, "f")
+    quotient_smaller_size(a, b, out)
+    assert (out[LANES : 2 * LANES] == 1).all()
+    quotient_smaller_size(b, a, out)
+    assert np.isnan(out[LANES : 2 * LANES]).all()
 
 
 @given(st.lists(st.tuples(finite, finite, finite), min_size=1, max_size=7), st.integers(0, 3))

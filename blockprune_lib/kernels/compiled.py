@@ -14,7 +14,7 @@ __all__ = ["make_plan", "multiply", "plan_of", "values_gradient"]
 def multiply(
     plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
 ) -> Tensor:
-    """x (T, inputs) → (T, outputs) by the kernel that `plan` is for, on at most `workers` threads; gelu where curved."""
+    """x (T, inputs) → (T, outputs) by the kernel that `plan` is for, on up to `workers` threads; gelu where curved."""
     if isinstance(plan, PanelPlan):
         return panels.multiply(plan, x, values, bias, workers, curved)
     return rows.multiply(plan, x, values, bias, workers, curved)

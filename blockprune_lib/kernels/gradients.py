@@ -2,8 +2,8 @@
 
     d values[position + (0 .. 2W)] += sum over tokens t of series[t] * vector[t, 0 .. 2W]        for each set of six
 
-Panels: the vectors are neighbouring outputs of the gradient, the series are kept columns of x. Row groups: the vectors
-are neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `simd_rows`, with tokens where
+Panels: the vectors are neighbouring outputs of the gradient, the series kept columns of x. Row groups: the vectors are
+neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `simd_rows`, with tokens where
 a product has inputs. The series stand on their side in scratch memory, a chunk of tokens at a time.
 
 Left out: groups too flat and too narrow for a vector (`function` takes the dense product for them).
