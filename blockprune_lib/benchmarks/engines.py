@@ -132,7 +132,7 @@ def openvino(given: Encoder, precision: str = "f32") -> Engine:
 def blockprune(given: Encoder) -> Engine:
     """The model after `sparsify`."""
     sparse = copy.deepcopy(given.model)
-    sparsify(sparse.encoder, given.structure)
+    sparsify(sparse.encoder, given.structure, keep_dense_above=1.0)
     return _of_torch("blockprune", "blockprune", partial(sparse, given.ids))
 
 

@@ -64,7 +64,7 @@ def measure_here(
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()  # else one tensor left keeps all pages of a mapped file
         pruned(model, chosen, rate)
-        return sparsify(model, chosen) if sparse else model
+        return sparsify(model, chosen, keep_dense_above=1.0) if sparse else model
 
     def run(model: Any) -> None:
         with torch.inference_mode():

@@ -103,7 +103,7 @@ def _case(text: str, rate: float, batch: int, tokens: int, threads: int, chosen:
     what = describe(chosen.label, dense, masks, text, rate, batch, tokens, threads)
     ids = token_ids(dense, batch, tokens, chosen.seed)
     names = list(prunable_weights(dense))
-    sparse = sparsify(copy.deepcopy(dense), structure)
+    sparse = sparsify(copy.deepcopy(dense), structure, keep_dense_above=1.0)
     useful = 3 * operations(dense, what["kept"], batch, tokens)
     makers = {
         BASELINE: partial(_engine, BASELINE, "torch, masks held", Step(dense, ids, masks), names),
