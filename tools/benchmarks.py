@@ -1,6 +1,6 @@
 """Run the recorded benchmarks: each is one `blockprune bench` command, and its record goes to book/results/.
 
-`python -m tools.benchmarks` runs all (about half an hour on two cores); with names, those. A quiet machine is up to you.
+`python -m tools.benchmarks` runs all (about twenty minutes on two cores); with names, those. Quiet is up to you.
 """
 
 from __future__ import annotations

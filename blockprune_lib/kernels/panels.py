@@ -55,10 +55,10 @@ def panel_worker(pointer: Any) -> None:
         i = (item // job[PART_COUNT]) * job[CHUNK]
         last = min(i + job[CHUNK], tiles)
         while i < last:
-            # Strips of one vector take twelve tokens at a time: enough sums that do not wait for each other.
-            taken = 2 if job[NARROW] and i + 1 < min(last, sixes) else 1
+            # Strips of one vector take two tiles at a time: enough sums that do not wait for each other.
+            taken = max(1, min(1 + job[NARROW], last - i, sixes - i))
             t = 6 * i if i < sixes else 6 * sixes + 4 * (i - sixes)
-            n = 6 * taken if i < sixes else min(tokens - t, 4 if i + 1 < tiles else 6)
+            n = 6 if i < sixes else min(tokens - t, 4 if i + 1 < tiles else 6)
             for j in range(taken):
                 pack_six(x, t + 6 * j, tokens - 1, ldx, packed, j * ldp, ldp // 6)
             begin, end = parts[part], parts[part + 1]
@@ -67,15 +67,16 @@ def panel_worker(pointer: Any) -> None:
                 _twelves(
                     packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved
                 )
-                begin = whole
-            elif n == 6 and not job[NARROW]:
+            elif i < sixes and not job[NARROW]:
                 _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved)
-                begin = whole
-            for strip in range(begin, end):
+            else:
+                whole = begin
+            for strip in range(whole, end):
                 s = strip * STRIP_FIELDS
                 row, valid, first, k, stop = strips[s], strips[s + 1], strips[s + 2], strips[s + 3], strips[s + 4]
-                _strip(taken, n, valid, packed, ldp, columns, k, stop, values, first + k * step, step, bias, row,
-                       y, t * outputs + row, outputs, curved, scratch)  # fmt: skip
+                for j in range(taken):
+                    _strip(n, valid, packed, j * ldp, columns, k, stop, values, first + k * step, step, bias, row,
+                           y, (t + 6 * j) * outputs + row, outputs, curved, scratch)  # fmt: skip
             i += taken
 
 
@@ -108,28 +109,26 @@ def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, 
 
 
 @njit(forceinline=True)
-def _strip(taken: int, n: int, valid: int, x: Any, ldp: int, columns: Any, k: int, stop: int, w: Any, at: int,
-           ldw: int, bias: Any, row: int, y: Any, to: int, ldy: int, curved: bool, scratch: Any) -> None:  # fmt: skip
+def _strip(n: int, valid: int, x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
+           bias: Any, row: int, y: Any, to: int, ldy: int, curved: bool, scratch: Any) -> None:  # fmt: skip
     """One strip for one tile of n tokens; through the scratch tile where either is not whole."""
     width = 2 * WIDTH if valid > WIDTH else WIDTH
-    whole = valid == width and (n == 6 * taken or n == 1 or (n == 4 and width > WIDTH))
+    whole = valid == width and (n == 6 or n == 1 or (n == 4 and width > WIDTH))
     seed, start, lds, target, into, ldt = bias, row, 0, y, to, ldy
     if not whole:
         _copy(bias, row, 0, scratch, 0, width, n, valid)
         seed, start, lds, target, into, ldt = scratch, 0, width, scratch, 0, width
     if width == WIDTH:
-        if taken == 2:
-            panel_12x1(x, 0, ldp, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
-        elif n == 1:
-            panel_1x1(x, 0, columns, k, stop, w, at, ldw, seed, start, target, into)
+        if n == 1:
+            panel_1x1(x, base, columns, k, stop, w, at, ldw, seed, start, target, into)
         else:
-            panel_6x1(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+            panel_6x1(x, base, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
     elif n == 1:
-        panel_1x2(x, 0, columns, k, stop, w, at, ldw, seed, start, target, into)
+        panel_1x2(x, base, columns, k, stop, w, at, ldw, seed, start, target, into)
     elif n <= 4:
-        panel_4x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+        panel_4x2(x, base, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
     else:
-        panel_6x2(x, 0, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
+        panel_6x2(x, base, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
     if curved:
         gelu_rows(target, into, ldt, n, width)
     if not whole:
