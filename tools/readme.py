@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools.readme_tables import tables
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PICTURE = ROOT / "book" / "images" / "whole-story.svg"
@@ -84,7 +86,7 @@ def filled(readme: str, example: dict[str, Any], story: dict[str, Any]) -> str:
     if example["code"] != example_code(readme):
         raise ValueError("the README's example has changed since it was run: python -m tools.readme --measure")
     output = f"```text\n{example['output']}\n```\n\nMachine: {example['line']}"
-    for name, text in (("example", output), ("figures", figures(story))):
+    for name, text in (("example", output), ("figures", figures(story)), ("benchmarks", tables())):
         before, _, rest = readme.partition(f"<!-- {name} -->\n")
         readme = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
     return readme

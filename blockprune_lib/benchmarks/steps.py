@@ -64,12 +64,15 @@ class Step:
     def __init__(self, encoder: nn.Module, ids: Tensor, masks: Masks | None = None) -> None:
         self.model, self.ids = LastHidden(encoder), ids
         self.held = None if masks is None else HeldMasks(encoder, masks)
+        # A loss of squares would be constant behind the last normalisation, and its gradients rounding alone.
+        width = int(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
+        self.probe = torch.randn(width, generator=torch.Generator().manual_seed(0))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE)
 
     def gradients(self) -> None:
         """Forward and backward; the gradients of pruned weights are zero after it."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.model(self.ids).square().mean().backward()
+        (self.model(self.ids) * self.probe).mean().backward()
         if self.held is not None:
             self.held.mask_gradients_()
 
