@@ -45,7 +45,7 @@ def inner_loops(assembly: str) -> list[list[str]]:
     labels = {m.group(1): i for i, line in enumerate(lines) if (m := re.match(r"(\.LBB\w+):", line))}
     ends = [(labels[name], i) for i, line in enumerate(lines) for name in re.findall(r"(\.LBB\w+)", line)
             if "\t" in line and labels.get(name, i) < i]  # fmt: skip
-    return [lines[a : b + 1] for a, b in ends if not any(a <= c and d < b or a < c and d <= b for c, d in ends)]
+    return [lines[a : b + 1] for a, b in ends if not any((a <= c and d < b) or (a < c and d <= b) for c, d in ends)]
 
 
 def twelve_sums(worker) -> list[list[str]]:  # type: ignore[no-untyped-def]

@@ -41,8 +41,8 @@ def _rivals(record: dict[str, Any]) -> str:
     shapes = ["{} x {}".format(*case["what"]["shape"]) for case in plain]
     tokens, rate = plain[0]["what"]["tokens"], plain[0]["what"]["rate"]
     head = (
-        f"One matrix pruned at rate {rate:g}, {tokens} tokens, one thread, on {_machine(record)}: median ms, and times as "
-        "fast as torch's dense float32 product. Rows marked * are for tiles of 32 x 32, which is what they can run."
+        f"One matrix pruned at rate {rate:g}, {tokens} tokens, one thread, on {_machine(record)}: median ms, and times "
+        "as fast as torch's dense float32 product. Rows marked * are for tiles of 32 x 32, which is what they can run."
     )
     lines = [head, "", f"| | {' | '.join(shapes)} |", "|---|" + "---|" * len(shapes)]
     for cases, mark, only in ((plain, "", None), (tiled, " *", ("torch-bsr", "torch-bsr-linear", "scipy-bsr"))):
@@ -64,8 +64,8 @@ def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
     what = next(iter(cases.values()))["what"]
     head = (
         f"A whole encoder of {what['model']}'s shapes (weights drawn at random), {what['structure']} at rate "
-        f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, and times as "
-        "fast as PyTorch eager float32 (95 % interval)."
+        f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, and "
+        "times as fast as PyTorch eager float32 (95 % interval)."
     )
     plural = {count: "thread" if count == 1 else "threads" for count in cases}
     lines = [head, "", "| | " + " | ".join(f"{n} {plural[n]}" for n in cases) + " |", "|---|" + "---|" * len(cases)]
@@ -76,8 +76,11 @@ def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
     steps = {case["what"]["threads"]: _engines(case)[case["ours"]] for case in training["cases"]}
     what = training["cases"][0]["what"]
     said = ", ".join(f"{_ratio(engine)} times on {n} {plural.get(n, 'threads')}" for n, engine in steps.items())
-    lines += ["", f"A step of masked retraining (batch {what['batch']} x {what['tokens']}) on the sparse support is as fast "
-                  f"as the dense one with masks: {said}."]  # fmt: skip
+    lines += [
+        "",
+        f"A step of masked retraining (batch {what['batch']} x {what['tokens']}) on the sparse support, against the "
+        f"dense one with masks: {said} as fast.",
+    ]
     return "\n".join(lines)
 
 
