@@ -37,6 +37,16 @@ def test_every_page_of_the_contents_exists_and_every_chapter_is_in_them():
     assert not [page for page in pages if "_" in page]
 
 
+def test_the_bibliography_is_whole_and_holds_every_entry_that_is_cited():
+    from pybtex.database import parse_file
+
+    entries = set(parse_file(str(BOOK / "references.bib")).entries)
+    for path in [*BOOK.glob("*.md"), *CHAPTERS]:
+        text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+        cited = {key.strip() for keys in re.findall(r"\{cite:?\w*\}`([^`]+)`", text) for key in keys.split(",")}
+        assert cited <= entries, path.name
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=ids)
 class TestChapter:
     def test_opens_with_title_glance_setup_and_passport(self, path):
