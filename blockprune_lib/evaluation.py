@@ -25,17 +25,17 @@ from .tasks import Task
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64) -> dict[str, float]:
+def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
     """Score `model` on the validation part of `data`, a `tasks.Task` or a pair of encoded datasets.
 
-    Returns the task's metrics, {name: value in -1 to 1}. No gradient; the model's mode and device stay. Raises
+    Returns the task's metrics, {name: value in -1 to 1}; text is cut at `max_length` tokens. No gradient; the model's mode and device stay. Raises
     ValueError for data without validation examples and for labels that do not fit the model's head.
 
     >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
     {'accuracy': 0.5270758122743683}
     """
     positive_int(batch_size, "batch_size")
-    prepared = prepare(model, tokenizer, data)
+    prepared = prepare(model, tokenizer, data, positive_int(max_length, "max_length"))
     if prepared.validation is None:
         raise ValueError("data has no validation part: a pair (train, validation) of encoded datasets would do")
     return score(model, prepared, batch_size)
@@ -82,6 +82,16 @@ class TrainingData:
         guess = known.mean() if self.kind == "correlation" else np.bincount(known).argmax()
         return metrics.compute(self.kind, np.full(len(labels), guess), labels)
 
+    def fingerprint(self) -> str:
+        """A checksum of what is trained on and scored on."""
+        if isinstance(self.source, Task):
+            return self.source.fingerprint
+        checksum = 0
+        for part in (self.train, self.validation):
+            for example in [] if part is None else _rows(part):
+                checksum = zlib.crc32(f"{list(example['input_ids'])} {_label(example)}".encode(), checksum)
+        return f"crc32 {checksum:08x}"
+
     def with_lengths(self) -> Any:
         """The training examples, with the column "length" that spares the Trainer a look at every example."""
         if hasattr(self.train, "add_column") and "length" not in self.train.column_names:
@@ -89,14 +99,14 @@ class TrainingData:
         return self.train
 
 
-def prepare(model: Any, tokenizer: Any, source: Any) -> TrainingData:
+def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> TrainingData:
     """`source` checked and encoded for `tokenizer`, and checked against the model's head."""
     if getattr(tokenizer, "pad_token_id", None) is None:
         got = type(tokenizer).__name__
         raise TypeError(f"tokenizer must be a Hugging Face tokenizer with a padding token; got {got}")
     outputs = model.config.num_labels
     if isinstance(source, Task):
-        train, validation = source.encode(tokenizer)
+        train, validation = source.encode(tokenizer, max_length)
         kind = source.kind
     elif isinstance(source, (tuple, list)) and len(source) == 2:
         train, validation = source
@@ -151,7 +161,7 @@ class Scores:
         if self.data.validation is None:
             return None
         start = time.perf_counter()
-        weights = _fingerprint(self.model)
+        weights = fingerprint(self.model)
         known = self._known.get(self.model)
         if known is None or known[0] != weights or known[1] is not self.data.source:
             known = self._known[self.model] = (weights, self.data.source, score(self.model, self.data))
@@ -159,7 +169,7 @@ class Scores:
         return dict(known[2])
 
 
-def _fingerprint(model: Any) -> int:
+def fingerprint(model: Any) -> int:
     """A checksum of every parameter and buffer, names and shapes included."""
     checksum = 0
     for name, values in model.state_dict().items():

@@ -117,7 +117,7 @@ def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[A
 
     problem = "regression" if regression else "single_label_classification"
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 str(folder),
                 num_labels=num_labels,
@@ -171,14 +171,14 @@ def _read_tokenizer(folder: Path) -> Any:
     if not any((folder / file).is_file() for file in files):
         raise ValueError(f"{folder} has no tokenizer: expected one of {', '.join(files)}")
     try:
-        with _quiet():
+        with quiet():
             return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises plain Exception for a broken file
         raise ValueError(f"{folder}: the tokenizer cannot be read: {error}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' bars and its report of new weights, which `notes` tells in one line."""
     from transformers.utils import logging
 

@@ -22,8 +22,10 @@ class TrainingSettings:
     clip. `evaluate_every`: steps between evaluations on the way. `evaluate_first`: score the model before the stage
     too. `freeze_embeddings` leaves the embeddings as they are and computes no gradient for them. `bf16`: autocast,
     which pays only where the hardware multiplies bfloat16. `group_by_length`: batches of like length, less padding.
-    `optimizer` and `schedule` are names the Trainer knows. `output_dir`: where the model is saved after the stage, in
-    a folder of the stage's name; None saves nothing. Raises TypeError or ValueError for what cannot be meant.
+    `optimizer` and `schedule` are names the Trainer knows. `max_length`: tokens at which an example is cut.
+    `output_dir`: where the stage is kept, in a folder of its name, and where it resumes from; None keeps nothing.
+    `checkpoint_every`: steps between checkpoints there; None: only the finished stage. In a run of several processes
+    they share `batch_size`. Raises TypeError or ValueError for what cannot be meant.
 
     >>> TrainingSettings(max_steps=80, learning_rate=3e-4).batch_size
     32
@@ -47,6 +49,8 @@ class TrainingSettings:
     output_dir: str | os.PathLike[str] | None = None
     progress: bool = False
     group_by_length: bool = True
+    max_length: int = 128
+    checkpoint_every: int | None = None
 
     def __post_init__(self) -> None:
         finite_number(self.learning_rate, "learning_rate", 0, "1e-5 to 5e-4 is usual", above=True)
@@ -59,8 +63,10 @@ class TrainingSettings:
         positive_int(self.gradient_accumulation_steps, "gradient_accumulation_steps")
         if self.max_steps != -1 or isinstance(self.max_steps, bool):
             positive_int(self.max_steps, "max_steps (-1 trains for epochs)")
-        if self.evaluate_every is not None:
-            positive_int(self.evaluate_every, "evaluate_every")
+        positive_int(self.max_length, "max_length")
+        for name in ("evaluate_every", "checkpoint_every"):
+            if getattr(self, name) is not None:
+                positive_int(getattr(self, name), name)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be an int from 0 to 2**32 - 1; got {self.seed!r}")
         for name in ("evaluate_first", "freeze_embeddings", "bf16", "progress", "group_by_length"):
@@ -78,6 +84,11 @@ class TrainingSettings:
         """The settings as JSON-able values."""
         return asdict(self) | {"output_dir": None if self.output_dir is None else os.fspath(self.output_dir)}
 
+    def what(self) -> dict[str, Any]:
+        """Those of them that change the result."""
+        aside = ("output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first")
+        return {key: value for key, value in asdict(self).items() if key not in aside}
+
 
 @dataclass(frozen=True, repr=False)
 class StageReport:
@@ -86,7 +97,8 @@ class StageReport:
     `seconds` is the training alone, `evaluation_seconds` the scoring around and within it. `metric` names the score to
     compare by; `before` and `after` hold all scores, `majority` what predicting the commonest label (the mean) would
     get. `penalty` and `near_zero` (the share of groups whose root mean square is below a tenth of their matrix's) are
-    pairs (first, last); `density` is the share of masked matrices that is kept; `history` holds what was logged.
+    pairs (first, last); `density` is the share of masked matrices that is kept, `densities` that of each; `history`
+    holds what was logged. `processes` trained side by side; `resumed` counts the times the stage was taken up again.
     """
 
     stage: str
@@ -105,11 +117,20 @@ class StageReport:
     refreshes: int | None
     density: float | None
     settings: TrainingSettings
+    densities: dict[str, float] = field(default_factory=dict)
+    processes: int = 1
+    resumed: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able values."""
         return asdict(self) | {"settings": self.settings.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> StageReport:
+        """The report that `to_dict` made."""
+        pairs = {key: tuple(plain[key]) for key in ("loss", "penalty", "near_zero") if plain[key] is not None}
+        return cls(**{**plain, **pairs, "settings": TrainingSettings(**plain["settings"])})
 
     def rows(self) -> dict[str, str]:
         """What a reader sees: {label: text}."""

@@ -5,35 +5,45 @@
     prune             zero all but exactly k groups of every matrix; what is left is in the masks
     retrain           minimise the task's loss again; the masks hold to the last bit
 
-Each stage trains the model in place, prints nothing, leaves nothing on disk unless told where, leaves the global random
-state as it was, and returns a `StageReport`. What pruning adds to a training step is in `pruning_trainer`.
-Left out: resuming a stage that was killed.
+    prune_gradually   the last two at once: the masks shrink while the model trains
+
+Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
+`StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on from
+its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step is
+in `rules` and `gradual`, how a stage runs in `running`.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from .evaluation import Scores, evaluate, prepare
+from .distillation import Teacher
+from .evaluation import evaluate
+from .gradual import Gradual
 from .lasso import ReweightedGroupLasso
+from .rules import Masked, Penalised, near_zero_share
+from .running import run_stage
 from .selection import Balance, Masks, apply_masks_, select_model
-from .stages import StageReport, TrainingSettings, check_settings, first_and_last
-from .structure import BlockStructure, check_structure, group_norms
+from .sparse_linear import BlockSparseLinear
+from .stages import StageReport, TrainingSettings, check_settings
+from .structure import BlockStructure
 
-__all__ = ["StageReport", "TrainingSettings", "evaluate", "fine_tune", "prune", "retrain", "train_reweighted"]
-
-NEAR_ZERO = 0.1
+__all__ = [
+    "StageReport",
+    "Teacher",
+    "TrainingSettings",
+    "evaluate",
+    "fine_tune",
+    "near_zero_share",
+    "prune",
+    "prune_gradually",
+    "retrain",
+    "train_reweighted",
+]
 
 
 def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings | None = None) -> StageReport:
@@ -45,7 +55,7 @@ def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings 
 
     >>> fine_tune(model, tokenizer, tasks.load("rte"), TrainingSettings(max_steps=80))  # doctest: +SKIP
     """
-    return _run("fine-tune", model, tokenizer, data, settings)
+    return run_stage("fine-tune", model, tokenizer, data, settings)
 
 
 def train_reweighted(
@@ -58,6 +68,7 @@ def train_reweighted(
     *,
     refresh_every: int | Literal["epoch"] | None = "epoch",
     method: Literal["penalty", "proximal"] = "penalty",
+    lam_schedule: Literal["constant", "rise"] = "constant",
     scale_by_size: bool = False,
     reweighted: bool = True,
     settings: TrainingSettings | None = None,
@@ -68,20 +79,15 @@ def train_reweighted(
     `method="penalty"` adds the penalty of the current weights to the loss, once a step; groups become small.
     `method="proximal"` shrinks each group by (learning rate) · λ · α_g after the optimiser's step; groups become zero.
     α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", or never
-    (None); `reweighted=False` is plain group Lasso, α = 1. `which` are the flags of `layers.prunable`. The rest as in
-    `fine_tune` and `ReweightedGroupLasso`. Raises as they do, and ValueError for an unknown method or refresh.
+    (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from 0 to its value over
+    the stage. `which` are the flags of `layers.prunable`. The rest as in `fine_tune` and `ReweightedGroupLasso`.
+    Raises as they do, and ValueError for an unknown method, schedule or refresh.
     """
     settings = check_settings(settings)
-    if method not in ("penalty", "proximal"):
-        raise ValueError(f"method must be 'penalty' (in the loss) or 'proximal' (after each step); got {method!r}")
-    whole = isinstance(refresh_every, int) and not isinstance(refresh_every, bool) and refresh_every >= 1
-    if not (whole or refresh_every in ("epoch", None)):
-        raise ValueError(f"refresh_every must be a number of steps, 'epoch' or None; got {refresh_every!r}")
-    if which.get("embeddings") and settings.freeze_embeddings:
-        raise ValueError("freeze_embeddings leaves the embeddings as they are, but embeddings=True penalises them")
+    _refuse_frozen(settings, which)
     penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)
-    extra = {"penalty": penalty, "method": method, "refresh_every": refresh_every if reweighted else None}
-    return _run("reweight", model, tokenizer, data, settings, **extra)
+    rule = Penalised(penalty, method, refresh_every, lam_schedule)
+    return run_stage("reweight", model, tokenizer, data, settings, [rule])
 
 
 def prune(
@@ -107,132 +113,83 @@ def prune(
 
 
 def retrain(
-    model: Any, tokenizer: Any, data: Any, masks: Mapping[str, Tensor], settings: TrainingSettings | None = None
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    masks: Mapping[str, Tensor],
+    settings: TrainingSettings | None = None,
+    *,
+    teacher: Teacher | None = None,
+    support: Literal["masks", "packed"] = "masks",
 ) -> StageReport:
     """Stage 4: train on as in `fine_tune` while every weight that `masks` prunes stays +0.0, to the last bit.
 
     `masks` {parameter name: bool, the parameter's shape}, True where the weight lives, as `prune` returns them.
-    Raises ValueError where they are empty, name no parameter of the model, or do not fit its shape.
+    `teacher`: learn from a trained model too. `support="packed"` trains on what is left alone, with block-sparse layers
+    forward and backward (on a CPU; `masks` must be what `prune` returned); the model comes back dense, zeros in place.
+    Raises ValueError where the masks are empty, name no parameter of the model, or do not fit its shape.
     """
-    return _run("retrain", model, tokenizer, data, settings, masks=masks)
+    if support not in ("masks", "packed"):
+        raise ValueError(f"support must be 'masks' (dense, with masks) or 'packed' (block-sparse); got {support!r}")
+    rule = Masked(model, masks)
+    if support == "masks":
+        return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
+    if not isinstance(masks, Masks):
+        raise TypeError(f"masks must be what prune returns where support='packed'; got {type(masks).__name__}")
+    return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher, around=_packed(model, masks))
 
 
-def _run(
-    stage: str, model: Any, tokenizer: Any, source: Any, settings: TrainingSettings | None, **extra: Any
-) -> StageReport:
-    """Train one stage with a `PruningTrainer` that takes `extra`, score before and after, and report."""
-    from .pruning_trainer import PruningTrainer, training_arguments
+def prune_gradually(
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    structure: BlockStructure,
+    rate: float,
+    *,
+    score: Literal["magnitude", "movement"] = "magnitude",
+    scope: Literal["matrix", "model"] = "matrix",
+    balanced: Balance = False,
+    begin: float = 0.1,
+    end: float = 0.7,
+    settings: TrainingSettings | None = None,
+    teacher: Teacher | None = None,
+    **which: bool,
+) -> tuple[StageReport, Masks]:
+    """Stages 3 and 4 at once: the masks shrink on the cubic schedule between two shares of the steps, then hold.
 
+    `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). Returns the report and the
+    last masks. The rest as in `prune`, `retrain` and `gradual.Gradual`.
+    """
     settings = check_settings(settings)
-    data = prepare(model, tokenizer, source)
-    scores = Scores(model, data)
-    with tempfile.TemporaryDirectory(prefix="blockprune-") as folder, _undisturbed(model, settings):
-        arguments = training_arguments(settings, folder, len(data.train))
-        trainer = PruningTrainer(
-            model=model,
-            args=arguments,
-            data_collator=data.collate,
-            train_dataset=data.with_lengths(),
-            eval_dataset=data.validation,
-            compute_metrics=data.compute_metrics,
-            observe=_observer(extra.get("penalty")),
-            **extra,
-        )
-        before = scores.now() if settings.evaluate_first else None
-        begin = trainer.observe() if trainer.observe else {}
-        start = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - start
-        history = [{"step": 0, **begin}] if begin else []
-        history += [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
-    on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
-    after = scores.now()
-    if settings.output_dir is not None:
-        folder = str(Path(settings.output_dir) / stage)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    masks = extra.get("masks")
-    return StageReport(
-        stage=stage,
-        steps=trainer.state.global_step,
-        seconds=seconds - on_the_way,
-        evaluation_seconds=scores.seconds + on_the_way,
-        device=arguments.device.type,
-        examples=0 if data.validation is None else len(data.validation),
-        metric=data.metric,
-        majority=data.majority(),
-        before=before,
-        after=after,
-        loss=first_and_last(history, "loss"),
-        penalty=first_and_last(history, "penalty"),
-        near_zero=first_and_last(history, "near_zero"),
-        refreshes=trainer.refreshes if "penalty" in extra else None,
-        density=Masks(masks, BlockStructure.irregular()).density if masks else None,
-        settings=settings,
-        history=history,
-    )
+    _refuse_frozen(settings, which)
+    rule = Gradual(model, structure, rate, score, scope, balanced, begin, end, **which)
+    report = run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
+    return report, rule.masks
+
+
+def _refuse_frozen(settings: TrainingSettings, which: Mapping[str, bool]) -> None:
+    if which.get("embeddings") and settings.freeze_embeddings:
+        raise ValueError("freeze_embeddings leaves the embeddings as they are, but embeddings=True would prune them")
 
 
 @contextmanager
-def _undisturbed(model: Any, settings: TrainingSettings) -> Iterator[None]:
-    """Freeze what the settings freeze; afterwards leave the model in eval mode, and the rest as it was."""
-    frozen = [weight for weight in _embeddings(model) if weight.requires_grad] if settings.freeze_embeddings else []
-    attributes = dict(vars(model))
-    precision = os.environ.get("ACCELERATE_MIXED_PRECISION")  # transformers 4.57 sets it for bf16, for good
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  (the Trainer seeds it)
+def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
+    """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards."""
+    names = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    packed = [name for name in names if f"{name}.weight" in masks]
+    for name in packed:
+        _swap(model, name, BlockSparseLinear.from_linear(names[name], masks.structure))
     try:
-        for weight in frozen:
-            weight.requires_grad_(False)
-        with torch.random.fork_rng(devices=devices):
-            yield
+        yield
     finally:
-        os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
-        if precision is not None:
-            os.environ["ACCELERATE_MIXED_PRECISION"] = precision
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        for weight in frozen:
-            weight.requires_grad_(True)
-        # Accelerate marks the model, and under bf16 leaves an autocast around its forward.
-        for key in set(vars(model)) - set(attributes):
-            delattr(model, key)
-        vars(model).update({key: value for key, value in attributes.items() if key == "forward"})
-        model.zero_grad(set_to_none=True)
-        model.eval()
+        for name in packed:
+            dense = model.get_submodule(name).to_linear()
+            names[name].weight.data.copy_(dense.weight.data)
+            if names[name].bias is not None:
+                names[name].bias.data.copy_(dense.bias.data)
+            _swap(model, name, names[name])
 
 
-def _embeddings(model: Any) -> list[nn.Parameter]:
-    """The parameters of the embeddings, their layer normalisation included: below them no gradient is needed."""
-    encoder = getattr(model, model.base_model_prefix, model)
-    return list(getattr(encoder, "embeddings", model.get_input_embeddings()).parameters())
-
-
-def _observer(penalty: ReweightedGroupLasso | None) -> Callable[[], dict[str, float]] | None:
-    if penalty is None:
-        return None
-
-    def observe() -> dict[str, float]:
-        with torch.no_grad():
-            return {"penalty": float(penalty()), "near_zero": near_zero_share(penalty.weights, penalty.structure)}
-
-    return observe
-
-
-@torch.no_grad()
-def near_zero_share(weights: Mapping[str, Tensor], structure: BlockStructure) -> float:
-    """The share of groups, 0 to 1, whose root mean square is below a tenth of their matrix's.
-
-    `weights` {name: (M, N)}. It tells how far the groups have split into some that matter and some that do not.
-
-    >>> near_zero_share({"w": torch.tensor([[3.0, 4.0, 0.1, 0.1]])}, BlockStructure.block_row(2))
-    0.5
-    """
-    check_structure(structure)
-    near = groups = 0
-    for weight in weights.values():
-        norms, sizes = group_norms(weight, structure), structure.sizes(weight.shape, weight.device)
-        typical = norms.square().sum().div(weight.numel()).sqrt()
-        near += int((norms <= NEAR_ZERO * typical * sizes.sqrt()).sum())
-        groups += norms.numel()
-    return near / groups
+def _swap(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)

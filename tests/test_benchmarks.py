@@ -12,6 +12,7 @@ import torch
 
 import blockprune_lib as bp
 from blockprune_lib import benchmarks
+from blockprune_lib._schema import check_schema
 from blockprune_lib._timings import Comparison, Timing
 from blockprune_lib.benchmarks import (
     encoders,
@@ -195,7 +196,7 @@ def test_a_record_comes_back_from_its_file(record, tmp_path):
 
 def test_a_record_says_where_it_came_from(record):
     plain = record.to_dict()
-    records.check_schema(plain)
+    check_schema(plain, records.SCHEMA)
     assert plain["settings"]["shapes"] == [[32, 48]]
     assert plain["settings"]["skip"] == ["torch-compile"]
     assert plain["provenance"]["versions"]["torch"]

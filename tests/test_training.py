@@ -27,6 +27,7 @@ from blockprune_lib.evaluation import Scores, prepare
 from blockprune_lib.lasso import ReweightedGroupLasso, group_soft_threshold
 from blockprune_lib.masking import HeldMasks
 from blockprune_lib.pruning_trainer import PruningTrainer, step_count, training_arguments
+from blockprune_lib.rules import Masked, Penalised
 from blockprune_lib.selection import select_model
 from blockprune_lib.structure import BlockStructure
 from blockprune_lib.training import (
@@ -208,11 +209,11 @@ def test_no_old_state_and_no_optimiser_revives_a_weight(old: str, tmp_path: Any)
     for mask in masks.values():
         mask[0, 0] = False  # where Rogue puts its NaN
     steps = settings(max_steps=1 if old == "rogue" else 4)
-    pruner = trainer(model, steps, tmp_path, masks=masks, optimizers=(optimizer, None))
-    assert pruner.held is not None
-    assert pruner.held.violations() == {}
+    rule = Masked(model, masks)
+    pruner = trainer(model, steps, tmp_path, rules=[rule], optimizers=(optimizer, None))
+    assert rule.held.violations() == {}
     pruner.train()
-    assert pruner.held.violations() == {}
+    assert rule.held.violations() == {}
     assert_pattern_is_the_mask(model, masks)
 
 
@@ -226,7 +227,7 @@ def test_clipping_sees_only_what_lives(tmp_path: Any) -> None:
     for name, weight in reference.named_parameters():
         gradient = weight.grad.numpy().astype(np.float64)
         squares += float((gradient[masks[name].numpy()] ** 2 if name in masks else gradient**2).sum())
-    pruner = trainer(model, settings(max_steps=1), tmp_path, batch, masks=masks)
+    pruner = trainer(model, settings(max_steps=1), tmp_path, batch, rules=[Masked(model, masks)])
     pruner.train()
     assert pruner.state.log_history[0]["grad_norm"] == pytest.approx(squares**0.5, rel=1e-4)
 
@@ -304,7 +305,7 @@ def test_the_penalty_counts_once_however_the_batch_is_cut(accumulation: int, lam
         learning_rate=0.5,
         max_grad_norm=0.0,
     )
-    trainer(model, chosen, tmp_path, batch, penalty=penalty).train()
+    trainer(model, chosen, tmp_path, batch, rules=[Penalised(penalty)]).train()
     for name, weight in reference.named_parameters():
         before, gradient = weight.detach().double().numpy(), weight.grad.double().numpy()
         if name in penalty.weights:
@@ -335,12 +336,13 @@ def test_alpha_is_refreshed_on_time_and_only_then(refresh_every: Any, expected: 
     model = tiny()
     penalty = ReweightedGroupLasso(model, ROWS)
     watch = Watch(penalty)
-    pruner = trainer(model, settings(max_steps=10), tmp_path, penalty=penalty, refresh_every=refresh_every)
+    rule = Penalised(penalty, refresh_every=refresh_every)
+    pruner = trainer(model, settings(max_steps=10), tmp_path, rules=[rule])
     pruner.add_callback(watch)
     pruner.train()
     changed = [i for i in range(1, 11) if not torch.equal(watch.alpha[i], watch.alpha[i - 1])]
     assert changed == expected
-    assert pruner.refreshes == len(expected)
+    assert rule.refreshes == len(expected)
     for i in expected:
         torch.testing.assert_close(watch.alpha[i], watch.fresh[i])
 
@@ -367,7 +369,7 @@ def test_proximal_step_is_the_soft_threshold_after_the_optimiser(tmp_path: Any) 
     trainer(plain, chosen, tmp_path, batch).train()
     penalty = ReweightedGroupLasso(model, ROWS, lam=0.05)
     alpha = {name: value.clone() for name, value in penalty.alpha.items()}
-    trainer(model, chosen, tmp_path, batch, penalty=penalty, method="proximal").train()
+    trainer(model, chosen, tmp_path, batch, rules=[Penalised(penalty, "proximal")]).train()
     zeros = 0
     for name, value in alpha.items():
         expected = group_soft_threshold(plain.get_parameter(name).detach(), ROWS, 0.25 * 0.05 * value)

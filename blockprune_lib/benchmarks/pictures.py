@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._files import write_whole
 from .measuring import Case
-from .records import Record, write_whole
+from .records import Record
 from .tables import title
 
 KINDS = (".svg", ".png")

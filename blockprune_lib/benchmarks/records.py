@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import write_json
+from .._schema import check_schema
 from .._timings import Comparison, Timing
 from .measuring import Case, Measured, Skipped
 from .provenance import provenance
@@ -111,7 +111,7 @@ class Record:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the record as JSON; the file appears whole or not at all. Raises ValueError where the folder is not."""
-        write_whole(path, (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
+        write_json(path, self.to_dict())
 
     def __repr__(self) -> str:
         from .tables import text
@@ -137,58 +137,13 @@ def read(path: str | os.PathLike[str]) -> Record:
     if found != FORMAT:
         raise ValueError(f"{str(source)!r}: format must be {FORMAT!r}; got {found!r}")
     try:
-        check_schema(plain)
+        check_schema(plain, SCHEMA)
         if not plain["cases"]:
             raise ValueError("cases is empty")
         cases = tuple(_case_from_dict(case) for case in plain["cases"])
     except ValueError as error:
         raise ValueError(f"{str(source)!r} is no whole record: {error}") from None
     return Record(plain["kind"], plain["settings"], plain["provenance"], plain["hardware"], cases)
-
-
-def check_schema(plain: Any, schema: Any = SCHEMA, place: str = "record") -> None:
-    """Raise ValueError, naming the place, unless `plain` has what `schema` describes; more keys are allowed."""
-    if isinstance(schema, Mapping):
-        if not isinstance(plain, dict):
-            raise ValueError(f"{place} must be an object; got {plain!r:.60}")
-        for key, part in schema.items():
-            if key not in plain:
-                raise ValueError(f"{place}.{key} is missing")
-            check_schema(plain[key], part, f"{place}.{key}")
-    elif isinstance(schema, list):
-        if not isinstance(plain, list):
-            raise ValueError(f"{place} must be a list; got {plain!r:.60}")
-        for number, entry in enumerate(plain):
-            check_schema(entry, schema[0], f"{place}[{number}]")
-    elif not _is(plain, wanted := schema.partition(":")[0]):
-        raise ValueError(f"{place} must be {wanted}; got {plain!r:.60}")
-
-
-def _is(plain: Any, wanted: str) -> bool:
-    if wanted.endswith(" or null"):
-        return plain is None or _is(plain, wanted.removesuffix(" or null"))
-    if wanted == "[number]":
-        return isinstance(plain, list) and bool(plain) and all(_is(entry, "number") for entry in plain)
-    if wanted == "number":
-        return isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain)
-    if wanted == "int":
-        return isinstance(plain, int) and not isinstance(plain, bool)
-    return isinstance(plain, {"text": str, "object": dict}[wanted])
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that appears whole or not at all; raises ValueError where its folder is not there."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
-    if target.is_dir():
-        raise ValueError(f"{str(target)!r} is a folder; name a file")
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        scratch.write_bytes(content)
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _case_to_dict(case: Case) -> dict[str, Any]:

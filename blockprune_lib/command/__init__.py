@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 #: The subcommands, in the order of `blockprune --help`.
-NAMES = ("info", "bench")
+NAMES = ("info", "bench", "data", "run", "report")
 
 
 class UsageError(Exception):

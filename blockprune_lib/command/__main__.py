@@ -1,4 +1,4 @@
-"""`python -m blockprune_lib.command` is `blockprune`."""
+"""`python -m blockprune_lib.command`, which torchrun and accelerate launch can start."""
 
 import sys
 

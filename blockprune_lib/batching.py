@@ -1,0 +1,39 @@
+"""The order in which examples are drawn: a function of the seed and the epoch, and of nothing else.
+
+So a training that resumes in the middle of an epoch, or runs on several processes, sees the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation of `count` examples for each epoch; with `lengths`, examples of like length come together.
+
+    `batch`: how many examples an optimiser step sees, over all processes. `set_epoch` is called by Accelerate.
+
+    >>> sampler = EpochSampler(4, seed=1, batch=2)
+    >>> list(sampler) == list(sampler), sorted(sampler)
+    (True, [0, 1, 2, 3])
+    """
+
+    def __init__(self, count: int, seed: int, batch: int, lengths: Sequence[int] | None = None) -> None:
+        self.count, self.seed, self.batch, self.lengths, self.epoch = count, seed, batch, lengths, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw this epoch's order from now on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        if self.lengths is None:
+            return iter(torch.randperm(self.count, generator=generator).tolist())
+        return iter(get_length_grouped_indices(list(self.lengths), self.batch, generator=generator))

@@ -1,0 +1,92 @@
+"""Your own text in a recipe: a few lines say where it lies and which columns mean what.
+
+    task:
+      name: reviews
+      train: data/train.csv             # csv, json (lines) or parquet; or `hub: owner/name` with `train: train` splits
+      validation: data/test.csv
+      text: [question, answer]          # the column, or the two, a model reads
+      label: score                      # whole numbers from 0, names, or floats for a regression
+      metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import tasks
+
+KEYS = ("name", "hub", "config", "train", "validation", "text", "label", "metric")
+READERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+
+
+def check_description(task: Mapping[str, Any]) -> str:
+    """The task's name; raises ValueError or TypeError for a description that cannot be meant."""
+    for key in task:
+        if key not in KEYS:
+            raise ValueError(f"recipe: task has the unknown key {key!r} (known: {', '.join(KEYS)})")
+    for key in ("name", "train", "validation", "text", "label"):
+        if key not in task:
+            raise ValueError(f"recipe: task lacks {key!r}; a description has name, train, validation, text and label")
+    texts = task["text"] if isinstance(task["text"], list) else [task["text"]]
+    for key, value in {**{k: v for k, v in task.items() if k != "text"}, **dict(enumerate(texts))}.items():
+        if not isinstance(value, str) or not value:
+            where = "text" if isinstance(key, int) else key
+            raise TypeError(f"recipe: task: {where} must be text; got {value!r}")
+    if task["name"] in tasks.NAMES:
+        raise ValueError(f"recipe: task: name {task['name']!r} is a GLUE task's; choose another")
+    if "hub" not in task:
+        for split in ("train", "validation"):
+            if Path(task[split]).suffix not in READERS:
+                raise ValueError(f"recipe: task: {split} must end in {', '.join(READERS)}; got {task[split]!r}")
+    return str(task["name"])
+
+
+def load(task: Mapping[str, Any], train: int | None, validation: int | None, seed: int) -> tasks.Task:
+    """The `tasks.Task` a description means; labels that are names become 0, 1, ... in alphabetical order.
+
+    Raises ValueError for files that are missing and columns that are not there, and as `tasks.from_datasets`.
+    """
+    import datasets
+
+    if "hub" in task:
+        splits = {"train": task["train"], "validation": task["validation"]}
+        data = {key: datasets.load_dataset(task["hub"], task.get("config"), split=name) for key, name in splits.items()}
+    else:
+        data = {split: _read(task[split], split) for split in ("train", "validation")}
+    text = task["text"] if isinstance(task["text"], list) else [task["text"]]
+    columns = {split: _columns(part, [*text, task["label"]], split) for split, part in data.items()}
+    _number_labels(columns, task["label"])
+    return tasks.from_datasets(
+        columns, text=text, label=task["label"], name=task["name"], metric=task.get("metric"), train=train,
+        validation=validation, seed=seed,
+    )  # fmt: skip
+
+
+def _read(path: str, split: str) -> Any:
+    import datasets
+
+    source = Path(path).expanduser()
+    if not source.is_file():
+        raise ValueError(f"task: {split}: there is no file {path!r} (from {Path.cwd()})")
+    more = {"delimiter": "\t"} if source.suffix == ".tsv" else {}
+    try:
+        return datasets.load_dataset(READERS[source.suffix], data_files=str(source), split="train", **more)
+    except Exception as error:  # datasets wraps what its readers raise in its own kinds
+        raise ValueError(f"task: {split}: {path!r} cannot be read as {READERS[source.suffix]}: {error}") from error
+
+
+def _columns(part: Any, names: list[str], split: str) -> dict[str, list[Any]]:
+    for name in names:
+        if name not in part.column_names:
+            raise ValueError(f"task: {split} has no column {name!r}; it has {', '.join(map(repr, part.column_names))}")
+    return {name: list(part[name]) for name in names}
+
+
+def _number_labels(columns: dict[str, dict[str, list[Any]]], label: str) -> None:
+    values = [value for part in columns.values() for value in part[label]]
+    if values and all(isinstance(value, str) for value in values):
+        order = {name: number for number, name in enumerate(sorted(set(values)))}
+        for part in columns.values():
+            part[label] = [order[value] for value in part[label]]

@@ -1,0 +1,221 @@
+"""A recipe: what to run, as a YAML file or a dict, checked before anything is trained.
+
+    preset: best                          # or paper
+    model: minilm                         # a name of models.load, or a folder
+    task: rte                             # a GLUE task, or a description of your own data (see `own_data`)
+    structure: [block_row:64, tile:32x32]
+    rate: [1.79, 5]
+    method: [reweighted, magnitude]
+    seed: [1, 2, 3]
+    retrain: {epochs: 10}                 # overrides the preset's settings of a stage
+
+Keys with a list are swept: every combination is one `Run`. Left out: running them (see `runner`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checks import finite_number
+from ..rules import LAM_SCHEDULES, METHODS
+from ..stages import TrainingSettings
+from ..structure import BlockStructure
+from ..tasks import NAMES
+from .presets import PRESETS, TRAINED, Stages, preset
+
+#: method -> what it runs.
+METHOD_MEANING = {
+    "reweighted": "fine-tune, train with the reweighted group Lasso, prune, retrain: the method of the book",
+    "no-refresh": "the same, with alpha computed once: what the authors' scripts in effect ran",
+    "group-lasso": "the same with alpha = 1: group Lasso without reweighting",
+    "magnitude": "fine-tune, prune, retrain for the steps of both later stages",
+    "gradual": "fine-tune, then prune by magnitude on the cubic schedule while training",
+    "movement": "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule while training",
+    "one-shot": "fine-tune and prune; nothing is retrained",
+}
+SWEPT = ("model", "task", "structure", "method", "seed", "rate")
+PLAIN = ("preset", "train_rows", "validation_rows", "data_seed", "embeddings", "pooler", "classifier", "keep_model")
+_NOT_SETTINGS = ("output_dir", "seed", "progress", "evaluate_first")
+_TRAINING = tuple(f.name for f in dataclasses.fields(TrainingSettings) if f.name not in _NOT_SETTINGS)
+STAGE_KEYS = {
+    "fine_tune": _TRAINING,
+    "reweight": (*_TRAINING, "lam", "eps", "refresh_every", "method", "lam_schedule", "scale_by_size"),
+    "prune": ("scope", "balanced", "schedule", "begin", "end"),
+    "retrain": (*_TRAINING, "support", "distil", "temperature"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination of a recipe's lists, every setting resolved; `name` is that of its record's file."""
+
+    model: str
+    task: str
+    structure: str
+    method: str
+    seed: int
+    rate: float
+    stages: Stages
+    options: dict[str, Any]
+    description: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """A file name that tells the runs of one recipe apart."""
+        model = Path(self.model).name
+        parts = (self.task, model, self.structure.replace(":", "-"), self.method, f"rate{self.rate:g}", f"seed{self.seed}")
+        return "_".join(re.sub(r"[^\w.\-]+", "-", part) for part in parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that decides the result, JSON-able."""
+        return dataclasses.asdict(self)
+
+    def settings(self, stage: str, output_dir: os.PathLike[str] | str | None, progress: bool) -> TrainingSettings:
+        """The `TrainingSettings` of a trained stage."""
+        chosen = {key: value for key, value in self.stages[stage].items() if key in _TRAINING}
+        return TrainingSettings(**chosen, seed=self.seed, output_dir=output_dir, progress=progress)
+
+    def extra(self, stage: str) -> dict[str, Any]:
+        """What a stage is told besides its `TrainingSettings`."""
+        return {key: value for key, value in self.stages[stage].items() if key not in _TRAINING}
+
+    @property
+    def which(self) -> dict[str, bool]:
+        """The flags of `layers.prunable`."""
+        return {part: self.options[part] for part in ("embeddings", "pooler", "classifier")}
+
+
+def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file, read safely: no object is built. Raises ValueError for what is no mapping."""
+    import yaml
+
+    source = Path(path)
+    try:
+        plain = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"recipe: there is no file {str(source)!r}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"recipe: {str(source)!r} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(plain, dict):
+        raise ValueError(f"recipe: {str(source)!r} must hold keys and values; got {type(plain).__name__}")
+    return plain
+
+
+def plan(recipe: Mapping[str, Any]) -> list[Run]:
+    """Every run of a recipe, those that share stages side by side.
+
+    Raises ValueError or TypeError naming the key, what it was and what would do; nothing is loaded yet.
+
+    >>> [run.rate for run in plan({"task": "rte", "structure": "block_row:64", "rate": [1.79, 5]})]
+    [1.79, 5.0]
+    """
+    known = (*SWEPT, *PLAIN, *STAGE_KEYS)
+    for key in recipe:
+        _known_key(key, known, "recipe")
+    missing = [key for key in ("task", "structure", "rate") if key not in recipe]
+    if missing:
+        raise ValueError(f"recipe lacks {', '.join(missing)}; such as task: rte, structure: block_row:64, rate: 5")
+    swept = {"model": "minilm", "method": "reweighted", "seed": 42} | {k: recipe[k] for k in SWEPT if k in recipe}
+    lists = {key: value if isinstance(value, list) else [value] for key, value in swept.items()}
+    for key, values in lists.items():
+        if not values:
+            raise ValueError(f"recipe: {key} is an empty list; give at least one value")
+        if any(values.count(value) > 1 for value in values):
+            raise ValueError(f"recipe: {key} names a value twice: {values!r}")
+    return [_run(recipe, **dict(zip(SWEPT, c, strict=True))) for c in itertools.product(*(lists[key] for key in SWEPT))]
+
+
+def _run(recipe: Mapping[str, Any], model: Any, task: Any, structure: Any, method: Any, seed: Any, rate: Any) -> Run:
+    task, description = _task(task)
+    if not isinstance(model, str) or not model:
+        raise TypeError(f"recipe: model must be a name or a folder; got {model!r}")
+    if not isinstance(structure, str):
+        raise TypeError(f"recipe: structure must be text such as block_row:64; got {structure!r}")
+    text = str(BlockStructure.parse(structure))
+    if method not in METHOD_MEANING:
+        raise ValueError(f"recipe: method must be one of {', '.join(METHOD_MEANING)}; got {method!r}")
+    rate = finite_number(rate, "recipe: rate", 1, "5 keeps one group in five, 1 keeps all")
+    options = _options(recipe)
+    if options["preset"] not in PRESETS:
+        raise ValueError(f"recipe: preset must be one of {', '.join(PRESETS)}; got {options['preset']!r}")
+    stages = preset(options["preset"], task)
+    for stage, keys in STAGE_KEYS.items():
+        given = recipe.get(stage, {})
+        if not isinstance(given, Mapping):
+            raise TypeError(f"recipe: {stage} must hold settings, such as {{epochs: 3}}; got {given!r}")
+        for key in given:
+            _known_key(key, keys, f"recipe: {stage}")
+        stages[stage] |= given
+    if options["embeddings"]:
+        for stage in TRAINED:
+            stages[stage]["freeze_embeddings"] = recipe.get(stage, {}).get("freeze_embeddings", False)
+    run = Run(model, task, text, method, seed, rate, stages, options, description)
+    _check_stages(run)
+    return run
+
+
+def _check_stages(run: Run) -> None:
+    """Refuse settings of the wrong type now, and not hours later."""
+    for stage in TRAINED:
+        try:
+            run.settings(stage, None, False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"recipe: {stage}: {error}") from None
+    choices = {
+        ("prune", "scope"): ("matrix", "model"),
+        ("prune", "schedule"): ("once", "gradual"),
+        ("reweight", "method"): METHODS,
+        ("reweight", "lam_schedule"): LAM_SCHEDULES,
+        ("retrain", "support"): ("masks", "packed"),
+    }
+    for (stage, key), allowed in choices.items():
+        value = run.stages[stage].get(key, allowed[0])
+        if value not in allowed:
+            raise ValueError(f"recipe: {stage}: {key} must be one of {', '.join(allowed)}; got {value!r}")
+    for stage, key, low in (("reweight", "lam", 0), ("reweight", "eps", 0), ("retrain", "distil", 0)):
+        finite_number(run.stages[stage].get(key, 1), f"recipe: {stage}: {key}", low, "1e-3, say")
+    if run.options["embeddings"] and any(run.stages[stage].get("freeze_embeddings") for stage in TRAINED):
+        raise ValueError("recipe: embeddings: true prunes what freeze_embeddings leaves as it is; choose one")
+
+
+def _options(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    options = {"preset": "best", "train_rows": None, "validation_rows": None, "data_seed": 0}
+    options |= {"embeddings": False, "pooler": False, "classifier": False, "keep_model": True}
+    options |= {key: recipe[key] for key in PLAIN if key in recipe}
+    for key in ("embeddings", "pooler", "classifier", "keep_model"):
+        if not isinstance(options[key], bool):
+            raise TypeError(f"recipe: {key} must be true or false; got {options[key]!r}")
+    for key in ("train_rows", "validation_rows", "data_seed"):
+        value = options[key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < (key != "data_seed")):
+            raise TypeError(f"recipe: {key} must be a whole number; got {value!r}")
+    return options
+
+
+def _task(task: Any) -> tuple[str, dict[str, Any] | None]:
+    if isinstance(task, str):
+        if task not in NAMES:
+            close = difflib.get_close_matches(task, NAMES, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"recipe: task must be one of {', '.join(NAMES)}, or a description; got {task!r}{hint}")
+        return task, None
+    if not isinstance(task, Mapping):
+        raise TypeError(f"recipe: task must be a GLUE task's name or a description of your data; got {task!r}")
+    from .own_data import check_description
+
+    return check_description(task), dict(task)
+
+
+def _known_key(key: Any, known: tuple[str, ...], where: str) -> None:
+    if key not in known:
+        close = difflib.get_close_matches(str(key), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")

@@ -1,0 +1,148 @@
+"""A folder of records as tables: one line for each task, model, structure, method and rate; mean and interval over seeds.
+
+The interval is Student's, 95 %, over seeds, and needs two of them. It says how far another seed may be, and not how far
+another validation set may be: `sampling` adds that for accuracies (half of Wilson's 95 % interval on the examples
+scored). Left out: pictures (see `pictures`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._tables import html_table, text_table
+
+Records = Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the runs of one setting gave. Scores are of the task's metric; `low`, `high` None where there is one seed."""
+
+    task: str
+    model: str
+    structure: str
+    method: str
+    rate: float
+    metric: str
+    scores: tuple[float, ...]
+    dense: float
+    majority: float
+    examples: int
+    rate_pruned: float
+    rate_parameters: float
+    megabytes: float
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean over seeds."""
+        return interval(self.scores)
+
+    @property
+    def sampling(self) -> float | None:
+        """Half of Wilson's 95 % interval of an accuracy on so many examples; None for other metrics."""
+        return wilson_half(self.mean, self.examples) if self.metric == "accuracy" else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: every field, mean, interval and sampling."""
+        more = {"mean": self.mean, "interval": self.interval, "sampling": self.sampling}
+        return vars(self) | {"scores": list(self.scores)} | more
+
+
+def lines(records: Records) -> list[Line]:
+    """One `Line` for each setting, in order of task, model, structure, method and rate."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        run = record["run"]
+        key = (run["task"], record["model"]["name"], run["structure"], run["method"], run["rate"])
+        groups.setdefault(key, []).append(record)
+    return [_line(key, group) for key, group in sorted(groups.items())]
+
+
+def interval(scores: Iterable[float]) -> tuple[float, float] | None:
+    """Student's 95 % interval of a mean, or None for fewer than two scores.
+
+    >>> [round(end, 3) for end in interval([0.6, 0.7])]
+    [0.015, 1.285]
+    """
+    from scipy import stats
+
+    values = np.asarray(list(scores), dtype=float)
+    if len(values) < 2:
+        return None
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def wilson_half(share: float, examples: int) -> float:
+    """Half of Wilson's 95 % interval of a share of so many examples.
+
+    >>> round(wilson_half(0.6, 277), 3)
+    0.057
+    """
+    from scipy import stats
+
+    found = stats.binomtest(round(share * examples), examples).proportion_ci(0.95, method="wilson")
+    return float(found.high - found.low) / 2
+
+
+def table(records: Records) -> str:
+    """The lines as a table in text."""
+    return text_table(_cells(lines(records)))
+
+
+def html(records: Records) -> str:
+    """The lines as a table for a page."""
+    return html_table(_cells(lines(records)), "Runs: mean over seeds with its 95 % interval")
+
+
+def _cells(found: list[Line]) -> list[list[str]]:
+    head = ["task", "structure", "method", "rate", "seeds", "score", "95 % over seeds", "sampling", "dense", "majority", "MB"]
+    models = {line.model for line in found}
+    cells = [["model", *head] if len(models) > 1 else head]
+    for line in found:
+        ends = line.interval
+        row = [
+            line.task,
+            line.structure,
+            line.method,
+            f"{line.rate_pruned:.2f}x",
+            str(len(line.scores)),
+            f"{line.mean:.3f} {line.metric}",
+            "one seed" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+            "" if line.sampling is None else f"± {line.sampling:.3f}",
+            f"{line.dense:.3f}",
+            f"{line.majority:.3f}",
+            f"{line.megabytes:.1f}",
+        ]
+        cells.append([line.model, *row] if len(models) > 1 else row)
+    return cells
+
+
+def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
+    first = group[0]
+    metric = first["metric"]
+
+    def mean(pick: Any) -> float:
+        return float(np.mean([pick(record) for record in group]))
+
+    return Line(
+        *key,
+        metric=metric,
+        scores=tuple(record["final"][metric] for record in sorted(group, key=lambda record: record["run"]["seed"])),
+        dense=mean(lambda record: record["dense"][metric]),
+        majority=mean(lambda record: record["majority"][metric]),
+        examples=first["examples"],
+        rate_pruned=mean(lambda record: record["compression"]["rate_pruned"]),
+        rate_parameters=mean(lambda record: record["compression"]["rate_parameters"]),
+        megabytes=mean(lambda record: record["compression"]["bytes_total"]) / 1e6,
+    )

@@ -1,0 +1,212 @@
+"""One run through its stages: each kept on disk under a name made from everything that decides its result.
+
+    FOLDER/recipe.json                   what was asked for
+    FOLDER/stages/NAME/                  one stage (see `resuming`), shared by every run that begins the same way
+    FOLDER/records/NAME.json             one run's record (see `records`), written last
+    FOLDER/models/NAME/                  the pruned model, block-sparse layers packed (see `storage`)
+
+A run that is killed goes on where it was; a finished one is read, never done twice. Several processes may work in one
+folder: a lock, which the system releases when a process dies, keeps each stage to one of them. Left out: which runs
+there are (see `recipe`) and who does which (see `sweep`).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from filelock import FileLock
+
+from .. import models, modules, tasks, training
+from ..benchmarks.provenance import provenance
+from ..distillation import Teacher
+from ..evaluation import evaluate
+from ..hardware import hardware
+from ..selection import Masks
+from ..stages import StageReport
+from ..structure import BlockStructure
+from . import own_data, records
+from .recipe import Run
+
+Say = Callable[[str], None]
+
+# What a method takes for `reweighted` and `refresh_every` of the second stage; the others have no second stage.
+_SECOND = {"reweighted": {}, "no-refresh": {"refresh_every": None}, "group-lasso": {"reweighted": False}}
+
+
+def run_one(run: Run, folder: Path, say: Say = lambda line: None, progress: bool = False) -> dict[str, Any]:
+    """Do one run, or what is left of it, and return its record.
+
+    Raises ValueError for what the model or the data cannot do, naming the matrix or the column, and OSError where
+    `folder` cannot be written to; what is whole by then stays for the next try.
+    """
+    path = folder / "records" / f"{run.name}.json"
+    if path.exists():
+        record = records.read(path)
+        check_run(record, run, path)
+        return record
+    work = _Work(run, folder, say, progress)
+    record = work.record(work.train())
+    if PartialState().is_main_process:
+        records.save(record, path)
+    PartialState().wait_for_everyone()
+    say(f"{run.name}: {record['metric']} {record['dense'][record['metric']]:.3f} dense, {_final(record)} at the end")
+    return record
+
+
+def check_run(record: dict[str, Any], run: Run, path: Path) -> None:
+    """Raise ValueError where a record is of another run than its name says."""
+    from ..resuming import check_same
+
+    check_same(record["run"], json.loads(json.dumps(run.to_dict())), f"{str(path)!r} is the record of another run")
+
+
+class _Work:
+    """The model of one run, on its way through the stages."""
+
+    def __init__(self, run: Run, folder: Path, say: Say, progress: bool) -> None:
+        self.run, self.folder, self.say, self.progress = run, folder, say, progress
+        self.structure = BlockStructure.parse(run.structure)
+        rows = {"train": run.options["train_rows"], "validation": run.options["validation_rows"]}
+        seed = run.options["data_seed"]
+        if run.description is not None:
+            self.task = own_data.load(run.description, rows["train"], rows["validation"], seed)
+        else:
+            self.task = tasks.load(run.task, **rows, seed=seed, verbose=False)
+        self.loaded = models.load(run.model, task=self.task, seed=run.seed)
+        self.model, self.tokenizer = self.loaded
+        self.reports: list[StageReport] = []
+        training.select_model(self.model, self.structure, run.rate, **run.which)  # names the matrix it cannot cut
+        # What decides a stage's result grows with each stage.
+        self.key: list[Any] = [run.model, self.loaded.sha256, self.task.fingerprint, run.seed]
+
+    def train(self) -> Masks:
+        """All stages; returns the masks."""
+        run, method = self.run, self.run.method
+        self._stage("fine_tune", lambda settings: training.fine_tune(*self._what, settings))
+        extra = run.extra("retrain")
+        teacher = None
+        if extra.get("distil"):
+            teacher = Teacher(copy.deepcopy(self.model), extra["distil"], extra.get("temperature", 2.0))
+        if method in _SECOND:
+            second = run.extra("reweight") | _SECOND[method]
+            self._stage(
+                "reweight",
+                lambda settings: training.train_reweighted(
+                    *self._what, self.structure, settings=settings, **second, **run.which
+                ),
+                str(self.structure), second, run.which,
+            )  # fmt: skip
+        how = run.extra("prune")
+        choice = {key: how[key] for key in ("scope", "balanced") if key in how}
+        gradual = method in ("gradual", "movement") or how.get("schedule") == "gradual"
+        key = (str(self.structure), run.rate, how, extra, run.which)
+        if method != "one-shot" and gradual:
+            shares = {name: how[name] for name in ("begin", "end") if name in how}
+            score = "movement" if method == "movement" else "magnitude"
+            kept: list[Masks] = []
+
+            def shrink(settings: Any) -> StageReport:
+                report, masks = training.prune_gradually(
+                    *self._what, self.structure, run.rate, score=score, settings=settings, teacher=teacher,
+                    **choice, **shares, **run.which,
+                )  # fmt: skip
+                kept.append(masks)
+                return report
+
+            self._stage("retrain", shrink, score, *key)
+            return kept[0]
+        masks = training.prune(self.model, self.structure, run.rate, **choice, **run.which)
+        if method != "one-shot":
+            support = extra.get("support", "masks")
+            self._stage(
+                "retrain",
+                lambda settings: training.retrain(*self._what, masks, settings, teacher=teacher, support=support),
+                *key,
+            )
+        return masks
+
+    @property
+    def _what(self) -> tuple[Any, Any, Any]:
+        return self.model, self.tokenizer, self.task
+
+    def _stage(self, stage: str, train: Callable[[Any], StageReport], *decides: Any) -> None:
+        """Do one stage under its lock, in the folder that everything so far names."""
+        run = self.run
+        settings = run.settings(stage, None, self.progress)
+        if stage == "retrain" and run.method not in _SECOND:
+            settings = with_budget_of_both(settings, run.settings("reweight", None, False))
+        self.key = [*self.key, stage, settings.what(), *decides]
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:12]
+        place = self.folder / "stages" / f"{run.task}-{stage.replace('_', '-')}-{digest}"
+        main = PartialState().is_main_process
+        if main:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        # Processes of one training are one worker: the first holds the lock for all.
+        with FileLock(f"{place}.lock") if main else nullcontext():
+            PartialState().wait_for_everyone()
+            self.say(f"{run.name}: {stage.replace('_', '-')}")
+            report = train(dataclasses.replace(settings, output_dir=place))
+        self.reports.append(report)
+
+    def record(self, masks: Masks) -> dict[str, Any]:
+        """The run's record; the pruned model is kept first."""
+        run = self.run
+        final = self.reports[-1].after
+        if run.method == "one-shot":
+            final = evaluate(*self._what, max_length=run.settings("fine_tune", None, False).max_length)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", modules.TooDenseWarning)
+            packed = modules.sparsify(copy.deepcopy(self.model).cpu(), self.structure, **_linear_only(run.which))
+        if run.options["keep_model"] and PartialState().is_main_process:
+            (self.folder / "models").mkdir(exist_ok=True)
+            modules.save(packed, self.folder / "models" / run.name, self.tokenizer)
+        record = {
+            "format": records.FORMAT,
+            "name": run.name,
+            "run": run.to_dict(),
+            "provenance": provenance(),
+            "hardware": hardware().to_dict(),
+            "model": self.loaded.to_dict(),
+            "data": self.task.to_dict(),
+            "metric": self.task.primary,
+            "examples": len(self.task.validation),
+            "majority": self.task.majority,
+            "dense": self.reports[0].after,
+            "final": final,
+            "stages": [_without_paths(report.to_dict()) for report in self.reports],
+            "compression": modules.compression(packed, **_linear_only(run.which)).to_dict(),
+            "densities": {row["matrix"]: row["density"] for row in masks.rows()},
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(record))
+        return plain
+
+
+def with_budget_of_both(settings: Any, second: Any) -> Any:
+    """A last stage as long as the second and the last together, so that a method without the second is not starved."""
+    if settings.max_steps > 0 and second.max_steps > 0:
+        return dataclasses.replace(settings, max_steps=settings.max_steps + second.max_steps)
+    if settings.max_steps > 0 or second.max_steps > 0:
+        raise ValueError("recipe: give max_steps to both reweight and retrain, or epochs to both")
+    return dataclasses.replace(settings, epochs=settings.epochs + second.epochs)
+
+
+def _linear_only(which: dict[str, bool]) -> dict[str, bool]:
+    return {part: flag for part, flag in which.items() if part != "embeddings"}
+
+
+def _without_paths(report: dict[str, Any]) -> dict[str, Any]:
+    # A record goes to other machines: no path of this one.
+    return report | {"settings": {key: value for key, value in report["settings"].items() if key != "output_dir"}}
+
+
+def _final(record: dict[str, Any]) -> str:
+    return f"{record['final'][record['metric']]:.3f}"

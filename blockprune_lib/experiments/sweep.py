@@ -1,0 +1,95 @@
+"""Every run of a recipe, one after the other or side by side, on one machine or on several.
+
+A folder belongs to one recipe. Runs are dealt out in neighbouring chunks, since neighbours share their first stages.
+Left out: what one run does (see `runner`).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from .._files import read_json, write_json
+from ..checks import positive_int
+from ..resuming import check_same
+from .recipe import Run, plan
+from .runner import Say, run_one
+
+
+def run(
+    recipe: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    shard: str = "1/1",
+    processes: int = 1,
+    extend: bool = False,
+    progress: bool = False,
+    say: Say = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
+
+    `folder` keeps stages, models and records, and belongs to this recipe: another one's is refused, unless `extend`
+    says to add to it. `shard` "i/n" does the i-th of n parts of the runs. `processes` share this machine's cores.
+    `progress` shows a bar for each stage; `say` is told a line at each. Raises as `recipe.plan` and `runner.run_one`.
+
+    >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
+    """
+    runs = plan(recipe)
+    mine = part_of(runs, shard)
+    positive_int(processes, "processes")
+    place = Path(folder)
+    if PartialState().is_main_process:
+        _claim(place, recipe, extend)
+    PartialState().wait_for_everyone()
+    if processes == 1:
+        return [run_one(one, place, say, progress) for one in mine]
+    return _side_by_side(mine, place, processes, say)
+
+
+def part_of(runs: list[Run], shard: str) -> list[Run]:
+    """The i-th of n parts of `runs`, "i/n" with 1 <= i <= n; the parts differ by at most one run."""
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    i, n = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= i <= n:
+        raise ValueError(f"shard must be i/n with i from 1 to n, such as 1/4; got {shard!r}")
+    return runs[(i - 1) * len(runs) // n : i * len(runs) // n]
+
+
+def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
+    """Make `folder` the recipe's, or see that it is."""
+    card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
+    if card.exists():
+        if not extend:
+            check_same(read_json(card), asked, f"{str(folder)!r} holds another run")
+    elif folder.is_dir() and any(folder.iterdir()):
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:4])
+        raise ValueError(f"{str(folder)!r} holds files of something else ({found}); name another folder")
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    write_json(card, asked)
+
+
+def _side_by_side(runs: list[Run], folder: Path, processes: int, say: Say) -> list[dict[str, Any]]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, cores // processes)
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _limit_threads, (threads,)) as pool:
+        waiting = {pool.submit(run_one, one, folder): one for one in runs}
+        done = {}
+        for future in concurrent.futures.as_completed(waiting):
+            done[waiting[future].name] = future.result()
+            say(f"{len(done)} of {len(runs)}: {waiting[future].name}")
+    return [done[one.name] for one in runs]
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
