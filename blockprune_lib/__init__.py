@@ -7,6 +7,7 @@ packing and kernels all speak of the same grid of groups. The files stand in the
     lasso, selection, packing                    which groups may vanish, which stay, how they are stored
     kernels, models, tasks                       run them; real weights; real text
     modules, training                            sparse layers in a model; fine-tune, reweight, prune, retrain
+    experiments                                  a recipe in, a record with its provenance out
     exercises, plots, chapter                    what the book's pages call
 
 Names load when they are first used, so importing the package compiles nothing and reaches no network.
@@ -45,6 +46,7 @@ _HOME = {
     "pack": "packing",
     "prunable": "layers",
     "prune": "training",
+    "prune_gradually": "training",
     "retrain": "training",
     "save": "modules",
     "select": "selection",
@@ -54,13 +56,14 @@ _HOME = {
     "train_reweighted": "training",
 }
 _MODULES = {
-    "chapter", "exercises", "kernels", "lasso", "layers", "metrics", "models", "modules", "packing", "plots",
-    "selection", "sentences", "structure", "tasks", "timing", "training",
+    "chapter", "exercises", "experiments", "kernels", "lasso", "layers", "metrics", "models", "modules", "packing",
+    "plots", "selection", "sentences", "structure", "tasks", "timing", "training",
 }  # fmt: skip
 
 __all__ = sorted(["hardware", *_HOME, *_MODULES])
 
 if TYPE_CHECKING:
+    from . import experiments as experiments
     from . import kernels as kernels
     from . import models as models
     from . import tasks as tasks
@@ -90,6 +93,7 @@ if TYPE_CHECKING:
     from .training import evaluate as evaluate
     from .training import fine_tune as fine_tune
     from .training import prune as prune
+    from .training import prune_gradually as prune_gradually
     from .training import retrain as retrain
     from .training import train_reweighted as train_reweighted
 

@@ -60,5 +60,5 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
     student, teacher = student.float(), teacher.float()
     if student.shape[-1] == 1:
         return mse_loss(student, teacher)
-    soft = (log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
-    return temperature**2 * kl_div(*soft, reduction="batchmean", log_target=True)
+    soft, target = (log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
+    return temperature**2 * kl_div(soft, target, reduction="batchmean", log_target=True)

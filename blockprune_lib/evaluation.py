@@ -28,8 +28,9 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
     """Score `model` on the validation part of `data`, a `tasks.Task` or a pair of encoded datasets.
 
-    Returns the task's metrics, {name: value in -1 to 1}; text is cut at `max_length` tokens. No gradient; the model's mode and device stay. Raises
-    ValueError for data without validation examples and for labels that do not fit the model's head.
+    Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens; no gradient is kept; the
+    model's mode and device stay. Raises ValueError for data without validation examples and for labels that do not fit
+    the model's head.
 
     >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
     {'accuracy': 0.5270758122743683}

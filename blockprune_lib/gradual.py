@@ -61,7 +61,9 @@ class Gradual(Rule):
         if score not in SCORES:
             raise ValueError(f"score must be 'magnitude' or 'movement'; got {score!r}")
         if not 0 <= begin < end <= 1:
-            raise ValueError(f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin}, {end}")
+            raise ValueError(
+                f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin}, {end}"
+            )
         if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
             raise ValueError(f"updates must be a whole number of at least 1; got {updates!r}")
         self.model, self.structure, self.rate, self.score = model, structure, rate, score

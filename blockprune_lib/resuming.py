@@ -96,7 +96,9 @@ class StageFolder:
 def save_rules(folder: Path, rules: Sequence[Rule], values: dict[str, Any]) -> None:
     """Write the rules' state, and `values`, into a folder."""
     states = {rule.name: rule.state() for rule in rules}
-    tensors = {f"{name}:{key}": t.detach().cpu().contiguous() for name, s in states.items() for key, t in s.tensors.items()}
+    tensors = {
+        f"{name}:{key}": t.detach().cpu().contiguous() for name, s in states.items() for key, t in s.tensors.items()
+    }
     save_file(tensors, folder / f"{RULES}.safetensors")
     write_json(folder / f"{RULES}.json", {"stage": values, "rules": {name: s.values for name, s in states.items()}})
 
@@ -163,7 +165,9 @@ def check_same(there: Any, asked: Any, problem: str) -> None:
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix or "content": value}
-    return {key: entry for name, part in value.items() for key, entry in _flat(part, f"{prefix}.{name}".strip(".")).items()}
+    return {
+        key: entry for name, part in value.items() for key, entry in _flat(part, f"{prefix}.{name}".strip(".")).items()
+    }
 
 
 def _checksum(path: Path) -> int:

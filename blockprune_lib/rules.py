@@ -85,7 +85,7 @@ class Penalised(Rule):
     """The reweighted group Lasso in training, in the loss or as a decoupled proximal step.
 
     `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; the end of training
-    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows in equal steps from 0 to its value at the last step.
+    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows in equal steps to its value at the last step.
     """
 
     name = "penalty"

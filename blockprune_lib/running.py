@@ -56,7 +56,8 @@ def run_stage(
         with arguments.main_process_first():
             if (report := kept.report()) is not None:
                 _take_weights_(model, folder)
-                load_rules(folder, rules)
+                if rules:
+                    load_rules(folder, rules)
                 return StageReport.from_dict(report)
             kept.begin()
             checkpoint = kept.newest()
@@ -66,7 +67,8 @@ def run_stage(
             with writing(folder), quiet():
                 model.save_pretrained(folder)
                 tokenizer.save_pretrained(folder)
-                save_rules(folder, rules, {})
+                if rules:
+                    save_rules(folder, rules, {})
                 kept.finish(result.to_dict())
         PartialState().wait_for_everyone()
     return result

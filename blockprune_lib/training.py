@@ -8,9 +8,9 @@
     prune_gradually   the last two at once: the masks shrink while the model trains
 
 Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
-`StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on from
-its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step is
-in `rules` and `gradual`, how a stage runs in `running`.
+`StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
+from its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step
+is in `rules` and `gradual`, how a stage runs in `running`.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
         yield
     finally:
         for name in packed:
-            dense = model.get_submodule(name).to_linear()
+            layer = model.get_submodule(name)
+            assert isinstance(layer, BlockSparseLinear)
+            dense = layer.to_linear()
             names[name].weight.data.copy_(dense.weight.data)
             if names[name].bias is not None:
                 names[name].bias.data.copy_(dense.bias.data)

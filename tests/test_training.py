@@ -470,7 +470,12 @@ def test_output_dir_gets_the_model_without_pickles(tmp_path: Any) -> None:
     model = tiny()
     fine_tune(model, TOKENIZER, DATA, settings(output_dir=tmp_path / "run"))
     assert os.listdir(tmp_path) == ["run"]
-    assert sorted(os.listdir(tmp_path / "run" / "fine-tune")) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path / "run" / "fine-tune")) == [
+        "config.json",
+        "model.safetensors",
+        "report.json",
+        "stage.json",
+    ]
     again = BertForSequenceClassification.from_pretrained(tmp_path / "run" / "fine-tune")
     assert torch.equal(again.classifier.weight, model.classifier.weight)
 

@@ -19,7 +19,16 @@ SECTIONS = {
     "Packing and running": ["pack", "PackedMatrix", "linear"],
     "Weights and text": ["models.load", "tasks.load"],
     "Layers and files": ["BlockSparseLinear", "sparsify", "save", "load", "compression"],
-    "Training": ["TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "evaluate"],
+    "Training": [
+        "TrainingSettings",
+        "fine_tune",
+        "train_reweighted",
+        "prune",
+        "retrain",
+        "prune_gradually",
+        "evaluate",
+    ],
+    "Experiments": ["experiments.run", "experiments.plan"],
     "Exercises": ["check"],
 }
 

@@ -1,12 +1,12 @@
 """Your own text in a recipe: a few lines say where it lies and which columns mean what.
 
-    task:
-      name: reviews
-      train: data/train.csv             # csv, json (lines) or parquet; or `hub: owner/name` with `train: train` splits
-      validation: data/test.csv
-      text: [question, answer]          # the column, or the two, a model reads
-      label: score                      # whole numbers from 0, names, or floats for a regression
-      metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
+task:
+  name: reviews
+  train: data/train.csv             # csv, json (lines) or parquet; or `hub: owner/name` with `train: train` splits
+  validation: data/test.csv
+  text: [question, answer]          # the column, or the two, a model reads
+  label: score                      # whole numbers from 0, names, or floats for a regression
+  metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ def check_description(task: Mapping[str, Any]) -> str:
     for key in ("name", "train", "validation", "text", "label"):
         if key not in task:
             raise ValueError(f"recipe: task lacks {key!r}; a description has name, train, validation, text and label")
-    texts = task["text"] if isinstance(task["text"], list) else [task["text"]]
-    for key, value in {**{k: v for k, v in task.items() if k != "text"}, **dict(enumerate(texts))}.items():
-        if not isinstance(value, str) or not value:
-            where = "text" if isinstance(key, int) else key
-            raise TypeError(f"recipe: task: {where} must be text; got {value!r}")
+    for key, value in task.items():
+        for entry in value if key == "text" and isinstance(value, list) else [value]:
+            if not isinstance(entry, str) or not entry:
+                raise TypeError(f"recipe: task: {key} must be text; got {entry!r}")
     if task["name"] in tasks.NAMES:
         raise ValueError(f"recipe: task: name {task['name']!r} is a GLUE task's; choose another")
     if "hub" not in task:

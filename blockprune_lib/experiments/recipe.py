@@ -71,7 +71,14 @@ class Run:
     def name(self) -> str:
         """A file name that tells the runs of one recipe apart."""
         model = Path(self.model).name
-        parts = (self.task, model, self.structure.replace(":", "-"), self.method, f"rate{self.rate:g}", f"seed{self.seed}")
+        parts = (
+            self.task,
+            model,
+            self.structure.replace(":", "-"),
+            self.method,
+            f"rate{self.rate:g}",
+            f"seed{self.seed}",
+        )
         return "_".join(re.sub(r"[^\w.\-]+", "-", part) for part in parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,7 +202,9 @@ def _options(recipe: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"recipe: {key} must be true or false; got {options[key]!r}")
     for key in ("train_rows", "validation_rows", "data_seed"):
         value = options[key]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < (key != "data_seed")):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < (key != "data_seed")
+        ):
             raise TypeError(f"recipe: {key} must be a whole number; got {value!r}")
     return options
 

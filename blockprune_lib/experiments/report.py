@@ -1,4 +1,4 @@
-"""A folder of records as tables: one line for each task, model, structure, method and rate; mean and interval over seeds.
+"""Records as tables: one line for each task, model, structure, method and rate; mean and interval over seeds.
 
 The interval is Student's, 95 %, over seeds, and needs two of them. It says how far another seed may be, and not how far
 another validation set may be: `sampling` adds that for accuracies (half of Wilson's 95 % interval on the examples
@@ -21,7 +21,7 @@ Records = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Line:
-    """What the runs of one setting gave. Scores are of the task's metric; `low`, `high` None where there is one seed."""
+    """What the runs of one setting gave, a score of the task's metric for each seed."""
 
     task: str
     model: str
@@ -106,7 +106,19 @@ def html(records: Records) -> str:
 
 
 def _cells(found: list[Line]) -> list[list[str]]:
-    head = ["task", "structure", "method", "rate", "seeds", "score", "95 % over seeds", "sampling", "dense", "majority", "MB"]
+    head = [
+        "task",
+        "structure",
+        "method",
+        "rate",
+        "seeds",
+        "score",
+        "95 % over seeds",
+        "sampling",
+        "dense",
+        "majority",
+        "MB",
+    ]
     models = {line.model for line in found}
     cells = [["model", *head] if len(models) > 1 else head]
     for line in found:
@@ -136,7 +148,7 @@ def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
         return float(np.mean([pick(record) for record in group]))
 
     return Line(
-        *key,
+        **dict(zip(("task", "model", "structure", "method", "rate"), key, strict=True)),
         metric=metric,
         scores=tuple(record["final"][metric] for record in sorted(group, key=lambda record: record["run"]["seed"])),
         dense=mean(lambda record: record["dense"][metric]),

@@ -30,7 +30,7 @@ from ..benchmarks.provenance import provenance
 from ..distillation import Teacher
 from ..evaluation import evaluate
 from ..hardware import hardware
-from ..selection import Masks
+from ..selection import Masks, select_model
 from ..stages import StageReport
 from ..structure import BlockStructure
 from . import own_data, records
@@ -39,7 +39,11 @@ from .recipe import Run
 Say = Callable[[str], None]
 
 # What a method takes for `reweighted` and `refresh_every` of the second stage; the others have no second stage.
-_SECOND = {"reweighted": {}, "no-refresh": {"refresh_every": None}, "group-lasso": {"reweighted": False}}
+_SECOND: dict[str, dict[str, Any]] = {
+    "reweighted": {},
+    "no-refresh": {"refresh_every": None},
+    "group-lasso": {"reweighted": False},
+}
 
 
 def run_one(run: Run, folder: Path, say: Say = lambda line: None, progress: bool = False) -> dict[str, Any]:
@@ -84,14 +88,16 @@ class _Work:
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
         self.reports: list[StageReport] = []
-        training.select_model(self.model, self.structure, run.rate, **run.which)  # names the matrix it cannot cut
+        flags: dict[str, Any] = dict(run.which)
+        select_model(self.model, self.structure, run.rate, **flags)  # names the matrix it cannot cut
         # What decides a stage's result grows with each stage.
         self.key: list[Any] = [run.model, self.loaded.sha256, self.task.fingerprint, run.seed]
 
     def train(self) -> Masks:
         """All stages; returns the masks."""
         run, method = self.run, self.run.method
-        self._stage("fine_tune", lambda settings: training.fine_tune(*self._what, settings))
+        flags: dict[str, Any] = dict(run.which)
+        self._stage("fine_tune", lambda settings: training.fine_tune(**self._what, settings=settings))
         extra = run.extra("retrain")
         teacher = None
         if extra.get("distil"):
@@ -101,7 +107,7 @@ class _Work:
             self._stage(
                 "reweight",
                 lambda settings: training.train_reweighted(
-                    *self._what, self.structure, settings=settings, **second, **run.which
+                    **self._what, structure=self.structure, settings=settings, **second, **flags
                 ),
                 str(self.structure), second, run.which,
             )  # fmt: skip
@@ -110,33 +116,35 @@ class _Work:
         gradual = method in ("gradual", "movement") or how.get("schedule") == "gradual"
         key = (str(self.structure), run.rate, how, extra, run.which)
         if method != "one-shot" and gradual:
-            shares = {name: how[name] for name in ("begin", "end") if name in how}
-            score = "movement" if method == "movement" else "magnitude"
+            shares: dict[str, Any] = {name: how[name] for name in ("begin", "end") if name in how}
+            score: Any = "movement" if method == "movement" else "magnitude"
             kept: list[Masks] = []
 
             def shrink(settings: Any) -> StageReport:
                 report, masks = training.prune_gradually(
-                    *self._what, self.structure, run.rate, score=score, settings=settings, teacher=teacher,
-                    **choice, **shares, **run.which,
+                    **self._what, structure=self.structure, rate=run.rate, score=score, settings=settings,
+                    teacher=teacher, **choice, **shares, **flags,
                 )  # fmt: skip
                 kept.append(masks)
                 return report
 
             self._stage("retrain", shrink, score, *key)
             return kept[0]
-        masks = training.prune(self.model, self.structure, run.rate, **choice, **run.which)
+        masks = training.prune(self.model, self.structure, run.rate, **choice, **flags)
         if method != "one-shot":
             support = extra.get("support", "masks")
             self._stage(
                 "retrain",
-                lambda settings: training.retrain(*self._what, masks, settings, teacher=teacher, support=support),
+                lambda settings: training.retrain(
+                    **self._what, masks=masks, settings=settings, teacher=teacher, support=support
+                ),
                 *key,
             )
         return masks
 
     @property
-    def _what(self) -> tuple[Any, Any, Any]:
-        return self.model, self.tokenizer, self.task
+    def _what(self) -> dict[str, Any]:
+        return {"model": self.model, "tokenizer": self.tokenizer, "data": self.task}
 
     def _stage(self, stage: str, train: Callable[[Any], StageReport], *decides: Any) -> None:
         """Do one stage under its lock, in the folder that everything so far names."""
@@ -162,7 +170,7 @@ class _Work:
         run = self.run
         final = self.reports[-1].after
         if run.method == "one-shot":
-            final = evaluate(*self._what, max_length=run.settings("fine_tune", None, False).max_length)
+            final = evaluate(**self._what, max_length=run.settings("fine_tune", None, False).max_length)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", modules.TooDenseWarning)
             packed = modules.sparsify(copy.deepcopy(self.model).cpu(), self.structure, **_linear_only(run.which))
