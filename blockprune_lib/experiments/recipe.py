@@ -36,9 +36,9 @@ METHOD_MEANING = {
     "reweighted": "fine-tune, train with the reweighted group Lasso, prune, retrain: the method of the book",
     "no-refresh": "the same, with alpha computed once: what the authors' scripts in effect ran",
     "group-lasso": "the same with alpha = 1: group Lasso without reweighting",
-    "magnitude": "fine-tune, prune, retrain for the steps of both later stages",
-    "gradual": "fine-tune, then prune by magnitude on the cubic schedule while training",
-    "movement": "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule while training",
+    "magnitude": "fine-tune, as many steps more without any penalty, prune, retrain",
+    "gradual": "fine-tune, then prune by magnitude on the cubic schedule, for the steps of both later stages",
+    "movement": "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, as long as that",
     "one-shot": "fine-tune and prune; nothing is retrained",
 }
 SWEPT = ("model", "task", "structure", "method", "seed", "rate")

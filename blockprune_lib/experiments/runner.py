@@ -111,6 +111,9 @@ class _Work:
                 ),
                 str(self.structure), second, run.which,
             )  # fmt: skip
+        elif method == "magnitude":
+            # As many steps as the second stage, without its penalty: what the penalty changes is all that differs.
+            self._stage("reweight", lambda settings: training.fine_tune(**self._what, settings=settings), "no penalty")
         how = run.extra("prune")
         choice = {key: how[key] for key in ("scope", "balanced") if key in how}
         gradual = method in ("gradual", "movement") or how.get("schedule") == "gradual"
@@ -150,7 +153,7 @@ class _Work:
         """Do one stage under its lock, in the folder that everything so far names."""
         run = self.run
         settings = run.settings(stage, None, self.progress)
-        if stage == "retrain" and run.method not in _SECOND:
+        if stage == "retrain" and run.method in ("gradual", "movement"):
             settings = with_budget_of_both(settings, run.settings("reweight", None, False))
         self.key = [*self.key, stage, settings.what(), *decides]
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:12]
