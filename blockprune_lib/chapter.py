@@ -15,6 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ._files import write_json
+
 
 @dataclass(frozen=True)
 class Text:
@@ -105,10 +107,7 @@ def record(name: str, figures: dict[str, Any]) -> Text:
 
     path = Path(folder) / f"{name}.json"
     machine = hardware().to_dict()
-    text = json.dumps({"name": name, "commit": _commit(), "hardware": machine, "figures": figures}, indent=1)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, {"name": name, "commit": _commit(), "hardware": machine, "figures": figures})
     return Text(f"Recorded as `{path.name}`.")
 
 

@@ -5,10 +5,12 @@ Left out: what pruning does to accuracy, and anything but the time of one layer'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import linear as dense_linear
 
@@ -39,7 +41,7 @@ class BreakEven:
     @property
     def density(self) -> float:
         """Where the line through the points crosses the dense time."""
-        return crossing(list(self.points), list(self.points.values()), self.dense_ms)
+        return break_even(list(self.points), list(self.points.values()), self.dense_ms)
 
     def _table(self) -> list[tuple[str, ...]]:
         rows = [(f"{d:.2f}", f"{ms:.3g}", f"{self.dense_ms / ms:.2f}") for d, ms in self.points.items()]
@@ -94,19 +96,30 @@ def break_even_density(
     return BreakEven(structure, (M, N), tokens, dense, points, timed.threads["torch"] or 1)
 
 
-def crossing(densities: list[float], times: list[float], dense: float) -> float:
-    """The density at which times, joined by lines, first reach `dense`; 1.0 if they do not, 0.0 if they begin above it.
+def break_even(densities: Sequence[float], ms: Sequence[float], dense_ms: float) -> float:
+    """The density below which a product that took `ms` at `densities` is quicker than the dense one's `dense_ms`.
 
-    >>> crossing([0.2, 0.4, 1.0], [1.0, 2.0, 5.0], dense=3.0)
-    0.6
+    Between the measured points the time is taken to be a straight line. Returns the first density, going up, at which
+    the product is no quicker any more; 0.0 where it never was, 1.0 where it is at every density measured.
+    Raises ValueError for lists of unequal length, and for densities that do not rise within 0 to 1.
+
+    >>> break_even([0.25, 0.5], [1.0, 3.0], dense_ms=2.0)
+    0.375
     """
-    if times[0] >= dense:
+    points = np.array(densities, np.float64)
+    times = np.array(ms, np.float64)
+    if points.ndim != 1 or points.shape != times.shape or len(points) == 0:
+        raise ValueError(f"ms: expected one time for each of {points.size} densities, got {times.size}")
+    if (np.diff(points) <= 0).any() or points[0] < 0 or points[-1] > 1:
+        raise ValueError(f"densities: expected numbers that rise within 0 to 1, got {list(densities)}")
+    slower = times >= dense_ms
+    if not slower.any():
+        return 1.0
+    first = int(slower.argmax())
+    if first == 0:
         return 0.0
-    for i in range(1, len(times)):
-        if times[i] >= dense:
-            share = (dense - times[i - 1]) / (times[i] - times[i - 1])
-            return round(float(densities[i - 1] + share * (densities[i] - densities[i - 1])), 4)
-    return 1.0
+    low, high = times[first - 1], times[first]
+    return float(points[first - 1] + (points[first] - points[first - 1]) * (dense_ms - low) / (high - low))
 
 
 def usual_break_even(structure: BlockStructure, shape: tuple[int, int]) -> float:

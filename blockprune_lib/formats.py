@@ -8,11 +8,10 @@ installed (`blockprune bench`), and the library's own format (`packing`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from ._tables import html_table, text_table
 from .packing import PackedMatrix
 from .structure import BlockStructure, check_weight
 
-__all__ = ["Product", "Products", "break_even", "products", "stored_bytes", "to_scipy", "to_torch"]
+__all__ = ["Product", "Products", "products", "stored_bytes", "to_scipy", "to_torch"]
 
 
 @dataclass(frozen=True)
@@ -176,32 +175,6 @@ def products(weight: Tensor, x: Tensor, structure: BlockStructure) -> Products:
             else:
                 found[name] = Product(run, feature_major, kept, *stored_bytes(made[owner]))
     return Products(found, refused)
-
-
-def break_even(densities: Sequence[float], ms: Sequence[float], dense_ms: float) -> float:
-    """The density below which a product that took `ms` at `densities` is quicker than the dense one's `dense_ms`.
-
-    Between the measured points the time is taken to be a straight line. Returns the first density, going up, at which
-    the product is no quicker any more; 0.0 where it never was, 1.0 where it is at every density measured.
-    Raises ValueError for lists of unequal length, and for densities that do not rise within 0 to 1.
-
-    >>> break_even([0.25, 0.5], [1.0, 3.0], dense_ms=2.0)
-    0.375
-    """
-    points = np.array(densities, np.float64)
-    times = np.array(ms, np.float64)
-    if points.ndim != 1 or points.shape != times.shape or len(points) == 0:
-        raise ValueError(f"ms: expected one time for each of {points.size} densities, got {times.size}")
-    if (np.diff(points) <= 0).any() or points[0] < 0 or points[-1] > 1:
-        raise ValueError(f"densities: expected numbers that rise within 0 to 1, got {list(densities)}")
-    slower = times >= dense_ms
-    if not slower.any():
-        return 1.0
-    first = int(slower.argmax())
-    if first == 0:
-        return 0.0
-    low, high = times[first - 1], times[first]
-    return float(points[first - 1] + (points[first] - points[first - 1]) * (dense_ms - low) / (high - low))
 
 
 def _tile_of(weight: Tensor, structure: BlockStructure) -> tuple[int, int] | None:

@@ -71,7 +71,7 @@ def sparsify(
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; look-ups stay dense")
     _refuse_shared(model, linears)
     layers = {name: _layer(name, linear, structure) for name, linear in linears.items()}
-    limits = {name: _limit_of(layer, limit) for name, layer in layers.items()} if limit is not None else {}
+    limits = _limits(layers, limit) if limit is not None else {}
     if limit is None:
         _warn_of_dense(layers)
     for name, layer in layers.items():
@@ -96,16 +96,13 @@ def _limit(asked: float | str | None) -> float | str | None:
     return limit
 
 
-_measured: dict[tuple[BlockStructure, tuple[int, int]], float] = {}
-
-
-def _limit_of(layer: BlockSparseLinear, limit: float | str) -> float:
+def _limits(layers: dict[str, BlockSparseLinear], limit: float | str) -> dict[str, float]:
+    """How dense each layer may be; what is measured is measured once a shape."""
     if not isinstance(limit, str):
-        return limit
-    key = (layer.structure, (layer.out_features, layer.in_features))
-    if key not in _measured:
-        _measured[key] = break_even_density(*key).density
-    return _measured[key]
+        return dict.fromkeys(layers, limit)
+    shapes = {name: (layer.structure, (layer.out_features, layer.in_features)) for name, layer in layers.items()}
+    measured = {key: break_even_density(*key).density for key in dict.fromkeys(shapes.values())}
+    return {name: measured[key] for name, key in shapes.items()}
 
 
 def _warn_of_dense(layers: dict[str, BlockSparseLinear]) -> None:

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockprune_lib import BlockStructure, break_even_density
-from blockprune_lib.densities import BreakEven, crossing, usual_break_even
+from blockprune_lib.densities import BreakEven, break_even, usual_break_even
 
 
 @given(st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.05, 8))
 def test_crossing_of_a_straight_line(fixed: float, slope: float, dense: float) -> None:
     densities = [0.1, 0.4, 0.7, 1.0]
     want = np.clip((dense - fixed) / slope, 0, 1)
-    got = crossing(densities, [fixed + slope * d for d in densities], dense)
+    got = break_even(densities, [fixed + slope * d for d in densities], dense)
     if want < 0.1:
         assert got == 0.0 or got == pytest.approx(0.1)
     else:
@@ -21,7 +21,28 @@ def test_crossing_of_a_straight_line(fixed: float, slope: float, dense: float) -
 
 
 def test_crossing_takes_the_first() -> None:
-    assert crossing([0.1, 0.5, 1.0], [1.0, 3.0, 1.0], 2.0) == pytest.approx(0.3)
+    assert break_even([0.1, 0.5, 1.0], [1.0, 3.0, 1.0], 2.0) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("ms", "dense", "wanted"),
+    [
+        ([1.0, 2.0, 4.0], 3.0, 0.3),
+        ([1.0, 2.0, 4.0], 2.0, 0.2),
+        ([1.0, 2.0, 4.0], 0.5, 0.0),
+        ([1.0, 2.0, 4.0], 9.0, 1.0),
+        ([1.0, 5.0, 2.0], 3.0, 0.15),  # the first crossing, going up, counts
+    ],
+)
+def test_break_even_is_where_the_line_crosses(ms: list[float], dense: float, wanted: float) -> None:
+    assert break_even([0.1, 0.2, 0.4], ms, dense) == pytest.approx(wanted)
+
+
+def test_break_even_refuses_what_is_no_curve() -> None:
+    with pytest.raises(ValueError, match="one time for each"):
+        break_even([0.1, 0.2], [1.0], 1.0)
+    with pytest.raises(ValueError, match="rise"):
+        break_even([0.2, 0.1], [1.0, 2.0], 1.0)
 
 
 def test_measured_curve() -> None:

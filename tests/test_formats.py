@@ -115,24 +115,3 @@ def test_products_join_and_print():
 def test_wrong_input_is_named(weight, x, structure, named):
     with pytest.raises(ValueError, match=named):
         formats.products(weight, x, structure)
-
-
-@pytest.mark.parametrize(
-    ("ms", "dense", "wanted"),
-    [
-        ([1.0, 2.0, 4.0], 3.0, 0.3),
-        ([1.0, 2.0, 4.0], 2.0, 0.2),
-        ([1.0, 2.0, 4.0], 0.5, 0.0),
-        ([1.0, 2.0, 4.0], 9.0, 1.0),
-        ([1.0, 5.0, 2.0], 3.0, 0.15),  # the first crossing, going up, counts
-    ],
-)
-def test_break_even_is_where_the_line_crosses(ms, dense, wanted):
-    assert formats.break_even([0.1, 0.2, 0.4], ms, dense) == pytest.approx(wanted)
-
-
-def test_break_even_refuses_what_is_no_curve():
-    with pytest.raises(ValueError, match="one time for each"):
-        formats.break_even([0.1, 0.2], [1.0], 1.0)
-    with pytest.raises(ValueError, match="rise"):
-        formats.break_even([0.2, 0.1], [1.0, 2.0], 1.0)

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -515,13 +517,21 @@ def test_a_layer_that_is_too_dense_is_named() -> None:
 def test_dense_layers_stay_dense_where_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from blockprune_lib import modules
 
-    monkeypatch.setattr(modules, "_measured", {(ROW, (32, 32)): 0.9, (ROW, (64, 32)): 0.2, (ROW, (32, 64)): 0.0})
+    measured = {(32, 32): 0.9, (64, 32): 0.2, (32, 64): 0.0}
+    asked = []
+
+    def measure(structure: BlockStructure, shape: tuple[int, int]) -> Any:
+        asked.append((structure, shape))
+        return SimpleNamespace(density=measured[shape])
+
+    monkeypatch.setattr(modules, "break_even_density", measure)
     model = sparsify(pruned(bert(), ROW), ROW, keep_dense_above="measured")
     kinds = {n.split(".", 4)[-1]: isinstance(m, BlockSparseLinear) for n, m in model.named_modules()
              if isinstance(m, (nn.Linear, BlockSparseLinear)) and "encoder" in n}  # fmt: skip
     assert kinds["attention.self.query"]
     assert not kinds["intermediate.dense"]
     assert not kinds["output.dense"]
+    assert sorted(asked, key=str) == sorted([(ROW, shape) for shape in measured], key=str), "each shape once"
 
 
 def test_an_activation_that_is_unknown_is_refused() -> None:

@@ -4,9 +4,9 @@
 
 `RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row); `climb` times them in turns on one thread.
 The kernels are in `ladder_loops` (nothing but loops), `ladder_vector` and `ladder_rows`; `ladder_assembly` shows what
-one was compiled to. Every rung is right on every machine; the tiles want
-enough tokens and panels of whole vectors, and say so. Left out: bias, gradients, more than one thread, other float
-types. Importing this file imports Numba; each rung compiles at its first call, then loads from Numba's cache.
+one was compiled to. Every rung is right on every machine; the tiles want enough tokens and panels of whole vectors, and
+say so. Left out: bias, gradients, more than one thread, other float types. Importing this file imports Numba; each rung
+compiles at its first call, then loads from Numba's cache.
 """
 
 from __future__ import annotations

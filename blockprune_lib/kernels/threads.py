@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 #: Fields of every job: the next item to take, how many items there are, the next free scratch space.
-NEXT, ITEMS, SLOT, FIRST_FREE_FIELD = 0, 1, 2, 3
+NEXT, ITEMS, SLOT = 0, 1, 2
 
 _forked = False
 _pool: ThreadPoolExecutor | None = None
