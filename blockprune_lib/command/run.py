@@ -80,9 +80,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     """The file's keys, and over them those of --set."""
-    import yaml
-
     from ..experiments import read_recipe
+    from ..experiments._yaml import load_yaml
 
     recipe = read_recipe(options.recipe) if options.recipe else {}
     for entry in options.settings:
@@ -90,9 +89,9 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
         if not found or not key:
             raise ValueError(f"--set takes KEY=VALUE, such as --set rate=5; got {entry!r}")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {key}: {' '.join(str(error).split())}") from None
+            value = load_yaml(text)
+        except ValueError as error:
+            raise ValueError(f"--set {key}: {error}") from None
         *outer, last = key.split(".")
         part = recipe
         for name in outer:

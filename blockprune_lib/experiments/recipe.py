@@ -29,6 +29,7 @@ from ..rules import LAM_SCHEDULES, METHODS
 from ..stages import TrainingSettings
 from ..structure import BlockStructure
 from ..tasks import NAMES
+from ._yaml import load_yaml
 from .presets import PRESETS, TRAINED, Stages, preset
 
 #: method -> what it runs.
@@ -102,15 +103,13 @@ class Run:
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a YAML file, read safely: no object is built. Raises ValueError for what is no mapping."""
-    import yaml
-
     source = Path(path)
     try:
-        plain = yaml.safe_load(source.read_text(encoding="utf-8"))
+        plain = load_yaml(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"recipe: there is no file {str(source)!r}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"recipe: {str(source)!r} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"recipe: {str(source)!r} cannot be read: {error}") from None
     if not isinstance(plain, dict):
         raise ValueError(f"recipe: {str(source)!r} must hold keys and values; got {type(plain).__name__}")
     return plain
