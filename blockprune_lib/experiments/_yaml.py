@@ -24,6 +24,6 @@ def load_yaml(text: str) -> Any:
     {'lam': 0.0005}
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
