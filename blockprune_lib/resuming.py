@@ -45,9 +45,8 @@ class StageFolder:
         self.checkpoints = folder / "checkpoints"
         if (folder / STAGE).exists():
             check_same(read_json(folder / STAGE), self.what, f"{str(folder)!r} holds another stage")
-        elif folder.is_dir() and any(folder.iterdir()):
-            found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:4])
-            raise ValueError(f"{str(folder)!r} holds files of something else ({found}); name another folder")
+        else:
+            refuse_strangers(folder)
 
     def begin(self) -> None:
         """Say on disk what this stage is."""
@@ -132,6 +131,14 @@ def writing(folder: Path) -> Iterator[None]:
             f"{str(folder)!r} could not be written: {error}; the disk has {free / 1e6:,.0f} MB free. What was whole "
             "before is kept: make room and run the same again to go on from there"
         ) from error
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Raise ValueError where a folder that nobody has claimed holds files; what a killed run left half is no file."""
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if strangers := [name for name in found if not name.endswith(".tmp")]:
+        shown = ", ".join(strangers[:4])
+        raise ValueError(f"{str(folder)!r} holds files of something else ({shown}); name another folder")
 
 
 def listed(paths: Sequence[Path]) -> dict[str, list[int]]:

@@ -52,8 +52,9 @@ def run_stage(
     data = prepare(model, tokenizer, source, settings.max_length)
     with _folder(settings, stage) as folder, _undisturbed(model, settings):
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
-        kept = StageFolder(folder, _what(stage, settings, data, model, rules, teacher))
+        what = _what(stage, settings, data, model, rules, teacher)
         with arguments.main_process_first():
+            kept = StageFolder(folder, what)
             if (report := kept.report()) is not None:
                 _take_weights_(model, folder)
                 if rules:

@@ -41,46 +41,7 @@ from blockprune_lib.training import (
     train_reweighted,
 )
 
-ROWS = BlockStructure.block_row(8)
-SIZES = {"vocab_size": 64, "max_position_embeddings": 24}
-TOKENIZER = SimpleNamespace(
-    pad_token_id=0,
-    model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    save_pretrained=lambda folder: None,
-)
-
-
-def tiny(labels: int = 2, dropout: float = 0.1) -> Any:
-    torch.manual_seed(0)
-    config = BertConfig(
-        **SIZES,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        num_labels=labels,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-    return BertForSequenceClassification(config).eval()
-
-
-def examples(count: int, seed: int = 0, length: int | None = None, labels: int = 2) -> list[dict[str, Any]]:
-    """Token lists whose third token is the label, plus noise: easy to learn."""
-    dice = random.Random(seed)
-    rows = []
-    for i in range(count):
-        ids = [1, *(dice.randrange(10, 60) for _ in range(length or dice.randrange(3, 12)))]
-        ids[2] = 60 + i % labels
-        rows.append({"input_ids": ids, "label": i % labels})
-    return rows
-
-
-DATA = (examples(96), examples(32, seed=1))
-
-
-def settings(**changes: Any) -> TrainingSettings:
-    return TrainingSettings(**({"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "seed": 1} | changes))
+from .tiny_training import DATA, ROWS, SIZES, TOKENIZER, examples, settings, tiny
 
 
 def trainer(model: Any, chosen: TrainingSettings, folder: Any, train: Any = None, **extra: Any) -> PruningTrainer:

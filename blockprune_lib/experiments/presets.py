@@ -6,9 +6,12 @@ shell scripts and trainer defaults): AdamW, no weight decay, no warm-up, linear 
 trainings are 3 to 4 epochs long, so that refresh never comes. The scripts name no fine-tuning for most tasks; where
 they are silent the ones of MRPC stand in.
 
-`BEST` is what we would use on a small encoder: the same method with higher learning rates, one refresh each epoch, a
-λ that is in proportion to the weights of MiniLM, retraining that learns from the dense model too, and the embeddings
-left as they are, which saves time and, on the small tasks, costs no accuracy that we could measure.
+`BEST` is what we would use on a small encoder: the same method with higher learning rates, the penalty as a proximal
+step with a refresh every 50 steps, retraining that learns from the dense model too, and the embeddings left as they are,
+which saves time. A proximal stage lowers the square of every group's norm by about 2 · λ · (sum of the learning rates),
+so its λ is in other units than the paper's; 4 empties about a third of MiniLM's groups in 400 steps. Measured on SST-2
+(6,400 sentences, block_row:64, rate 5, one seed): λ of 1 and 4, and learning rates of 2e-4 and 5e-4 in retraining, all
+came within one point of each other, which is less than the sampling error.
 """
 
 from __future__ import annotations
@@ -29,11 +32,13 @@ _PAPER_TASKS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "qnli": {stage: {"max_length": 174} for stage in ("fine_tune", "reweight", "retrain")},
 }
 _BEST: Mapping[str, Mapping[str, Any]] = {
-    "fine_tune": {"learning_rate": 1e-4, "epochs": 4.0},
-    "reweight": {"learning_rate": 1e-4, "epochs": 4.0, "lam": 1e-3, "eps": 1e-3, "refresh_every": "epoch"},
+    "fine_tune": {"learning_rate": 1e-4, "epochs": 3.0},
+    "reweight": {
+        "learning_rate": 1e-4, "epochs": 2.0, "method": "proximal", "lam": 4.0, "eps": 1e-3, "refresh_every": 50,
+    },
     "prune": {"scope": "matrix", "schedule": "once"},
-    "retrain": {"learning_rate": 2e-4, "epochs": 6.0, "distil": 0.5},
-}
+    "retrain": {"learning_rate": 2e-4, "epochs": 3.0, "distil": 0.5},
+}  # fmt: skip
 _BEST_ALL: Mapping[str, Any] = {
     "optimizer": "adamw_torch_fused",
     "freeze_embeddings": True,

@@ -19,7 +19,7 @@ from accelerate import PartialState
 
 from .._files import read_json, write_json
 from ..checks import positive_int
-from ..resuming import check_same
+from ..resuming import check_same, refuse_strangers
 from .recipe import Run, plan
 from .runner import Say, run_one
 
@@ -69,9 +69,8 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
     if card.exists():
         if not extend:
             check_same(read_json(card), asked, f"{str(folder)!r} holds another run")
-    elif folder.is_dir() and any(folder.iterdir()):
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:4])
-        raise ValueError(f"{str(folder)!r} holds files of something else ({found}); name another folder")
+    else:
+        refuse_strangers(folder)
     (folder / "records").mkdir(parents=True, exist_ok=True)
     write_json(card, asked)
 
