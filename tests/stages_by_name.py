@@ -4,11 +4,12 @@ python -m tests.stages_by_name STAGE FOLDER [--die-at STEP] [--within] [--limit 
 """
 
 import argparse
-import contextlib
 import json
 import os
 import resource
 import signal
+import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,42 +74,74 @@ def run(stage: str, folder: Path, dropout: float = 0.1) -> dict[str, Any]:
     return {"weights": weights, "masks": masks, "report": report}
 
 
+def die_in(stage: str, folder: Path, step: int, within: bool) -> None:
+    """Begin or resume the stage, to be killed at a step: at its end, or while its checkpoint is half written."""
+    if within:
+        save = pruning_trainer.save_rules
+
+        def dying(place: Path, *arguments: Any) -> None:
+            save(place, *arguments)
+            if place.name == f"checkpoint-{step}":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        pruning_trainer.save_rules = dying
+    else:
+        begin = pruning_trainer.PruningTrainer.__init__
+
+        def mortal(self: Any, *arguments: Any, **more: Any) -> None:
+            begin(self, *arguments, **more)
+            self.add_callback(Death(step))
+
+        pruning_trainer.PruningTrainer.__init__ = mortal  # type: ignore[method-assign]
+    run(stage, folder)
+
+
+def in_a_child(act: Any) -> int:
+    """Do `act` in a forked process; returns its exit status, or minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def keep(stage: str, folder: Path, target: Path, dropout: float = 0.1) -> None:
+    """Do the stage in `folder`, and write what came out to `target`."""
+    torch.save(run(stage, folder, dropout), target)
+
+
+#: Checkpoints are at 3, 6, ...: the last one before 13 is at 12, an epoch's end; the one at 15 is cut short.
+DEATHS = ((4, False), (13, False), (15, True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("stage", nargs="+")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--die-at", type=int)
-    parser.add_argument("--within", action="store_true", help="die while that step's checkpoint is being written")
+    parser.add_argument(
+        "--kill", action="store_true", help="each stage twice: once undisturbed, once killed and resumed"
+    )
     parser.add_argument("--limit", type=int, help="bytes that a file may grow to")
     parser.add_argument("--dropout", type=float, default=0.1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rank = int(os.environ.get("RANK", "0"))
+    rank, folder = os.environ.get("RANK", "0"), options.folder
     if options.limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.limit, options.limit))
-    if options.die_at:
-        if options.within:
-            save = pruning_trainer.save_rules
-
-            def dying(folder: Path, *arguments: Any) -> None:
-                save(folder, *arguments)
-                if folder.name == f"checkpoint-{options.die_at}":
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            pruning_trainer.save_rules = dying
-        else:
-            begin = pruning_trainer.PruningTrainer.__init__
-
-            def mortal(self: Any, *arguments: Any, **more: Any) -> None:
-                begin(self, *arguments, **more)
-                self.add_callback(Death(options.die_at))
-
-            pruning_trainer.PruningTrainer.__init__ = mortal  # type: ignore[method-assign]
     for stage in options.stage:
-        with contextlib.nullcontext():
-            result = run(stage, options.folder / stage, options.dropout)
-        torch.save({k: result[k] for k in ("weights", "masks")}, options.folder / f"{stage}-{rank}.pt")
+        if not options.kill:
+            keep(stage, folder / stage, folder / f"{stage}-{rank}.pt", options.dropout)
+            continue
+        done = [in_a_child(partial(keep, stage, folder / "whole" / stage, folder / f"{stage}-whole.pt"))]
+        done += [in_a_child(partial(die_in, stage, folder / "killed" / stage, *death)) for death in DEATHS]
+        done += [in_a_child(partial(keep, stage, folder / "killed" / stage, folder / f"{stage}-killed.pt"))]
+        print(stage, done)
 
 
 if __name__ == "__main__":
