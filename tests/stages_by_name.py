@@ -1,6 +1,6 @@
-"""Every stage by a name, on the tiny model: what tests run in processes of their own, to be killed or to share the work.
+"""Every stage by a name, on the tiny model: tests run it in processes of their own, to kill it or to share the work.
 
-python -m tests.stages_by_name STAGE FOLDER [--die-at STEP] [--within] [--limit BYTES]
+python -m tests.stages_by_name STAGE FOLDER [--kill] [--limit BYTES]
 """
 
 import argparse
@@ -123,9 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("stage", nargs="+")
     parser.add_argument("folder", type=Path)
-    parser.add_argument(
-        "--kill", action="store_true", help="each stage twice: once undisturbed, once killed and resumed"
-    )
+    parser.add_argument("--kill", action="store_true", help="each stage twice: undisturbed, and killed")
     parser.add_argument("--limit", type=int, help="bytes that a file may grow to")
     parser.add_argument("--dropout", type=float, default=0.1)
     options = parser.parse_args()

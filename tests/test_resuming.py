@@ -51,7 +51,7 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_result(stage: str, killed: P
         assert set(whole[part]) == set(resumed[part])
         for name, value in whole[part].items():
             assert torch.equal(value, resumed[part][name]), f"{name} is another after a kill"
-    assert resumed["report"]["resumed"] == len(DEATHS)
+    assert resumed["report"]["resumed"] == len(DEATHS) - 1  # the last checkpoint but one died with its process
     assert without_times(whole["report"]) == without_times(resumed["report"])
     assert not list((killed / "killed" / stage).glob("*/checkpoints")), "a finished stage needs no checkpoints"
 

@@ -9,8 +9,8 @@ they are silent the ones of MRPC stand in.
 `BEST` is what we would use on a small encoder: the same method with higher learning rates, the penalty as a proximal
 step with a refresh every 50 steps, retraining that learns from the dense model too, and the embeddings left as they
 are, which saves time. A proximal stage lowers the square of every group's norm by about 2 · λ · (sum of the learning
-rates), so its λ is in other units than the paper's; 4 empties about a third of MiniLM's groups in 400 steps. Measured on
-SST-2 (6,400 sentences, block_row:64, rate 5, one seed): λ of 1 and 4, and learning rates of 2e-4 and 5e-4 in
+rates), so its λ is in other units than the paper's; 4 empties about a third of MiniLM's groups in 400 steps. Measured
+on SST-2 (6,400 sentences, block_row:64, rate 5, one seed): λ of 1 and 4, and learning rates of 2e-4 and 5e-4 in
 retraining, all came within about one point of each other, which is less than the sampling error.
 """
 
