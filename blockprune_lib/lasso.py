@@ -152,7 +152,7 @@ class ReweightedGroupLasso:
             self.alpha[name] = alpha
             if self.reweighted:
                 for cells, (block,) in chunks(self.structure, weight):
-                    alpha[cells] = 1 / (block_norms(block, kind) + self.eps)
+                    torch.reciprocal(block_norms(block, kind).add_(self.eps), out=alpha[cells])
 
     def _add_gradient_(self, name: str, share: float) -> Tensor:
         weight, kind = self.weights[name], result_dtype(self.weights[name])
