@@ -1,6 +1,6 @@
 """What the reweighted group Lasso costs a training step: MiniLM, a step without and with it, side by side.
 
-`python -m tools.penalty_cost` (a few minutes) prints the table and writes book/results/penalty-cost.json. A step is
+`python -m tools.penalty_cost` (about five minutes) prints tables and writes book/results/penalty-cost.json. A step is
 forward, backward, clipping and AdamW on random token ids; the penalty's gradient joins after the backward pass, as in
 `blockprune_lib.rules`. Reweighting happens once in many steps; the record adds it to every step, as the worst case.
 """
@@ -23,7 +23,7 @@ from blockprune_lib.benchmarks.provenance import provenance
 from blockprune_lib.hardware import hardware
 from blockprune_lib.lasso import ReweightedGroupLasso
 from blockprune_lib.structure import BlockStructure
-from blockprune_lib.timing import Comparison, compare, threads
+from blockprune_lib.timing import Comparison, compare
 
 FORMAT = "blockprune penalty cost, version 1"
 RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "penalty-cost.json"
@@ -41,7 +41,8 @@ class Workshop:
         self.loaded = models.load(model)
         self.model = self.loaded.model.train()
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
-        ids = torch.randint(1000, 20000, (batch, tokens))
+        words = self.model.config.vocab_size
+        ids = torch.randint(words // 2, words, (batch, tokens))
         self.batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(batch) % 2}
         self.penalties = {text: ReweightedGroupLasso(self.model, BlockStructure.parse(text)) for text in structures}
 
@@ -112,30 +113,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, action="append", help="may be repeated; default: 2, then 1")
     parser.add_argument("--repeats", type=int, default=20, help="rounds; in each every function has one turn")
     parser.add_argument("--structure", action="append", help=f"may be repeated; default: {', '.join(STRUCTURES)}")
     parser.add_argument("--json", default=str(RESULT), help="where the record goes")
     options = parser.parse_args(arguments)
-    with threads(options.threads):
-        shop = Workshop(options.model, options.batch, options.tokens, tuple(options.structure or STRUCTURES))
-    print(f"{options.repeats} rounds of {1 + len(shop.penalties)} steps ...", flush=True)
-    settings = {"repeats": options.repeats, "warmup": 2, "threads": options.threads}
-    steps = compare(shop.steps(), baseline=WITHOUT, min_time_ms=0.0, **settings)
-    acts = compare(shop.acts(), min_time_ms=0.0, **settings)
-    found = rows(steps, acts)
-    print(table(found, steps.medians[WITHOUT]))
+    shop = Workshop(options.model, options.batch, options.tokens, tuple(options.structure or STRUCTURES))
+    cases = []
+    for number in options.threads or (2, 1):
+        print(f"{number} threads, {options.repeats} rounds of {1 + len(shop.penalties)} steps ...", flush=True)
+        take_turns = functools.partial(compare, repeats=options.repeats, warmup=2, min_time_ms=0.0, threads=number)
+        steps, acts = take_turns(shop.steps(), baseline=WITHOUT), take_turns(shop.acts())
+        found = rows(steps, acts)
+        print(table(found, steps.medians[WITHOUT]), flush=True)
+        cases.append({"threads": number, "structures": found, "steps": steps.to_dict(), "acts": acts.to_dict()})
     record = {
         "format": FORMAT,
-        "settings": {"model": options.model, "batch": options.batch, "tokens": options.tokens, "max_grad_norm": 1.0,
-                     "optimiser": "AdamW, fused", **settings},
-        "model": shop.loaded.to_dict(),
+        "settings": {
+            "batch": options.batch,
+            "tokens": options.tokens,
+            "max_grad_norm": 1.0,
+            "optimiser": "AdamW, fused",
+        },
+        "model": shop.loaded.to_dict() | {"name": Path(options.model).name},  # of a folder its name alone
         "provenance": provenance(),
         "hardware": hardware().to_dict(),
-        "structures": found,
-        "steps": steps.to_dict(),
-        "acts": acts.to_dict(),
-    }  # fmt: skip
+        "cases": cases,
+    }
     write_json(options.json, record)
     print(f"Recorded: {options.json}")
     return 0
