@@ -40,7 +40,7 @@ _HOME = {
     "fine_tune": "training",
     "group_norms": "structure",
     "group_scores": "structure",
-    "group_soft_threshold": "lasso",
+    "group_soft_threshold": "shrinking",
     "linear": "kernels",
     "load": "modules",
     "pack": "packing",
@@ -70,7 +70,6 @@ if TYPE_CHECKING:
     from .exercises import check as check
     from .kernels import linear as linear
     from .lasso import ReweightedGroupLasso as ReweightedGroupLasso
-    from .lasso import group_soft_threshold as group_soft_threshold
     from .layers import prunable as prunable
     from .modules import BlockSparseLinear as BlockSparseLinear
     from .modules import break_even_density as break_even_density
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from .selection import apply_masks_ as apply_masks_
     from .selection import select as select
     from .selection import select_model as select_model
+    from .shrinking import group_soft_threshold as group_soft_threshold
     from .structure import BlockStructure as BlockStructure
     from .structure import expand as expand
     from .structure import group_norms as group_norms

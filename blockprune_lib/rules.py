@@ -109,9 +109,7 @@ class Penalised(Rule):
     def before_step(self, moment: Moment) -> None:
         """Add the penalty's gradient to the task's."""
         if self.method == "penalty":
-            value = self.penalty() * self._share(moment)
-            if value.requires_grad:
-                value.backward()
+            self.penalty.add_gradient_(self._share(moment))
 
     def after_step(self, moment: Moment) -> None:
         """Shrink every group by (learning rate) · λ · α_g."""

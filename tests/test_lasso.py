@@ -8,13 +8,15 @@ import io
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from blockprune_lib import _tables
+from blockprune_lib import _norms, _tables, shrinking
 from blockprune_lib import lasso as module
-from blockprune_lib.lasso import ReweightedGroupLasso, group_soft_threshold
+from blockprune_lib.lasso import ReweightedGroupLasso
+from blockprune_lib.shrinking import group_soft_threshold
 from blockprune_lib.structure import BlockStructure, group_norms
 
 from .references import LAYOUTS, boxes, expanded, laid_out, matrix, named_cases, norms, sizes, structured_shapes
@@ -30,6 +32,7 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
     result = doctest.testmod(module)
     assert (result.failed, result.attempted > 3) == (0, True)
     assert doctest.testmod(_tables) == (0, 2)
+    assert doctest.testmod(shrinking) == (0, 1)
 
 
 # --- value and gradient ---
@@ -167,6 +170,232 @@ def test_mixed_types_and_half_precision() -> None:
     pen.proximal_(0.1)
     pen.proximal_(100.0)
     assert all((w == 0).all() for w in weights.values())
+
+
+# --- the gradient in place ---
+
+
+@pytest.fixture(params=[1, 1 << 17], ids=["smallest chunks", "usual chunks"])
+def _chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_norms, "CHUNK", request.param)
+
+
+def through_autograd(pen: ReweightedGroupLasso) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The value, and what a backward pass would add to the gradients of the weights that are not frozen."""
+    value = pen()
+    return value.detach(), list(torch.autograd.grad(value, [w for w in pen.weights.values() if w.requires_grad]))
+
+
+@given(
+    structured_shapes(),
+    st.sampled_from(LAYOUTS),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 7, 40, 1 << 17]),
+    st.sampled_from([1e-150, 1e-30, 1.0, 1e30, 1e150]),
+    st.integers(0, 99),
+)
+def test_the_gradient_in_place_agrees_with_the_closed_form(
+    case: tuple[BlockStructure, tuple[int, int]],
+    layout: str,
+    scale_by_size: bool,
+    before: bool,
+    chunk: int,
+    scale: float,
+    seed: int,
+) -> None:
+    structure, shape = case
+    start, now, there = matrix(shape, seed), matrix(shape, seed + 1), matrix(shape, seed + 2)
+    dead = np.random.default_rng(seed).random(norms(start, structure).shape) < 0.2
+    now = now * ~expanded(dead, structure, shape)
+    weight = laid_out(start, layout, torch.float64)
+    pen = ReweightedGroupLasso(weight, structure, lam=0.3, eps=0.01, scale_by_size=scale_by_size)
+    weight.copy_(torch.from_numpy(now * scale))
+    weight.requires_grad_()
+    if before:
+        weight.grad = torch.tensor(there)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_norms, "CHUNK", chunk)
+        value = pen.add_gradient_(0.5)
+    length = norms(now, structure)
+    strength = 0.5 * 0.3 / (norms(start, structure) + 0.01)
+    strength = strength * (np.sqrt(sizes(structure, shape)) if scale_by_size else 1.0)
+    pull = now * expanded(strength / np.where(length > 0, length, 1.0), structure, shape)
+    assert not value.requires_grad
+    np.testing.assert_allclose(value.item(), scale * (strength * length).sum(), rtol=1e-12)
+    np.testing.assert_allclose(weight.grad.numpy(), pull + (there if before else 0.0), rtol=1e-10, atol=1e-13)
+    np.testing.assert_array_equal(weight.detach().numpy(), now * scale)
+
+
+@pytest.mark.usefixtures("_chunk")
+@given(
+    structured_shapes(),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    st.sampled_from([1e-38, 1e-31, 1e-20, 1.0, 1e18, 1e36]),
+    st.integers(0, 99),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_gradient_in_place_agrees_with_autograd(
+    case: tuple[BlockStructure, tuple[int, int]], layout: str, dtype: torch.dtype, scale: float, seed: int
+) -> None:
+    structure, shape = case
+    scale = min(max(scale, 1e-7), 1e3) if dtype == torch.float16 else scale
+    weight = laid_out(matrix(shape, seed) * scale, layout, dtype)
+    pen = ReweightedGroupLasso(weight, structure, lam=0.2, reweighted=seed % 2 == 0, scale_by_size=True)
+    weight.requires_grad_()
+    want, (gradient,) = through_autograd(pen)
+    rough = 4 * torch.finfo(dtype).eps if dtype != torch.float64 else 1e-12
+    for _ in range(2):  # once where there is no gradient, once onto the first
+        torch.testing.assert_close(pen.add_gradient_(), want, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(weight.grad, gradient, rtol=max(rough, 2e-6), atol=torch.finfo(dtype).tiny)
+        assert weight.grad.dtype == dtype
+        gradient = 2 * gradient
+
+
+@pytest.mark.usefixtures("_chunk")
+@pytest.mark.parametrize(("structure", "shape"), named_cases())
+def test_named_cases_in_place(structure: BlockStructure, shape: tuple[int, int]) -> None:
+    weight = torch.from_numpy(matrix(shape)).float().requires_grad_()
+    pen = ReweightedGroupLasso(weight, structure, lam=1e-2)
+    want, (gradient,) = through_autograd(pen)
+    torch.testing.assert_close(pen.add_gradient_(), want, rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(weight.grad, gradient)
+
+
+def test_groups_of_zeros_and_groups_next_to_zero_are_as_in_autograd() -> None:
+    weight = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1e-35, 0.0, 1e-25, 1e-25, -0.0, 0.0]], requires_grad=True)
+    for structure in (ROW2, BlockStructure.irregular()):
+        weight.grad = None
+        pen = ReweightedGroupLasso(weight, structure, lam=1.0, eps=1e-3)
+        want, (gradient,) = through_autograd(pen)
+        torch.testing.assert_close(pen.add_gradient_(), want)
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-5, atol=0.0)
+        assert weight.grad[0, [0, 1, 4, 5, 8, 9]].tolist() == [0.0] * 6
+        assert weight.grad[0, 6] > 500
+
+
+def test_frozen_weights_count_and_get_no_gradient() -> None:
+    model = two_layers()
+    model[0].weight.requires_grad_(False)
+    pen = ReweightedGroupLasso(model, ROW2, lam=1e-2)
+    want, (gradient,) = through_autograd(pen)
+    assert pen.add_gradient_().item() == pytest.approx(want.item())
+    assert model[0].weight.grad is None
+    torch.testing.assert_close(model[1].weight.grad, gradient)
+    model[1].weight.requires_grad_(False)
+    assert pen.add_gradient_().item() == pytest.approx(want.item())
+    torch.testing.assert_close(model[1].weight.grad, gradient)
+
+
+def test_a_gradient_that_is_there_stays_the_same_tensor() -> None:
+    model = two_layers()
+    pen = ReweightedGroupLasso(model, ROW2, lam={"0.weight": 0.5, "1.weight": 0.0})
+    model(torch.ones(3, 6)).sum().backward()
+    there = [layer.weight.grad for layer in model]
+    before = [gradient.clone() for gradient in there]
+    _, (first, second) = through_autograd(pen)
+    pen.add_gradient_()
+    assert all(layer.weight.grad is gradient for layer, gradient in zip(model, there, strict=True))
+    torch.testing.assert_close(there[0], before[0] + first)
+    assert second.eq(0).all()
+    assert torch.equal(there[1], before[1])
+    assert not torch.equal(there[0], before[0])
+
+
+def test_a_shared_weight_is_penalised_under_each_name() -> None:
+    weight = torch.ones(2, 4, requires_grad=True)
+    pen = ReweightedGroupLasso({"a": weight, "b": weight}, ROW2, lam=1.0)
+    want, (gradient, _) = through_autograd(pen)
+    assert pen.add_gradient_().item() == pytest.approx(want.item())
+    torch.testing.assert_close(weight.grad, gradient)
+
+
+def test_the_sparse_gradient_of_a_table_becomes_dense() -> None:
+    table = nn.ModuleDict({"table": nn.Embedding(5, 4, sparse=True)})
+    pen = ReweightedGroupLasso(table, ROW2, lam=0.1, embeddings=True)
+    table["table"](torch.tensor([1, 3])).sum().backward()
+    rows = table["table"].weight.grad.to_dense()
+    alone = torch.autograd.grad(pen(), table["table"].weight)[0]
+    pen.add_gradient_()
+    torch.testing.assert_close(table["table"].weight.grad, rows + alone)
+
+
+def test_a_model_may_change_its_type_after_the_penalty_was_made() -> None:
+    model = two_layers()
+    pen = ReweightedGroupLasso(model, ROW2, lam=1e-2)
+    model.double()
+    want, gradients = through_autograd(pen)
+    torch.testing.assert_close(pen.add_gradient_(), want)
+    for layer, gradient in zip(model, gradients, strict=True):
+        torch.testing.assert_close(layer.weight.grad, gradient, rtol=1e-6, atol=0.0)
+    pen.reweight()
+    assert {alpha.dtype for alpha in pen.alpha.values()} == {torch.float64}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_may_move_after_the_penalty_was_made() -> None:
+    model = two_layers()
+    pen = ReweightedGroupLasso(model, ROW2, lam=1e-2)
+    want, gradients = through_autograd(pen)
+    model.to("cuda")
+    assert pen.add_gradient_().item() == pytest.approx(want.item(), rel=1e-5)
+    for layer, gradient in zip(model, gradients, strict=True):
+        torch.testing.assert_close(layer.weight.grad.cpu(), gradient)
+    pen.reweight()
+    pen.proximal_(0.1)
+    assert {alpha.device.type for alpha in pen.alpha.values()} == {"cuda"}
+
+
+class Results(TorchDispatchMode):
+    """Records the largest result that does not lie in memory which was there before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given_in = [*args, *(kwargs or {}).values()]
+        old = {t.untyped_storage().data_ptr() for t in given_in if isinstance(t, torch.Tensor)}
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in old:
+                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+        return result
+
+
+LARGE = [
+    *("irregular", "block_row:64", "block_row:8", "block_column:16", "block_column:64"),
+    *("tile:32x32", "tile:32x31", "row", "column"),
+]
+
+
+@pytest.mark.parametrize("text", LARGE)
+@pytest.mark.parametrize("values", ["usual", "some zero", "tiny", "transposed"])
+def test_no_temporary_is_larger_than_a_chunk(text: str, values: str) -> None:
+    linear = nn.Linear(1000, 1600, bias=False)
+    with torch.no_grad():
+        if values == "tiny":
+            linear.weight.mul_(1e-30)
+        if values == "some zero":
+            linear.weight[:, :500] = 0
+    if values == "transposed":
+        linear.weight = nn.Parameter(linear.weight.detach().T.contiguous().T)
+    linear.weight.grad = torch.zeros_like(linear.weight)
+    pen = ReweightedGroupLasso(linear, BlockStructure.parse(text))
+    limit = 4 * _norms.CHUNK
+    assert linear.weight.nbytes > 10 * limit
+    for act in (pen.add_gradient_, pen.reweight, lambda: pen.proximal_(1e-3)):
+        with Results() as results:
+            act()
+        assert 0 < results.largest <= limit
+
+
+def test_the_recorder_of_results_sees_a_copy() -> None:
+    weight = torch.ones(100, 100)
+    with Results() as results:
+        (weight * 2).add_(1)
+    assert results.largest == weight.nbytes
 
 
 # --- the proximal step ---
@@ -386,9 +615,55 @@ def test_divergence_is_named_when_it_happens() -> None:
     weight = torch.ones(2, 2)
     pen = ReweightedGroupLasso({"encoder.weight": weight}, ROW2)
     weight[0, 0] = torch.nan
-    for act in (pen, pen.reweight, lambda: pen.proximal_(0.1)):
+    for act in (pen, pen.reweight, pen.add_gradient_, lambda: pen.proximal_(0.1)):
         with pytest.raises(ValueError, match=r"encoder.weight must be finite; got 1 NaN and 0 infinite of 4"):
             act()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("text", ["block_row:2", "irregular", "column"])
+def test_a_weight_that_will_not_do_leaves_everything_as_it_was(bad: float, text: str) -> None:
+    model = two_layers()
+    pen = ReweightedGroupLasso(model, BlockStructure.parse(text), lam=0.5)
+    model[0].weight.grad = torch.ones(4, 6)
+    model[1].weight.data[1, 3] = bad
+    before, alpha = model[0].weight.detach().clone(), pen.alpha["0.weight"].clone()
+    for act in (pen.add_gradient_, pen.reweight, lambda: pen.proximal_(0.1)):
+        with pytest.raises(ValueError, match=r"1\.weight must be finite; got "):
+            act()
+    assert torch.equal(model[0].weight.grad, torch.ones(4, 6))
+    assert model[1].weight.grad is None
+    assert torch.equal(model[0].weight, before)
+    assert torch.equal(pen.alpha["0.weight"], alpha)
+
+
+def test_a_norm_beyond_the_largest_float_is_refused() -> None:
+    weight = torch.ones(2, 4, requires_grad=True)
+    pen = ReweightedGroupLasso(weight, ROW2)
+    weight.data[1, :2] = 3e38
+    for act in (pen, pen.reweight, pen.add_gradient_, lambda: pen.proximal_(0.1)):
+        with pytest.raises(ValueError, match="weight has a group whose norm is beyond the largest float32"):
+            act()
+    assert weight.grad is None
+    weight.data[1, :2] = 2e38  # the norm is 2.8e38
+    pen.add_gradient_()
+    torch.testing.assert_close(weight.grad[1, :2], torch.full((2,), 1e-4 / 1.415214 / 2**0.5), rtol=1e-2, atol=0.0)
+
+
+def test_a_computed_weight_has_no_gradient_to_add_to() -> None:
+    pen = ReweightedGroupLasso(torch.ones(2, 2, requires_grad=True) * 2, ROW2)
+    with pytest.raises(
+        ValueError, match=r"weight is computed from other tensors; pen\(\).backward\(\) would reach them"
+    ):
+        pen.add_gradient_()
+
+
+@pytest.mark.parametrize("share", [-1.0, float("nan"), float("inf"), None, True, "1"])
+def test_bad_shares_are_refused(share: object) -> None:
+    weight = torch.ones(2, 2, requires_grad=True)
+    with pytest.raises((TypeError, ValueError), match="share must be a"):
+        ReweightedGroupLasso(weight, ROW2).add_gradient_(share)  # type: ignore[arg-type]
+    assert weight.grad is None
 
 
 @pytest.mark.parametrize("step", [-1.0, float("nan"), float("inf"), None, True])

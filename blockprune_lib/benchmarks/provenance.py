@@ -17,7 +17,8 @@ PACKAGES = (
     "blockprune-lib", "torch", "numba", "numpy", "scipy", "transformers", "onnx", "onnxruntime", "openvino",
 )  # fmt: skip
 #: Settings that change how fast threads are; only these are recorded.
-VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_CPU_NAME")
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "MKL_NUM_THREADS",
+             "NUMBA_NUM_THREADS", "NUMBA_CPU_NAME")  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:
