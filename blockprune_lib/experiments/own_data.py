@@ -5,7 +5,7 @@ task:
   train: data/train.csv             # csv, json (lines) or parquet; or `hub: owner/name` with `train: train` splits
   validation: data/test.csv
   text: [question, answer]          # the column, or the two, a model reads
-  label: score                      # whole numbers from 0, names, or floats for a regression
+  label: score                      # whole numbers from 0, names, true and false, or floats for a regression
   metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import tasks
+from .. import hub, metrics, tasks
 
 KEYS = ("name", "hub", "config", "train", "validation", "text", "label", "metric")
 READERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -33,6 +33,12 @@ def check_description(task: Mapping[str, Any]) -> str:
         for entry in value if key == "text" and isinstance(value, list) else [value]:
             if not isinstance(entry, str) or not entry:
                 raise TypeError(f"recipe: task: {key} must be text; got {entry!r}")
+    if isinstance(task["text"], list) and len(task["text"]) not in (1, 2):
+        raise ValueError(f"recipe: task: text must name one column or two; got {task['text']!r}")
+    if task.get("metric", "accuracy") not in metrics.PRIMARY:
+        raise ValueError(f"recipe: task: metric must be one of {', '.join(metrics.PRIMARY)}; got {task['metric']!r}")
+    if "hub" not in task and "config" in task:
+        raise ValueError("recipe: task: config belongs to hub, a repository on the Hub; leave it out")
     if task["name"] in tasks.NAMES:
         raise ValueError(f"recipe: task: name {task['name']!r} is a GLUE task's; choose another")
     if "hub" not in task:
@@ -45,13 +51,11 @@ def check_description(task: Mapping[str, Any]) -> str:
 def load(task: Mapping[str, Any], train: int | None, validation: int | None, seed: int) -> tasks.Task:
     """The `tasks.Task` a description means; labels that are names become 0, 1, ... in alphabetical order.
 
-    Raises ValueError for files that are missing and columns that are not there, and as `tasks.from_datasets`.
+    Raises ValueError for files that are missing and columns that are not there, and as `tasks.from_datasets`;
+    `hub.HubError` where the Hub is asked for and cannot be reached.
     """
-    import datasets
-
     if "hub" in task:
-        splits = {"train": task["train"], "validation": task["validation"]}
-        data = {key: datasets.load_dataset(task["hub"], task.get("config"), split=name) for key, name in splits.items()}
+        data = {split: _fetch(task["hub"], task.get("config"), task[split]) for split in ("train", "validation")}
     else:
         data = {split: _read(task[split], split) for split in ("train", "validation")}
     text = task["text"] if isinstance(task["text"], list) else [task["text"]]
@@ -61,6 +65,17 @@ def load(task: Mapping[str, Any], train: int | None, validation: int | None, see
         columns, text=text, label=task["label"], name=task["name"], metric=task.get("metric"), train=train,
         validation=validation, seed=seed,
     )  # fmt: skip
+
+
+def _fetch(repository: str, config: str | None, split: str) -> Any:
+    import datasets
+
+    if not hub.reachable():
+        raise hub.HubError(f"task: {repository} is on the Hub, and {hub.why()}; files of your own would do")
+    try:
+        return datasets.load_dataset(repository, config, split=split)
+    except Exception as error:  # the class depends on the version of datasets and of its HTTP library
+        raise hub.HubError(f"task: {repository}, split {split!r}, cannot be had: {error}") from error
 
 
 def _read(path: str, split: str) -> Any:
@@ -85,7 +100,7 @@ def _columns(part: Any, names: list[str], split: str) -> dict[str, list[Any]]:
 
 def _number_labels(columns: dict[str, dict[str, list[Any]]], label: str) -> None:
     values = [value for part in columns.values() for value in part[label]]
-    if values and all(isinstance(value, str) for value in values):
+    if values and (all(isinstance(value, str) for value in values) or all(isinstance(v, bool) for v in values)):
         order = {name: number for number, name in enumerate(sorted(set(values)))}
         for part in columns.values():
             part[label] = [order[value] for value in part[label]]

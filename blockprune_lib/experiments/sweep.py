@@ -67,8 +67,11 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
     """Make `folder` the recipe's, or see that it is."""
     card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
     if card.exists():
+        there = read_json(card)
         if not extend:
-            check_same(read_json(card), asked, f"{str(folder)!r} holds another run")
+            check_same(there, asked, f"{str(folder)!r} holds another run (--extend adds to it)")
+        if there == asked:
+            return
     elif folder.is_dir() and any(folder.iterdir()):
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:4])
         raise ValueError(f"{str(folder)!r} holds files of something else ({found}); name another folder")
