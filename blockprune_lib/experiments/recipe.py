@@ -93,7 +93,8 @@ class Run:
 
     def extra(self, stage: str) -> dict[str, Any]:
         """What a stage is told besides its `TrainingSettings`."""
-        return {key: value for key, value in self.stages[stage].items() if key not in _TRAINING}
+        settings = _TRAINING if stage in TRAINED else ()  # pruning has a schedule too, and it is another
+        return {key: value for key, value in self.stages[stage].items() if key not in settings}
 
     @property
     def which(self) -> dict[str, bool]:
