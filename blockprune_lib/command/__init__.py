@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parsers[options.subcommand]
         print(f"{chosen.format_usage()}{chosen.prog}: error: {wrong}", file=sys.stderr)
         return 2
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, FloatingPointError, ImportError) as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read has gone, as `head` does: nothing more can be said, and Python must not try at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

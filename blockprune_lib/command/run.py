@@ -80,24 +80,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     """The file's keys, and over them those of --set."""
-    from ..experiments import read_recipe
-    from ..experiments._yaml import load_yaml
+    from ..experiments import read_recipe, safe_yaml
 
     recipe = read_recipe(options.recipe) if options.recipe else {}
     for entry in options.settings:
         key, found, text = entry.partition("=")
         if not found or not key:
             raise ValueError(f"--set takes KEY=VALUE, such as --set rate=5; got {entry!r}")
-        try:
-            value = load_yaml(text)
-        except ValueError as error:
-            raise ValueError(f"--set {key}: {error}") from None
+        value = safe_yaml.load(text, f"--set {key}")
         *outer, last = key.split(".")
         part = recipe
         for name in outer:
-            part = part.setdefault(name, {})
-            if not isinstance(part, dict):
-                raise ValueError(f"--set {key}: {name} holds no keys; it is {part!r}")
+            inner = part.get(name, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"--set {key}: {name} holds no keys; it is {inner!r}")
+            part[name] = dict(inner)  # a copy: a YAML anchor may stand for it elsewhere too
+            part = part[name]
         part[last] = value
     if not recipe:
         raise ValueError("name a recipe, or give its keys by --set: task, structure and rate are needed")

@@ -1,4 +1,4 @@
-"""Records as a picture: score against compression rate, one panel a task and structure, one line a method.
+"""Records as a picture: score against compression rate, a panel for each task, model and structure, a line a method.
 
 matplotlib is imported only here. Left out: the book's figures, which its chapters draw from the same records.
 """
@@ -28,18 +28,22 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
     from matplotlib.figure import Figure
 
     found = lines(records)
-    tasks, structures = _unique(line.task for line in found), _unique(line.structure for line in found)
-    figure = Figure(figsize=(1 + 3.2 * len(structures), 0.6 + 2.6 * len(tasks)), layout="constrained")
-    grid = figure.subplots(len(tasks), len(structures), squeeze=False, sharex=True, sharey="row")
-    methods = _unique(line.method for line in found)
-    for row, task in zip(grid, tasks, strict=True):
-        for axes, structure in zip(row, structures, strict=True):
-            panel = [line for line in found if line.task == task and line.structure == structure]
-            draw(axes, panel, methods)
-            axes.set_title(f"{task}, {structure}", fontsize=9)
-        row[0].set_ylabel(found[0].metric if len(tasks) == 1 else next(x.metric for x in found if x.task == task))
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8)
+    shown = {(line.task, line.model, line.structure, line.method, line.rate) for line in found}
+    if len(shown) < len(found):
+        raise ValueError("plot: some runs differ in nothing but their settings; draw their folders one by one")
+    rows, structures = _unique((line.task, line.model) for line in found), _unique(line.structure for line in found)
+    methods, many_models = _unique(line.method for line in found), len({line.model for line in found}) > 1
+    figure = Figure(figsize=(1 + 3.2 * len(structures), 0.6 + 2.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(structures), squeeze=False, sharex=True, sharey="row")
+    handles: dict[str, Any] = {}
+    for across, (task, model) in zip(grid, rows, strict=True):
+        of_row = [line for line in found if (line.task, line.model) == (task, model)]
+        across[0].set_ylabel(of_row[0].metric)
+        for axes, structure in zip(across, structures, strict=True):
+            draw(axes, [line for line in of_row if line.structure == structure], methods)
+            axes.set_title(f"{task}, {structure}" + f"\n{Path(model).name}" * many_models, fontsize=9)
+            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), fontsize=8)
     content = io.BytesIO()
     figure.savefig(content, format=target.suffix[1:], dpi=150)
     write_whole(target, content.getvalue())
@@ -64,5 +68,5 @@ def draw(axes: Any, panel: Sequence[Line], methods: Sequence[str]) -> None:
         axes.set_xlabel("compression rate of the pruned matrices")
 
 
-def _unique(values: Any) -> list[str]:
+def _unique(values: Any) -> list[Any]:
     return sorted(set(values))

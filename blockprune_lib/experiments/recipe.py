@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import finite_number
-from ..rules import LAM_SCHEDULES, METHODS
 from ..stages import TrainingSettings
 from ..structure import BlockStructure
 from ..tasks import NAMES
-from ._yaml import load_yaml
+from . import safe_yaml
 from .presets import PRESETS, TRAINED, Stages, preset
+from .stage_checks import check_stages
 
 #: method -> what it runs.
 METHOD_MEANING = {
@@ -93,7 +93,8 @@ class Run:
 
     def extra(self, stage: str) -> dict[str, Any]:
         """What a stage is told besides its `TrainingSettings`."""
-        return {key: value for key, value in self.stages[stage].items() if key not in _TRAINING}
+        settings = _TRAINING if stage in TRAINED else ()  # pruning has a schedule too, and it is another
+        return {key: value for key, value in self.stages[stage].items() if key not in settings}
 
     @property
     def which(self) -> dict[str, bool]:
@@ -105,11 +106,12 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a YAML file, read safely: no object is built. Raises ValueError for what is no mapping."""
     source = Path(path)
     try:
-        plain = load_yaml(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(f"recipe: there is no file {str(source)!r}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe: {str(source)!r} cannot be read: {error}") from None
+    plain = safe_yaml.load(text, f"recipe: {str(source)!r}")
     if not isinstance(plain, dict):
         raise ValueError(f"recipe: {str(source)!r} must hold keys and values; got {type(plain).__name__}")
     return plain
@@ -124,6 +126,8 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
     [1.79, 5.0]
     """
     known = (*SWEPT, *PLAIN, *STAGE_KEYS)
+    if not isinstance(recipe, Mapping):
+        raise TypeError(f"recipe must be a dict; got {type(recipe).__name__}: read_recipe(path) makes one of a file")
     for key in recipe:
         _known_key(key, known, "recipe")
     missing = [key for key in ("task", "structure", "rate") if key not in recipe]
@@ -136,7 +140,15 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
             raise ValueError(f"recipe: {key} is an empty list; give at least one value")
         if any(values.count(value) > 1 for value in values):
             raise ValueError(f"recipe: {key} names a value twice: {values!r}")
-    return [_run(recipe, **dict(zip(SWEPT, c, strict=True))) for c in itertools.product(*(lists[key] for key in SWEPT))]
+    choices = itertools.product(*(lists[key] for key in SWEPT))
+    runs = [_run(recipe, **dict(zip(SWEPT, choice, strict=True))) for choice in choices]
+    names = [run.name for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"recipe: two runs would have one name, {twice[0]!r}; values of a list must differ in what a name shows: "
+            "the task's name, the last part of the model's, the structure, and six digits of the rate"
+        )
+    return runs
 
 
 def _run(recipe: Mapping[str, Any], model: Any, task: Any, structure: Any, method: Any, seed: Any, rate: Any) -> Run:
@@ -145,10 +157,15 @@ def _run(recipe: Mapping[str, Any], model: Any, task: Any, structure: Any, metho
         raise TypeError(f"recipe: model must be a name or a folder; got {model!r}")
     if not isinstance(structure, str):
         raise TypeError(f"recipe: structure must be text such as block_row:64; got {structure!r}")
-    text = str(BlockStructure.parse(structure))
-    if method not in METHOD_MEANING:
+    try:
+        text = str(BlockStructure.parse(structure))
+    except ValueError as error:
+        raise ValueError(f"recipe: structure: {error}") from None
+    if not isinstance(method, str) or method not in METHOD_MEANING:
         raise ValueError(f"recipe: method must be one of {', '.join(METHOD_MEANING)}; got {method!r}")
     rate = finite_number(rate, "recipe: rate", 1, "5 keeps one group in five, 1 keeps all")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"recipe: seed must be a whole number from 0 to 2**32 - 1; got {seed!r}")
     options = _options(recipe)
     if options["preset"] not in PRESETS:
         raise ValueError(f"recipe: preset must be one of {', '.join(PRESETS)}; got {options['preset']!r}")
@@ -164,32 +181,8 @@ def _run(recipe: Mapping[str, Any], model: Any, task: Any, structure: Any, metho
         for stage in TRAINED:
             stages[stage]["freeze_embeddings"] = recipe.get(stage, {}).get("freeze_embeddings", False)
     run = Run(model, task, text, method, seed, rate, stages, options, description)
-    _check_stages(run)
+    check_stages(run)
     return run
-
-
-def _check_stages(run: Run) -> None:
-    """Refuse settings of the wrong type now, and not hours later."""
-    for stage in TRAINED:
-        try:
-            run.settings(stage, None, False)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"recipe: {stage}: {error}") from None
-    choices = {
-        ("prune", "scope"): ("matrix", "model"),
-        ("prune", "schedule"): ("once", "gradual"),
-        ("reweight", "method"): METHODS,
-        ("reweight", "lam_schedule"): LAM_SCHEDULES,
-        ("retrain", "support"): ("masks", "packed"),
-    }
-    for (stage, key), allowed in choices.items():
-        value = run.stages[stage].get(key, allowed[0])
-        if value not in allowed:
-            raise ValueError(f"recipe: {stage}: {key} must be one of {', '.join(allowed)}; got {value!r}")
-    for stage, key, low in (("reweight", "lam", 0), ("reweight", "eps", 0), ("retrain", "distil", 0)):
-        finite_number(run.stages[stage].get(key, 1), f"recipe: {stage}: {key}", low, "1e-3, say")
-    if run.options["embeddings"] and any(run.stages[stage].get("freeze_embeddings") for stage in TRAINED):
-        raise ValueError("recipe: embeddings: true prunes what freeze_embeddings leaves as it is; choose one")
 
 
 def _options(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,10 +194,11 @@ def _options(recipe: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"recipe: {key} must be true or false; got {options[key]!r}")
     for key in ("train_rows", "validation_rows", "data_seed"):
         value = options[key]
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < (key != "data_seed")
-        ):
-            raise TypeError(f"recipe: {key} must be a whole number; got {value!r}")
+        low = 0 if key == "data_seed" else 1
+        if value is None and key != "data_seed":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ValueError(f"recipe: {key} must be a whole number of at least {low}; got {value!r}")
     return options
 
 

@@ -64,17 +64,20 @@ def save(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A record, checked; raises ValueError saying which file and what is missing or of another type."""
     source = Path(path)
+    again = "delete it, and blockprune run makes it again from its stages"
     try:
         plain = read_json(source)
     except OSError as error:
         raise ValueError(f"{str(source)!r} cannot be read: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{error}; {again}") from None
     found = plain.get("format") if isinstance(plain, dict) else None
     if found != FORMAT:
         raise ValueError(f"{str(source)!r}: format must be {FORMAT!r}; got {found!r}")
     try:
         check_schema(plain, SCHEMA)
     except ValueError as error:
-        raise ValueError(f"{str(source)!r} is no whole record: {error}") from None
+        raise ValueError(f"{str(source)!r} is no whole record: {error}; {again}") from None
     record: dict[str, Any] = plain
     return record
 
@@ -82,6 +85,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Every record under a folder, in the order of their names; raises ValueError where there is none."""
     source = Path(folder)
+    if not source.exists():
+        raise ValueError(f"there is no folder {str(source)!r}")
     paths = [source] if source.is_file() else sorted(p for p in source.rglob("*.json") if _is_record(p))
     if not paths:
         raise ValueError(f"{str(source)!r} holds no record of blockprune run")
@@ -89,5 +94,7 @@ def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _is_record(path: Path) -> bool:
+    if path.parent.name == "records":  # one that was damaged must not be passed over
+        return True
     with path.open("rb") as file:
         return FORMAT.encode() in file.read(200)

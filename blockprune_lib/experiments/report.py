@@ -1,4 +1,4 @@
-"""Records as tables: one line for each task, model, structure, method and rate; mean and interval over seeds.
+"""Records as tables: one line for each task, model, structure, method, rate and settings; mean, interval over seeds.
 
 The interval is Student's, 95 %, over seeds, and needs two of them. It says how far another seed may be, and not how far
 another validation set may be: `sampling` adds that for accuracies (half of Wilson's 95 % interval on the examples
@@ -7,6 +7,8 @@ scored). Left out: pictures (see `pictures`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +23,10 @@ Records = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Line:
-    """What the runs of one setting gave, a score of the task's metric for each seed."""
+    """What the runs of one setting gave, a score of the task's metric for each seed.
+
+    `settings`: the preset, and four digits that change with any setting of the stages and with the text.
+    """
 
     task: str
     model: str
@@ -36,6 +41,7 @@ class Line:
     rate_pruned: float
     rate_parameters: float
     megabytes: float
+    settings: str
 
     @property
     def mean(self) -> float:
@@ -59,13 +65,31 @@ class Line:
 
 
 def lines(records: Records) -> list[Line]:
-    """One `Line` for each setting, in order of task, model, structure, method and rate."""
+    """One `Line` for each setting, in order of task, model, structure, method, rate and settings.
+
+    Runs are put together only where nothing but the seed differs. A record that is there twice counts once; two
+    different records of one seed raise ValueError.
+    """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for record in records:
         run = record["run"]
-        key = (run["task"], record["model"]["name"], run["structure"], run["method"], run["rate"])
-        groups.setdefault(key, []).append(record)
+        key = (run["task"], record["model"]["name"], run["structure"], run["method"], run["rate"], _settings(record))
+        group = groups.setdefault(key, [])
+        if record in group:
+            continue
+        if any(other["run"]["seed"] == run["seed"] for other in group):
+            raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
+        group.append(record)
     return [_line(key, group) for key, group in sorted(groups.items())]
+
+
+def _settings(record: Mapping[str, Any]) -> str:
+    """The preset and four digits: a checksum of all that decides a score but is no column of the table."""
+    run, data = record["run"], record["data"]
+    options = {key: value for key, value in run["options"].items() if key != "keep_model"}
+    decides = [run["stages"], options, data.get("fingerprint"), record["model"].get("sha256")]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return f"{run['options'].get('preset', 'own')} {digest[:4]}"
 
 
 def interval(scores: Iterable[float]) -> tuple[float, float] | None:
@@ -119,8 +143,11 @@ def _cells(found: list[Line]) -> list[list[str]]:
         "majority",
         "MB",
     ]
-    models = {line.model for line in found}
-    cells = [["model", *head] if len(models) > 1 else head]
+    # Columns that tell no two lines apart are left out.
+    many_models = len({line.model for line in found}) > 1
+    shown = [(line.task, line.model, line.structure, line.method, line.rate) for line in found]
+    many_settings = len(set(shown)) < len(shown)
+    cells = [["model"] * many_models + head + ["settings"] * many_settings]
     for line in found:
         ends = line.interval
         row = [
@@ -136,7 +163,7 @@ def _cells(found: list[Line]) -> list[list[str]]:
             f"{line.majority:.3f}",
             f"{line.megabytes:.1f}",
         ]
-        cells.append([line.model, *row] if len(models) > 1 else row)
+        cells.append([line.model] * many_models + row + [line.settings] * many_settings)
     return cells
 
 
@@ -148,7 +175,7 @@ def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
         return float(np.mean([pick(record) for record in group]))
 
     return Line(
-        **dict(zip(("task", "model", "structure", "method", "rate"), key, strict=True)),
+        **dict(zip(("task", "model", "structure", "method", "rate", "settings"), key, strict=True)),
         metric=metric,
         scores=tuple(record["final"][metric] for record in sorted(group, key=lambda record: record["run"]["seed"])),
         dense=mean(lambda record: record["dense"][metric]),

@@ -35,15 +35,9 @@ from ..stages import StageReport
 from ..structure import BlockStructure
 from . import own_data, records
 from .recipe import Run
+from .stage_checks import SECOND_STAGE, WITHOUT_SECOND_STAGE, with_budget_of_both
 
 Say = Callable[[str], None]
-
-# What a method takes for `reweighted` and `refresh_every` of the second stage; the others have no second stage.
-_SECOND: dict[str, dict[str, Any]] = {
-    "reweighted": {},
-    "no-refresh": {"refresh_every": None},
-    "group-lasso": {"reweighted": False},
-}
 
 
 def run_one(run: Run, folder: Path, say: Say = lambda line: None, progress: bool = False) -> dict[str, Any]:
@@ -102,8 +96,8 @@ class _Work:
         teacher = None
         if extra.get("distil"):
             teacher = Teacher(copy.deepcopy(self.model), extra["distil"], extra.get("temperature", 2.0))
-        if method in _SECOND:
-            second = run.extra("reweight") | _SECOND[method]
+        if method in SECOND_STAGE:
+            second = run.extra("reweight") | SECOND_STAGE[method]
             self._stage(
                 "reweight",
                 lambda settings: training.train_reweighted(
@@ -116,7 +110,7 @@ class _Work:
             self._stage("reweight", lambda settings: training.fine_tune(**self._what, settings=settings), "no penalty")
         how = run.extra("prune")
         choice = {key: how[key] for key in ("scope", "balanced") if key in how}
-        gradual = method in ("gradual", "movement") or how.get("schedule") == "gradual"
+        gradual = method in WITHOUT_SECOND_STAGE or how.get("schedule") == "gradual"
         key = (str(self.structure), run.rate, how, extra, run.which)
         if method != "one-shot" and gradual:
             shares: dict[str, Any] = {name: how[name] for name in ("begin", "end") if name in how}
@@ -153,7 +147,7 @@ class _Work:
         """Do one stage under its lock, in the folder that everything so far names."""
         run = self.run
         settings = run.settings(stage, None, self.progress)
-        if stage == "retrain" and run.method in ("gradual", "movement"):
+        if stage == "retrain" and run.method in WITHOUT_SECOND_STAGE:
             settings = with_budget_of_both(settings, run.settings("reweight", None, False))
         self.key = [*self.key, stage, settings.what(), *decides]
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:12]
@@ -199,15 +193,6 @@ class _Work:
         }
         plain: dict[str, Any] = json.loads(json.dumps(record))
         return plain
-
-
-def with_budget_of_both(settings: Any, second: Any) -> Any:
-    """A last stage as long as the second and the last together, so that a method without the second is not starved."""
-    if settings.max_steps > 0 and second.max_steps > 0:
-        return dataclasses.replace(settings, max_steps=settings.max_steps + second.max_steps)
-    if settings.max_steps > 0 or second.max_steps > 0:
-        raise ValueError("recipe: give max_steps to both reweight and retrain, or epochs to both")
-    return dataclasses.replace(settings, epochs=settings.epochs + second.epochs)
 
 
 def _linear_only(which: dict[str, bool]) -> dict[str, bool]:

@@ -67,8 +67,11 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
     """Make `folder` the recipe's, or see that it is."""
     card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
     if card.exists():
+        there = read_json(card)
         if not extend:
-            check_same(read_json(card), asked, f"{str(folder)!r} holds another run")
+            check_same(there, asked, f"{str(folder)!r} holds another run (--extend adds to it)")
+        if there == asked:
+            return
     else:
         refuse_strangers(folder)
     (folder / "records").mkdir(parents=True, exist_ok=True)
