@@ -43,9 +43,29 @@ def test_the_record_holds_every_sample_and_where_it_came_from(
     (case,) = record["cases"]
     assert [row["structure"] for row in case["structures"]] == ["row", "irregular"]
     assert list(case["steps"]["timings"]) == ["without", "row", "irregular"]
+    assert list(case["options"]["timings"]) == ["without", "frozen embeddings", "bf16", "both"]
     assert len(case["acts"]["timings"]) == 2 * len(penalty_cost.ACTS)
     assert all(len(timing["samples_ms"]) == 3 for timing in case["steps"]["timings"].values())
     assert str(tiny_folder.parent) not in target.read_text()
+
+
+def test_frozen_embeddings_get_no_gradient_and_bf16_only_rounds(tiny_folder: Path) -> None:  # noqa: F811
+    shop = penalty_cost.Workshop(str(tiny_folder), batch=4, tokens=6, structures=())
+    shop.model.eval()
+    start = {name: value.clone() for name, value in shop.model.state_dict().items()}
+    found = {}
+    for name, step in shop.options().items():
+        shop.model.load_state_dict(start)
+        step()
+        weights = dict(shop.model.named_parameters())
+        embedded = {key: weight.grad for key, weight in weights.items() if ".embeddings." in key}
+        assert embedded
+        assert all((grad is None) == (name in ("frozen embeddings", "both")) for grad in embedded.values())
+        found[name] = weights["bert.encoder.layer.0.attention.self.query.weight"].grad.clone()
+    assert not torch.equal(found["bf16"], found["without"])
+    torch.testing.assert_close(
+        found["bf16"], found["without"], rtol=0.3, atol=0.05 * float(found["without"].abs().max())
+    )
 
 
 def test_shares_are_of_a_step_without_penalty() -> None:

@@ -1,8 +1,9 @@
-"""What the reweighted group Lasso costs a training step: MiniLM, a step without and with it, side by side.
+"""What the reweighted group Lasso, frozen embeddings and bf16 do to a training step: MiniLM, steps side by side.
 
 `python -m tools.penalty_cost` (about five minutes) prints tables and writes book/results/penalty-cost.json. A step is
 forward, backward, clipping and AdamW on random token ids; the penalty's gradient joins after the backward pass, as in
 `blockprune_lib.rules`. Reweighting happens once in many steps; the record adds it to every step, as the worst case.
+Frozen embeddings and bf16 are the options `freeze_embeddings` and `bf16` of `TrainingSettings`, without a penalty.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ STRUCTURES = ("irregular", "block_row:64", "block_row:8", "block_column:16", "bl
               "column")  # fmt: skip
 WITHOUT = "without"
 ACTS = ("add_gradient_", "reweight", "backward of pen()")
+OPTIONS = {"frozen embeddings": (True, False), "bf16": (False, True), "both": (True, True)}
 
 
 class Workshop:
@@ -46,10 +48,13 @@ class Workshop:
         self.batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(batch) % 2}
         self.penalties = {text: ReweightedGroupLasso(self.model, BlockStructure.parse(text)) for text in structures}
 
-    def step(self, penalty: ReweightedGroupLasso | None = None) -> None:
+    def step(self, penalty: ReweightedGroupLasso | None = None, frozen: bool = False, bf16: bool = False) -> None:
         """One fine-tuning step, with the penalty's gradient where there is a penalty."""
         self.optimiser.zero_grad()
-        self.model(**self.batch).loss.backward()
+        self.model.base_model.embeddings.requires_grad_(not frozen)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = self.model(**self.batch).loss
+        loss.backward()
         if penalty is not None:
             penalty.add_gradient_()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -59,6 +64,13 @@ class Workshop:
         """A step without a penalty, and one with each."""
         found: dict[str, Callable[[], object]] = {WITHOUT: self.step}
         return found | {text: functools.partial(self.step, penalty) for text, penalty in self.penalties.items()}
+
+    def options(self) -> dict[str, Callable[[], object]]:
+        """A step as it is, and one with each option."""
+        found: dict[str, Callable[[], object]] = {WITHOUT: self.step}
+        return found | {
+            name: functools.partial(self.step, frozen=frozen, bf16=bf16) for name, (frozen, bf16) in OPTIONS.items()
+        }
 
     def acts(self) -> dict[str, Callable[[], object]]:
         """What each penalty does by itself, onto gradients that are there."""
@@ -126,7 +138,12 @@ def main(arguments: list[str] | None = None) -> int:
         steps, acts = take_turns(shop.steps(), baseline=WITHOUT), take_turns(shop.acts())
         found = rows(steps, acts)
         print(table(found, steps.medians[WITHOUT]), flush=True)
-        cases.append({"threads": number, "structures": found, "steps": steps.to_dict(), "acts": acts.to_dict()})
+        choices = take_turns(shop.options(), baseline=WITHOUT)
+        print(choices, flush=True)
+        measured = {"steps": steps, "acts": acts, "options": choices}
+        cases.append(
+            {"threads": number, "structures": found} | {name: taken.to_dict() for name, taken in measured.items()}
+        )
     record = {
         "format": FORMAT,
         "settings": {
