@@ -37,6 +37,14 @@ def test_every_page_of_the_contents_exists_and_every_chapter_is_in_them():
     assert not [page for page in pages if "_" in page]
 
 
+def test_the_glossary_tells_each_term_once():
+    body = (BOOK / "glossary.md").read_text().partition("```{glossary}\n")[2].partition("\n```")[0]
+    heads = re.findall(r"^(?! )(?!:)(\S.*)$", body, re.M)
+    terms = [term.strip().lower() for head in heads for term in head.split(",")]
+    assert len(terms) > 30
+    assert len(set(terms)) == len(terms)
+
+
 def test_the_bibliography_is_whole_and_holds_every_entry_that_is_cited():
     from pybtex.database import parse_file
 

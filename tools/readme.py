@@ -1,7 +1,7 @@
-"""Fill README.md with what was measured: the example's real output, the table of figures, and the picture.
+"""Fill README.md and book/experiments.md with what was measured: the example's output, tables, and the picture.
 
 `python -m tools.readme --measure` runs the example and keeps its output in book/results/readme-example.json; without it
-the page is written from the records alone, and `--check` only compares. No figure in README.md is typed by hand.
+the pages are written from the records alone, and `--check` only compares. No figure in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools import experiments_tables
 from tools.readme_tables import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+EXPERIMENTS = ROOT / "book" / "experiments.md"
 PICTURE = ROOT / "book" / "images" / "whole-story.svg"
 EXAMPLE = ROOT / "book" / "results" / "readme-example.json"
 STORY = ROOT / "book" / "results" / "whole-story.json"
@@ -86,10 +88,15 @@ def filled(readme: str, example: dict[str, Any], story: dict[str, Any]) -> str:
     if example["code"] != example_code(readme):
         raise ValueError("the README's example has changed since it was run: python -m tools.readme --measure")
     output = f"```text\n{example['output']}\n```\n\nMachine: {example['line']}"
-    for name, text in (("example", output), ("figures", figures(story)), ("benchmarks", tables())):
-        before, _, rest = readme.partition(f"<!-- {name} -->\n")
-        readme = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
-    return readme
+    return with_regions(readme, {"example": output, "figures": figures(story), "benchmarks": tables()})
+
+
+def with_regions(page: str, regions: dict[str, str]) -> str:
+    """Return a page with what stands between `<!-- name -->` and `<!-- /name -->` rewritten."""
+    for name, text in regions.items():
+        before, _, rest = page.partition(f"<!-- {name} -->\n")
+        page = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+    return page
 
 
 def picture(story: dict[str, Any]) -> str:
@@ -145,11 +152,17 @@ def main(arguments: list[str] | None = None) -> int:
     if options.measure:
         _write(EXAMPLE, json.dumps(measure(example_code(readme)), indent=1) + "\n")
     story = json.loads(STORY.read_text(encoding="utf-8"))
-    text = filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)
+    experiments = EXPERIMENTS.read_text(encoding="utf-8")
+    pages = {
+        README: (readme, filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)),
+        EXPERIMENTS: (experiments, with_regions(experiments, experiments_tables.regions())),
+    }
     if options.check:
-        print("README.md is up to date." if text == readme else "README.md differs: run python -m tools.readme")
-        return int(text != readme)
-    _write(README, text)
+        differ = [path.name for path, (before, after) in pages.items() if before != after]
+        print(f"{', '.join(differ)}: differs, run python -m tools.readme" if differ else "The tables are up to date.")
+        return int(bool(differ))
+    for path, (_, after) in pages.items():
+        _write(path, after)
     _write(PICTURE, picture(story))
     return 0
 

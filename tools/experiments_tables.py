@@ -1,0 +1,60 @@
+"""Tables of book/experiments.md, from the record of `tools.penalty_cost` and from the recipes themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+COST = ROOT / "book" / "results" / "penalty-cost.json"
+
+
+def regions() -> dict[str, str]:
+    """Each generated region of the page."""
+    return {"training-cost": training_cost(json.loads(COST.read_text(encoding="utf-8"))), "recipes": recipes()}
+
+
+def training_cost(record: dict[str, Any]) -> str:
+    """What the penalty, frozen embeddings and bf16 do to a training step, with intervals."""
+    machine, settings = record["hardware"], record["settings"]
+    threads = [case["threads"] for case in record["cases"]]
+    heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
+    lines = [
+        f"One training step of {record['model']['name']}, batches of {settings['batch']} with {settings['tokens']}"
+        f" tokens, measured side by side on {machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}. What the"
+        " penalty's gradient adds, with its 95 % interval:",
+        "",
+        f"| structure | {' | '.join(heads)} |",
+        f"|---|{'---|' * len(threads)}",
+    ]
+    for rows in zip(*(case["structures"] for case in record["cases"]), strict=True):
+        shares = [row["added_share"] for row in rows]
+        cells = [f"{100 * s['value']:+.1f} % ({100 * s['low']:+.1f} to {100 * s['high']:+.1f})" for s in shares]
+        lines.append(f"| `{rows[0]['structure']}` | {' | '.join(cells)} |")
+    options = [case["options"] for case in record["cases"]]
+    lines += [
+        "",
+        "How many times as fast a step is with the options that may save time:",
+        "",
+        f"| option | {' | '.join(heads)} |",
+        f"|---|{'---|' * len(threads)}",
+    ]
+    for name in [name for name in options[0]["timings"] if name != options[0]["baseline"]]:
+        ratios = [option["timings"][name]["ratio"] for option in options]
+        cells = [f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" for ratio in ratios]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def recipes() -> str:
+    """One line a recipe: its file and its opening comment."""
+    lines = ["| recipe | |", "|---|---|"]
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        comment = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            comment.append(line.lstrip("# "))
+        lines.append(f"| `recipes/{path.name}` | {' '.join(comment)} |")
+    return "\n".join(lines)
