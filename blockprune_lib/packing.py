@@ -126,12 +126,14 @@ class PackedMatrix:
 
 
 @torch.no_grad()
-def pack(weight: Tensor, structure: BlockStructure) -> PackedMatrix:
+def pack(weight: Tensor, structure: BlockStructure, keep: Tensor | None = None) -> PackedMatrix:
     """Keep the groups of `weight` (M, N) that hold anything but zero; the others are not stored.
 
-    `to_dense()` gives the weight back bit for bit; a group of nothing but zeros counts as zero whatever the
+    `keep`, bool of shape `structure.grid(weight.shape)`, says instead which groups are stored, zero or not: a support
+    that is trained may hold groups that are zero today. A group that it leaves out must be zero. `to_dense()` gives the
+    weight back bit for bit; a group of nothing but zeros counts as zero whatever the
     signs of its zeros, and comes back as +0.0. Any float type and strides; the result shares no memory with
-    `weight` and carries no gradient. Raises as `group_norms` does.
+    `weight` and carries no gradient. Raises as `group_norms` does, and ValueError for a `keep` that will not do.
 
     >>> packed = pack(torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), BlockStructure.block_row(2))
     >>> packed.values.tolist(), packed.columns.tolist(), packed.offsets.tolist()
@@ -140,9 +142,10 @@ def pack(weight: Tensor, structure: BlockStructure) -> PackedMatrix:
     check_weight(weight, structure)
     check_finite(weight)
     (R, C), (r, c) = structure.grid(weight.shape), structure.group_shape(weight.shape)
-    keep = torch.empty(R, C, dtype=torch.bool, device=weight.device)
+    filled = torch.empty(R, C, dtype=torch.bool, device=weight.device)
     for cells, block in structure.regions(weight):
-        keep[cells] = (block != 0).any(3).any(1)
+        filled[cells] = (block != 0).any(3).any(1)
+    keep = filled if keep is None else _checked(keep, filled)
     place = keep.flatten().cumsum(0).view(R, C) - 1
     values = weight.new_zeros(int(keep.sum()), c, r)
     for cells, block in structure.regions(weight):
@@ -152,6 +155,16 @@ def pack(weight: Tensor, structure: BlockStructure) -> PackedMatrix:
     offsets[1:] = keep.sum(1).cumsum(0)
     columns = keep.nonzero()[:, 1].to(torch.int32)
     return PackedMatrix(structure, (weight.shape[0], weight.shape[1]), values.detach(), columns, offsets)
+
+
+def _checked(keep: Tensor, filled: Tensor) -> Tensor:
+    if not isinstance(keep, Tensor) or keep.dtype != torch.bool or keep.shape != filled.shape:
+        got = f"{keep.dtype} {tuple(keep.shape)}" if isinstance(keep, Tensor) else type(keep).__name__
+        raise ValueError(f"keep must be a bool tensor of the grid's shape {tuple(filled.shape)}; got {got}")
+    keep = keep.to(filled.device)
+    if lost := int((filled & ~keep).sum()):
+        raise ValueError(f"keep leaves out {lost} groups that are not zero; set them to zero first, as prune() does")
+    return keep
 
 
 def to_tensors(matrices: Mapping[str, PackedMatrix]) -> tuple[dict[str, Tensor], str]:

@@ -93,14 +93,15 @@ class BlockSparseLinear(nn.Module):
             self.bias.uniform_(-bound, bound)
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, structure: BlockStructure) -> BlockSparseLinear:
+    def from_linear(cls, linear: nn.Linear, structure: BlockStructure, keep: Tensor | None = None) -> BlockSparseLinear:
         """The layer that computes the same; groups of `linear.weight` that are all zero are not stored.
 
-        Raises TypeError for what is no `nn.Linear`, and as `pack` does.
+        `keep` as in `pack`: the groups to store, for a support that is to be trained. Raises TypeError for what is no
+        `nn.Linear`, and as `pack` does.
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}")
-        packed = pack(linear.weight, structure)
+        packed = pack(linear.weight, structure, keep)
         bias = None if linear.bias is None else linear.bias.detach().clone()
         layer = cls.from_packed(packed, bias)
         layer.values.requires_grad_(linear.weight.requires_grad)

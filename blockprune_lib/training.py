@@ -30,7 +30,7 @@ from .running import run_stage
 from .selection import Balance, Masks, apply_masks_, select_model
 from .sparse_linear import BlockSparseLinear
 from .stages import StageReport, TrainingSettings, check_settings
-from .structure import BlockStructure
+from .structure import BlockStructure, group_norms
 
 __all__ = [
     "StageReport",
@@ -178,7 +178,9 @@ def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
     names = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     packed = [name for name in names if f"{name}.weight" in masks]
     for name in packed:
-        _swap(model, name, BlockSparseLinear.from_linear(names[name], masks.structure))
+        # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
+        keep = group_norms(masks[f"{name}.weight"].float(), masks.structure) > 0
+        _swap(model, name, BlockSparseLinear.from_linear(names[name], masks.structure, keep))
     try:
         yield
     finally:

@@ -112,6 +112,20 @@ def test_an_empty_and_a_full_matrix() -> None:
     assert (full.groups, full.density) == (9, 1.0)
 
 
+def test_a_support_is_stored_whether_it_is_zero_or_not() -> None:
+    structure, weight = BlockStructure.block_row(2), torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
+    keep = torch.tensor([[False, True], [True, False]])
+    packed = pack(weight, structure, keep)
+    assert packed.values.tolist() == [[[1.0], [2.0]], [[0.0], [0.0]]]
+    assert (packed.columns.tolist(), packed.offsets.tolist()) == ([1, 0], [0, 1, 2])
+    assert torch.equal(packed.to_dense(), weight)
+    with pytest.raises(ValueError, match="keep leaves out 1 groups that are not zero"):
+        pack(weight, structure, torch.zeros(2, 2, dtype=torch.bool))
+    for wrong in (keep[:1], keep.float(), [[True]]):
+        with pytest.raises(ValueError, match=r"keep must be a bool tensor of the grid's shape \(2, 2\)"):
+            pack(weight, structure, wrong)
+
+
 def test_bytes_by_hand() -> None:
     weight = torch.zeros(4, 6)
     weight[0, 0] = weight[3, 5] = 1.0

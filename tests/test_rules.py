@@ -152,6 +152,21 @@ def test_training_on_the_packed_support_is_training_with_masks(text: str) -> Non
     assert ends["masks"][1] == ends["packed"][1]
 
 
+def test_groups_that_are_kept_and_empty_are_trained_on_either_support() -> None:
+    ends = {}
+    for support in ("masks", "packed"):
+        model = tiny(dropout=0.0)
+        weight = model.get_parameter("bert.encoder.layer.0.intermediate.dense.weight")
+        with torch.no_grad():
+            weight[: weight.shape[0] // 2] = 0  # as a penalty that was too strong leaves it
+        masks = prune(model, ROWS, rate=1.25)
+        retrain(model, TOKENIZER, DATA, masks, settings(max_steps=4), support=support)  # type: ignore[arg-type]
+        ends[support] = weight.detach().clone()
+        mask = masks["bert.encoder.layer.0.intermediate.dense.weight"]
+        assert torch.equal(ends[support] != 0, mask), "kept groups that were zero live again"
+    torch.testing.assert_close(ends["packed"], ends["masks"], rtol=1e-3, atol=1e-4)
+
+
 def test_support_and_its_masks_are_checked() -> None:
     model = tiny()
     masks = prune(model, ROWS, rate=3.0)

@@ -22,8 +22,8 @@ def training_cost(record: dict[str, Any]) -> str:
     heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
     lines = [
         f"One training step of {record['model']['name']}, batches of {settings['batch']} with {settings['tokens']}"
-        f" tokens, measured side by side on {machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}. What the"
-        " penalty's gradient adds, with its 95 % interval:",
+        f" tokens, measured side by side on {machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}."
+        " What the penalty's gradient adds, with its 95 % interval:",
         "",
         f"| structure | {' | '.join(heads)} |",
         f"|---|{'---|' * len(threads)}",
