@@ -83,9 +83,10 @@ function build(model, root) {
       draw(svg, colours(root), data, plan(), at);
       back.disabled = at === 0;
       next.disabled = at === last();
-      const loads = now.weights.length + now.inputs.length * tokens + now.indices, work = now.weights.length * tokens;
-      const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: ${now.weights.length} weights, ${now.inputs.length} of the inputs for ${tokens} tokens, ${now.indices} index numbers; ${work} multiply-adds for ${loads} numbers loaded, ${(work / loads).toFixed(2)} each.`;
-      words.textContent = now.how;
+      const loads = now.weights.length + now.inputs.length * tokens + now.indices + now.sums, work = now.weights.length * tokens;
+      const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: ${now.weights.length} weights, ${now.inputs.length} of the inputs for ${tokens} tokens, ${now.indices} index numbers, ${now.sums} sums fetched or stored; ${work} multiply-adds for ${loads} numbers moved, ${(work / loads).toFixed(2)} each.`;
+      const total = plan().steps.reduce((sum, one) => ({ work: sum.work + one.weights.length * tokens, loads: sum.loads + one.weights.length + one.inputs.length * tokens + one.indices + one.sums }), { work: 0, loads: 0 });
+      words.textContent = `${now.how} Over the whole product: ${(total.work / total.loads).toFixed(2)} multiply-adds for each number moved.`;
       svg.setAttribute("aria-label", sentence);
       say(sentence);
       root.figures = { step: at, steps: last() + 1, weights: now.weights, inputs: now.inputs, outputs: now.outputs, work, loads };

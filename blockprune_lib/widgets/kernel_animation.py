@@ -1,8 +1,9 @@
 """The kernel animation: which weights, inputs and outputs one step of a micro-kernel touches, for each structure.
 
 A small matrix, a tile of four tokens, and vectors of four numbers. The steps are those of this library's kernels in
-small: panels of outputs share an input (block columns, tiles, whole columns), groups along a row share an output (block
-rows, whole rows), and single weights share nothing. Left out: packing, prefetch, edges, and time.
+small. Block columns, tiles and whole columns form panels: neighbouring outputs share an input, and their sums stay in
+registers. Block rows, whole rows and single weights go the other way round: a vector holds tokens, rows that keep the
+same inputs go together, and the sums are fetched and stored for each group. Left out: packing, prefetch, edges, time.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class KernelAnimation(Explorer):
         super().__init__(data={"rows": ROWS, "columns": COLUMNS, "tokens": TOKENS, "plans": plans}, **settings)
 
     def figures(self) -> dict[str, Any]:
-        """What the present step touches: weights, inputs and outputs, multiply-adds, numbers loaded."""
+        """What the present step touches: weights, inputs and outputs, multiply-adds, numbers moved."""
         plan = self.data["plans"][self.structure]["steps"]
         at = min(self.step, len(plan) - 1)
         now = plan[at]
@@ -49,7 +50,7 @@ class KernelAnimation(Explorer):
             "steps": len(plan),
             **{key: now[key] for key in ("weights", "inputs", "outputs")},
             "work": len(now["weights"]) * TOKENS,
-            "loads": len(now["weights"]) + len(now["inputs"]) * TOKENS + now["indices"],
+            "loads": len(now["weights"]) + len(now["inputs"]) * TOKENS + now["indices"] + now["sums"],
         }
 
     def describe(self) -> str:
@@ -57,7 +58,7 @@ class KernelAnimation(Explorer):
         found = self.figures()
         return (
             f"Kernel animation: step {found['step'] + 1} of {found['steps']} under {self.structure} does "
-            f"{found['work']} multiply-adds for {found['loads']} numbers loaded."
+            f"{found['work']} multiply-adds for {found['loads']} numbers moved."
         )
 
     def picture(self) -> bytes | None:
@@ -82,38 +83,41 @@ def kept(text: str) -> Tensor:
 def steps(text: str) -> Iterator[Step]:
     """The steps of the product, in the kernel's order; together they use each kept weight once.
 
-    >>> next(steps("irregular"))["outputs"]
+    >>> next(steps("irregular"))["inputs"]
     [0]
     """
     structure, mask = BlockStructure.parse(text), kept(text)
     if structure.kind in ("block_column", "tile", "column"):
-        yield from _panel_steps(mask, {"block_column": 1, "tile": 4, "column": 1}[structure.kind])
-    elif structure.kind in ("block_row", "row"):
-        yield from _row_steps(mask)
+        yield from _panel_steps(mask, structure.width or 1)
     else:
-        for i, j in mask.nonzero().tolist():
-            yield _step([[i, j]], 1, "One weight, one input a token, one output a token: an index for every weight.")
+        yield from _row_steps(mask, COLUMNS if structure.kind == "row" else structure.width or 1)
 
 
 def _panel_steps(mask: Tensor, wide: int) -> Iterator[Step]:
-    """Panels of four outputs; a step takes one input and the four weights over it."""
+    """Panels of four outputs: a step takes one input and the four weights over it; the sums stay for all of it."""
+    how = "Four neighbouring weights in one load; one input a token, broadcast; the sums of four outputs stay."
     for top in range(0, ROWS, LANES):
-        for j in range(COLUMNS):
-            if mask[top, j]:
-                # A tile has one index for its columns together.
-                how = "One input a token, broadcast; four neighbouring weights in one load; four outputs a token."
-                yield _step([[top + i, j] for i in range(LANES)], int(j % wide == 0), how)
+        columns = [j for j in range(COLUMNS) if mask[top, j]]
+        for j in columns:
+            ends = (j == columns[0]) + (j == columns[-1])
+            yield _step([[top + i, j] for i in range(LANES)], int(j % wide == 0), ends, how)
 
 
-def _row_steps(mask: Tensor) -> Iterator[Step]:
-    """Groups along a row; a step takes four neighbouring weights and their four inputs."""
-    for i in range(ROWS):
-        for left in range(0, COLUMNS, LANES):
-            if mask[i, left]:
-                how = "Four neighbouring weights, the four inputs under them, one output a token: a dot product."
-                yield _step([[i, left + j] for j in range(LANES)], 1, how)
+def _row_steps(mask: Tensor, wide: int) -> Iterator[Step]:
+    """Rows that keep the same strip of inputs go together; the sums are fetched for every strip, and put back."""
+    how = "One input for four tokens in one load; each row's weight, broadcast; sums fetched and stored every {} steps."
+    for left in range(0, COLUMNS, wide):
+        rows = [i for i in range(ROWS) if mask[i, left]]
+        for first in range(0, len(rows), LANES):
+            together = rows[first : first + LANES]
+            for j in range(left, left + wide):
+                ends = (j == left) + (j == left + wide - 1)
+                indices = len(together) if j == left else 0
+                yield _step([[i, j] for i in together], indices, ends, how.format(wide))
 
 
-def _step(touched: list[list[int]], indices: int, how: str) -> Step:
+def _step(touched: list[list[int]], indices: int, ends: int, how: str) -> Step:
+    """`ends`: whether the sums are fetched before this step, and stored after it: 0, 1 or 2."""
     outputs, inputs = sorted({i for i, _ in touched}), sorted({j for _, j in touched})
-    return {"weights": touched, "inputs": inputs, "outputs": outputs, "indices": indices, "how": how}
+    sums = ends * len(outputs) * TOKENS
+    return {"weights": touched, "inputs": inputs, "outputs": outputs, "indices": indices, "sums": sums, "how": how}
