@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain } from "./common.js";
+import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain, guarded } from "./common.js";
 
 const KINDS = [
   ["irregular", "single weights (irregular)"], ["block_row", "rows of a block"], ["block_column", "columns of a block"],
@@ -237,7 +237,7 @@ function build(model, data, root) {
     } catch (error) { complain(root, error); }
   };
   const schedule = () => { pending ||= requestAnimationFrame(paint); };
-  const controls = () => {
+  const controls = guarded(root, () => {
     const [name, side] = model.get("structure").split(":"), matrix = data().matrices[model.get("layer")];
     layer.input.value = model.get("layer");
     kind.input.value = name;
@@ -248,7 +248,7 @@ function build(model, data, root) {
     size.input.disabled = !fitting.length;
     if (fitting.length) size.input.value = side;
     schedule();
-  };
+  });
   controls();
   const resize = new ResizeObserver(() => { if (prepared.length) panels.forEach((p, i) => shapeMap(p, prepared[i], theme.ground)); });
   resize.observe(pair);

@@ -194,3 +194,6 @@ export function complain(root, error) {
   root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
   root.append(words);
 }
+
+/** The same act, whose error is shown and not thrown. */
+export const guarded = (root, act) => () => { try { act(); } catch (error) { complain(root, error); } };

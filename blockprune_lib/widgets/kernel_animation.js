@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, complain } from "./common.js";
+import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, complain, guarded } from "./common.js";
 
 const CELL = 22, GAP = 30;
 
@@ -92,12 +92,12 @@ function build(model, root) {
       root.figures = { step: at, steps: last() + 1, weights: now.weights, inputs: now.inputs, outputs: now.outputs, work, loads };
     } catch (error) { complain(root, error); }
   };
-  const controls = () => {
+  const controls = guarded(root, () => {
     structure.input.value = model.get("structure");
     step.input.max = last();
     step.put(clamp());
     pending ||= requestAnimationFrame(paint);
-  };
+  });
   controls();
   const ends = [follow(model, ["structure", "step"], controls), onTheme(controls), stop];
   return () => ends.forEach((end) => end());

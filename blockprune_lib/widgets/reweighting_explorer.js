@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, short, complain } from "./common.js";
+import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, short, complain, guarded } from "./common.js";
 
 const S = 380, PAD = 34, STEPS = 60;
 
@@ -118,12 +118,12 @@ function build(model, root) {
       root.figures = { w: last.w, alpha: last.alpha, loss: last.loss, path: last.path };
     } catch (error) { complain(root, error); }
   };
-  const controls = () => {
+  const controls = guarded(root, () => {
     grouping.input.value = model.get("grouping");
     for (const [name, made] of Object.entries(sliders)) made.put(model.get(name));
     eps.put(Math.log10(model.get("eps")));
     pending ||= requestAnimationFrame(paint);
-  };
+  });
   controls();
   const ends = [follow(model, ["first", "second", "lam", "eps", "rounds", "grouping"], controls), onTheme(controls)];
   return () => ends.forEach((end) => end());

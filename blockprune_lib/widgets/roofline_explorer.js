@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain } from "./common.js";
+import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain, guarded } from "./common.js";
 
 const W = 480, H = 300, LEFT = 58, RIGHT = 14, TOP = 14, BASE = 44;
 
@@ -159,7 +159,7 @@ function build(model, root) {
       root.figures = { dense_ms: found.dense.ms, sparse_ms: found.sparse.ms, speed: found.speed, intensity: found.sparse.intensity, break_even: even, measured_break_even: measured ? measured.break_even : null };
     } catch (error) { complain(root, error); }
   };
-  const controls = () => {
+  const controls = guarded(root, () => {
     machine.input.value = model.get("machine");
     threads.input.value = model.get("threads");
     shape.input.value = model.get("shape");
@@ -167,7 +167,7 @@ function build(model, root) {
     tokens.put(Math.log2(model.get("tokens")));
     density.put(position(model.get("density")));
     pending ||= requestAnimationFrame(paint);
-  };
+  });
   controls();
   const ends = [follow(model, ["machine", "threads", "shape", "structure", "tokens", "density", "data"], controls), onTheme(controls)];
   return () => ends.forEach((end) => end());
