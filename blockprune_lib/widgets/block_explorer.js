@@ -27,7 +27,7 @@ export function prepare(matrix, state, structure) {
     if (scores[g] > top) top = scores[g];
   }
   const total = squares.reduce((sum, square) => sum + square, 0);
-  return { M, N, r, c, R, C, n, squares, scores, sizes, total, top, order: null, alone: null, strips: null };
+  return { M, N, r, c, R, C, n, squares, scores, sizes, total, top, order: null, alone: null, strips: null, sums: null };
 }
 
 /** Groups from the largest score to the smallest; of equal ones the first comes first. */
@@ -62,20 +62,37 @@ function places(prepared, byColumns) {
   return ranks;
 }
 
-/** Which groups stay at a setting: {ranks, k}: those whose rank is below k; and the figures that follow. */
+/** Running sums along one ranking: what the first k groups hold, and how many of them each bin of the histogram has. */
+function running(prepared) {
+  const { order, squares, sizes, n } = prepared, energy = new Float64Array(n + 1), elements = new Float64Array(n + 1);
+  for (let place = 0; place < n; place += 1) {
+    energy[place + 1] = energy[place] + squares[order[place]];
+    elements[place + 1] = elements[place] + sizes[order[place]];
+  }
+  return { energy, elements };
+}
+
+/** Which groups stay at a setting: those whose rank is below k; and the figures that follow. */
 export function choose(prepared, structure, rate, scope, modelCount, limits) {
   const { M, N, r, c, R, C, n, squares, scores, sizes, total } = prepared;
-  const byColumns = ["block_row", "row"].includes(structure.split(":")[0]);
-  if (scope === "strips") prepared.strips ||= places(prepared, byColumns);
+  const byColumns = ["block_row", "row"].includes(structure.split(":")[0]), strips = scope === "strips";
+  if (strips) prepared.strips ||= places(prepared, byColumns);
   else prepared.alone ||= places(prepared, null);
-  const ranks = scope === "strips" ? prepared.strips : prepared.alone;
-  const k = scope === "strips" ? keptCount(byColumns ? R : C, rate) : scope === "model" ? modelCount : keptCount(n, rate);
+  const ranks = strips ? prepared.strips : prepared.alone;
+  const k = strips ? keptCount(byColumns ? R : C, rate) : scope === "model" ? modelCount : keptCount(n, rate);
   let kept = 0, energy = 0, elements = 0, threshold = Infinity;
-  for (let g = 0; g < n; g += 1) {
-    if (ranks[g] < k) {
-      kept += 1; energy += squares[g]; elements += sizes[g];
-      if (scores[g] < threshold) threshold = scores[g];
+  if (strips) {
+    for (let g = 0; g < n; g += 1) {
+      if (ranks[g] < k) {
+        kept += 1; energy += squares[g]; elements += sizes[g];
+        if (scores[g] < threshold) threshold = scores[g];
+      }
     }
+  } else {
+    // One ranking: sums that were made once serve every rate, and a drag costs only what it repaints.
+    prepared.sums ||= running(prepared);
+    kept = k; energy = prepared.sums.energy[k]; elements = prepared.sums.elements[k];
+    threshold = scores[prepared.order[k - 1]];
   }
   const stored = kept * r * c * 4 + kept * 4 + (R + 1) * 8, moved = 4 * limits.tokens * (M + N);
   const dense = rooflineMs(2 * limits.tokens * M * N, 4 * M * N + moved, limits.peak, limits.bandwidth);
@@ -84,7 +101,7 @@ export function choose(prepared, structure, rate, scope, modelCount, limits) {
     kept, groups: n, density: elements / (M * N), bytes: stored, dense_bytes: 4 * M * N,
     energy: total ? energy / total : 1, speed: dense / sparse,
   };
-  return { ranks, k, threshold, figures };
+  return { ranks, k, threshold, figures, order: strips ? null : prepared.order };
 }
 
 function panel(name) {
@@ -110,8 +127,14 @@ function paintMap(panelOf, prepared, chosen, top, ground) {
     panelOf.image = new ImageData(C, R);
     panelOf.pixels = new Uint32Array(panelOf.image.data.buffer);
   }
-  const { pixels, levels } = panelOf, { ranks, k } = chosen, gone = pixel(ground);
-  for (let g = 0; g < n; g += 1) pixels[g] = ranks[g] < k ? PALETTE[levels[g]] : gone;
+  const { pixels, levels } = panelOf, { ranks, k, order } = chosen, gone = pixel(ground);
+  const was = panelOf.painted, same = was && was.ranks === ranks && was.levels === levels && was.gone === gone;
+  if (same && order && Math.abs(k - was.k) < n / 3) {
+    // Only what crossed the threshold since the last time.
+    for (let place = was.k; place < k; place += 1) pixels[order[place]] = PALETTE[levels[order[place]]];
+    for (let place = k; place < was.k; place += 1) pixels[order[place]] = gone;
+  } else for (let g = 0; g < n; g += 1) pixels[g] = ranks[g] < k ? PALETTE[levels[g]] : gone;
+  panelOf.painted = { ranks, levels, gone, k };
   map.getContext("2d").putImageData(panelOf.image, 0, 0);
 }
 
@@ -134,27 +157,35 @@ function shapeMap(panelOf, prepared, colour) {
 }
 
 function paintHistogram(panelOf, prepared, chosen, top, theme) {
-  const { histogram } = panelOf, { scores, n } = prepared, { ranks, k, threshold } = chosen;
-  const kept = new Float64Array(BINS), all = new Float64Array(BINS);
-  for (let g = 0; g < n; g += 1) {
-    const bin = Math.min(BINS - 1, Math.floor((BINS * scores[g]) / (top || 1)));
-    all[bin] += 1;
-    if (ranks[g] < k) kept[bin] += 1;
+  const { histogram } = panelOf, { scores, n } = prepared, { ranks, k, threshold, order } = chosen;
+  const bin = (score) => Math.min(BINS - 1, Math.floor((BINS * score) / (top || 1)));
+  if (prepared.binnedTo !== top) {
+    prepared.bins = new Float64Array(BINS);
+    for (let g = 0; g < n; g += 1) prepared.bins[bin(scores[g])] += 1;
+    prepared.binnedTo = top;
   }
+  const all = prepared.bins, kept = new Float64Array(BINS);
+  if (order) {
+    // The k largest fill the bins from the right.
+    for (let at = BINS - 1, left = k; at >= 0 && left > 0; at -= 1) {
+      kept[at] = Math.min(all[at], left);
+      left -= kept[at];
+    }
+  } else for (let g = 0; g < n; g += 1) if (ranks[g] < k) kept[bin(scores[g])] += 1;
   const pen = histogram.getContext("2d"), { width, height } = histogram, base = height - 16;
   const tallest = Math.sqrt(Math.max(1, ...all)), step = width / BINS;
   pen.clearRect(0, 0, width, height);
-  for (let bin = 0; bin < BINS; bin += 1) {
-    const whole = (base * Math.sqrt(all[bin])) / tallest, part = all[bin] ? (whole * kept[bin]) / all[bin] : 0;
+  for (let at = 0; at < BINS; at += 1) {
+    const whole = (base * Math.sqrt(all[at])) / tallest, part = all[at] ? (whole * kept[at]) / all[at] : 0;
     pen.fillStyle = theme.line;
-    pen.fillRect(bin * step, base - whole, step - 1, whole);
+    pen.fillRect(at * step, base - whole, step - 1, whole);
     pen.fillStyle = theme.dense;
-    pen.fillRect(bin * step, base - part, step - 1, part);
+    pen.fillRect(at * step, base - part, step - 1, part);
   }
   pen.strokeStyle = theme.block;
   pen.lineWidth = 2;
-  const at = Math.min(width - 1, (width * threshold) / (top || 1));
-  pen.beginPath(); pen.moveTo(at, 0); pen.lineTo(at, base); pen.stroke();
+  const line = Math.min(width - 1, (width * threshold) / (top || 1));
+  pen.beginPath(); pen.moveTo(line, 0); pen.lineTo(line, base); pen.stroke();
   pen.fillStyle = theme.text;
   pen.font = "13px sans-serif";
   pen.textAlign = "left"; pen.fillText("0", 0, height - 3);

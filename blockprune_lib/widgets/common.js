@@ -53,7 +53,9 @@ export const unique = (word) => `bpw-${word}-${(made += 1)}-${Math.random().toSt
 
 /** The explorer's frame: a labelled region with its style, and a place for messages. */
 export function frame(el, label) {
-  const root = node("section", { class: "bpw", "aria-label": label }, node("style", {}, STYLE));
+  // JupyterLab would take the arrow keys, and letters, for its own commands.
+  const root = node("section", { class: "bpw", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, node("style", {}, STYLE));
+  root.addEventListener("keydown", (event) => { if (!["Tab", "Escape"].includes(event.key)) event.stopPropagation(); });
   el.replaceChildren(root);
   return root;
 }
