@@ -83,7 +83,8 @@ def sentence(record: dict[str, Any]) -> str:
     machine = record["hardware"]
     return (
         f"A drag of the block explorer's slider repaints a map of {record['shape'][0]:,} × {record['shape'][1]:,} in "
-        f"{slowest['frame_ms']['median']:.0f} ms (median; 95 in a hundred within {slowest['frame_ms']['p95']:.0f} ms) under "
+        f"{slowest['frame_ms']['median']:.0f} ms (median; 95 in a hundred within {slowest['frame_ms']['p95']:.0f} ms) "
+        "under "
         f"`{slowest['structure']}`, the slowest of {len(record['cases'])} "
         f"structures: headless Chromium without a GPU on {machine['cpu']}, {record['provenance']['date'][:10]}."
     )

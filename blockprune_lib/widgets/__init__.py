@@ -5,7 +5,9 @@
     RooflineExplorer      a layer under the roof of a measured machine
     KernelAnimation       what one step of a micro-kernel touches
 
-Each is one ES module, NAME.js, and one class that shows it. They need anywidget, from the extra `book`.
+    interact              the same with ipywidgets controls: cut, score and time the reader's own model
+
+Each of the first four is one ES module, NAME.js, and a class that shows it. They need anywidget, from the extra `book`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ _HOME = {
     "KernelAnimation": "kernel_animation",
     "ReweightingExplorer": "reweighting_explorer",
     "RooflineExplorer": "roofline_explorer",
+    "interact": "recompute",
 }
 __all__ = sorted(_HOME)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ def plane(least: tuple[float, float], rho: float, path: list[list[float]], alpha
     a, b = x - least[0], y - least[1]
     axes.contour(x, y, 0.5 * (a * a + b * b) + rho * a * b, levels=[0.02, 0.1, 0.25, 0.5, 0.9, 1.4], colors="#999999")
     end = path[-1]
-    level = alpha[0] * abs(end[0]) + alpha[1] * abs(end[1]) if separate else alpha[0] * float(np.hypot(*end))
+    level = alpha[0] * abs(end[0]) + alpha[1] * abs(end[1]) if separate else alpha[0] * math.hypot(end[0], end[1])
     height = alpha[0] * np.abs(x) + alpha[1] * np.abs(y) if separate else alpha[0] * np.hypot(x, y)
     if level > 0:
         axes.contour(x, y, height, levels=[level], colors="#C44E00", linestyles="--")
