@@ -9,6 +9,7 @@ packing and kernels all speak of the same grid of groups. The files stand in the
     modules, training                            sparse layers in a model; fine-tune, reweight, prune, retrain
     experiments                                  a recipe in, a record with its provenance out
     exercises, plots, chapter                    what the book's pages call
+    widgets                                      explorers: with a kernel, in Colab, on a page without one
 
 Names load when they are first used, so importing the package compiles nothing and reaches no network.
 """
@@ -58,6 +59,7 @@ _HOME = {
 _MODULES = {
     "chapter", "exercises", "experiments", "kernels", "lasso", "layers", "metrics", "models", "modules", "packing",
     "plots", "selection", "sentences", "structure", "tasks", "timing", "training",
+    "widgets",
 }  # fmt: skip
 
 __all__ = sorted(["hardware", *_HOME, *_MODULES])

@@ -29,6 +29,13 @@ SECTIONS = {
         "evaluate",
     ],
     "Experiments": ["experiments.run", "experiments.plan"],
+    "Explorers": [
+        "widgets.BlockExplorer",
+        "widgets.ReweightingExplorer",
+        "widgets.RooflineExplorer",
+        "widgets.KernelAnimation",
+        "widgets.interact",
+    ],
     "Exercises": ["check"],
 }
 

@@ -58,6 +58,7 @@ def execution_environment(environment: dict[str, str], start: Path) -> dict[str,
     result["JUPYTER_PREFER_ENV_PATH"] = "1"
     result.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     result.setdefault("TOKENIZERS_PARALLELISM", "false")
+    result["BLOCKPRUNE_STATIC"] = "1"  # pages have no kernel: explorers are written out as HTML
     return result
 
 

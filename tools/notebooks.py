@@ -22,7 +22,7 @@ import subprocess
 import sys
 if importlib.util.find_spec("blockprune_lib") is None:
     library = "blockprune-lib @ git+https://github.com/{slug}"
-    needed = ["accelerate", "datasets", "numba", "safetensors", "seaborn", "scipy", "tqdm", "transformers"]
+    needed = ["accelerate", "anywidget", "datasets", "numba", "safetensors", "seaborn", "scipy", "tqdm", "transformers"]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     missing += ["scikit-learn"] if importlib.util.find_spec("sklearn") is None else []
     for extra in (["--no-deps", library], missing):

@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools import experiments_tables
+from tools import experiments_tables, explorer_speed
 from tools.readme_tables import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 EXPERIMENTS = ROOT / "book" / "experiments.md"
+BUILT = ROOT / "book" / "how-this-book-was-built.md"
 PICTURE = ROOT / "book" / "images" / "whole-story.svg"
 EXAMPLE = ROOT / "book" / "results" / "readme-example.json"
 STORY = ROOT / "book" / "results" / "whole-story.json"
@@ -153,7 +154,10 @@ def main(arguments: list[str] | None = None) -> int:
         _write(EXAMPLE, json.dumps(measure(example_code(readme)), indent=1) + "\n")
     story = json.loads(STORY.read_text(encoding="utf-8"))
     experiments = EXPERIMENTS.read_text(encoding="utf-8")
+    built = BUILT.read_text(encoding="utf-8")
+    speed = explorer_speed.sentence(json.loads(explorer_speed.RESULT.read_text(encoding="utf-8")))
     pages = {
+        BUILT: (built, with_regions(built, {"explorer-speed": f"- {speed}"})),
         README: (readme, filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)),
         EXPERIMENTS: (experiments, with_regions(experiments, experiments_tables.regions())),
     }

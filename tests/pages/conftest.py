@@ -1,5 +1,6 @@
 """The built book, served from this machine to a headless browser that can reach no other host."""
 
+import contextlib
 import functools
 import http.server
 import os
@@ -23,15 +24,24 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def serving(folder):
+    """Serve a folder to this machine alone; yields its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture(scope="session")
 def site():
     if not (HTML / "index.html").exists():
         missing("there is no built book; run make book")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(HTML)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(HTML) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +60,19 @@ def browser():
 
 @pytest.fixture
 def visit(browser, site):
-    """Open a page at a width; returns it with the lists of errors and of requests that left this machine."""
+    """Open a page of the book at a width; returns it with its errors and the requests that left this machine."""
+    with visits(browser, site) as open_page:
+        yield open_page
+
+
+@contextlib.contextmanager
+def visits(browser, site):
+    """A function that opens pages of a site, each in a context of its own, with every other host blocked."""
     opened = []
 
-    def open_page(name, width=1280, dark=False):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
-        )
+    def open_page(name, width=1280, dark=False, **more):
+        settings = {"viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"} | more
+        context = browser.new_context(color_scheme="dark" if dark else "light", **settings)
         opened.append(context)
         page = context.new_page()
         page.blocked, page.errors = [], []
@@ -75,6 +91,8 @@ def visit(browser, site):
         page.wait_for_timeout(300)
         return page
 
-    yield open_page
-    for context in opened:
-        context.close()
+    try:
+        yield open_page
+    finally:
+        for context in opened:
+            context.close()

@@ -1,0 +1,123 @@
+"""The kernel animation: which weights, inputs and outputs one step of a micro-kernel touches, for each structure.
+
+A small matrix, a tile of four tokens, and vectors of four numbers. The steps are those of this library's kernels in
+small. Block columns, tiles and whole columns form panels: neighbouring outputs share an input, and their sums stay in
+registers. Block rows, whole rows and single weights go the other way round: a vector holds tokens, rows that keep the
+same inputs go together, and the sums are fetched and stored for each group. Left out: packing, prefetch, edges, time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+from torch import Tensor
+
+from ..selection import select
+from ..structure import BlockStructure, expand, group_scores
+from ._host import Explorer, source
+
+ROWS, COLUMNS, TOKENS, LANES = 8, 12, 4, 4
+STRUCTURES = ("block_column:4", "block_row:4", "tile:4x4", "column", "row", "irregular")
+RATE = 2.5
+
+Step = dict[str, Any]
+
+
+class KernelAnimation(Explorer):
+    """Step by step through the product of a small pruned matrix. Settings: `structure`, one of six, and `step`."""
+
+    module = "kernel_animation"
+    _esm = source("kernel_animation")
+
+    structure = traitlets.Enum(STRUCTURES, STRUCTURES[0], help="kind and sides of a group").tag(sync=True)
+    step = traitlets.Int(0, min=0, max=ROWS * COLUMNS - 1, help="from 0").tag(sync=True)
+
+    def __init__(self, **settings: Any) -> None:
+        plans = {text: {"keep": kept(text).int().tolist(), "steps": list(steps(text))} for text in STRUCTURES}
+        super().__init__(data={"rows": ROWS, "columns": COLUMNS, "tokens": TOKENS, "plans": plans}, **settings)
+
+    def figures(self) -> dict[str, Any]:
+        """What the present step touches: weights, inputs and outputs, multiply-adds, numbers moved."""
+        plan = self.data["plans"][self.structure]["steps"]
+        at = min(self.step, len(plan) - 1)
+        now = plan[at]
+        return {
+            "step": at,
+            "steps": len(plan),
+            **{key: now[key] for key in ("weights", "inputs", "outputs")},
+            "work": len(now["weights"]) * TOKENS,
+            "loads": len(now["weights"]) + len(now["inputs"]) * TOKENS + now["indices"] + now["sums"],
+        }
+
+    def describe(self) -> str:
+        """What the animation shows, in a sentence."""
+        found = self.figures()
+        return (
+            f"Kernel animation: step {found['step'] + 1} of {found['steps']} under {self.structure} does "
+            f"{found['work']} multiply-adds for {found['loads']} numbers moved."
+        )
+
+    def picture(self) -> bytes | None:
+        """A PNG of the weights that the present step touches."""
+        from ._pictures import touched
+
+        plan = self.data["plans"][self.structure]
+        return touched(np.array(plan["keep"]), self.figures()["weights"], self.describe())
+
+
+def weights() -> Tensor:
+    """The small matrix, (8, 12)."""
+    return torch.from_numpy(np.random.default_rng(5).normal(size=(ROWS, COLUMNS)).astype("f"))
+
+
+def kept(text: str) -> Tensor:
+    """Which of its weights stay under a structure: bool, (8, 12)."""
+    structure = BlockStructure.parse(text)
+    return expand(select(group_scores(weights(), structure), RATE), structure, (ROWS, COLUMNS))
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The steps of the product, in the kernel's order; together they use each kept weight once.
+
+    >>> next(steps("irregular"))["inputs"]
+    [0]
+    """
+    structure, mask = BlockStructure.parse(text), kept(text)
+    if structure.kind in ("block_column", "tile", "column"):
+        yield from _panel_steps(mask, structure.width or 1)
+    else:
+        yield from _row_steps(mask, COLUMNS if structure.kind == "row" else structure.width or 1)
+
+
+def _panel_steps(mask: Tensor, wide: int) -> Iterator[Step]:
+    """Panels of four outputs: a step takes one input and the four weights over it; the sums stay for all of it."""
+    how = "Four neighbouring weights in one load; one input a token, broadcast; the sums of four outputs stay."
+    for top in range(0, ROWS, LANES):
+        columns = [j for j in range(COLUMNS) if mask[top, j]]
+        for j in columns:
+            ends = (j == columns[0]) + (j == columns[-1])
+            yield _step([[top + i, j] for i in range(LANES)], int(j % wide == 0), ends, how)
+
+
+def _row_steps(mask: Tensor, wide: int) -> Iterator[Step]:
+    """Rows that keep the same strip of inputs go together; the sums are fetched for every strip, and put back."""
+    how = "One input for four tokens in one load; each row's weight, broadcast; sums fetched and stored every {} steps."
+    for left in range(0, COLUMNS, wide):
+        rows = [i for i in range(ROWS) if mask[i, left]]
+        for first in range(0, len(rows), LANES):
+            together = rows[first : first + LANES]
+            for j in range(left, left + wide):
+                ends = (j == left) + (j == left + wide - 1)
+                indices = len(together) if j == left else 0
+                yield _step([[i, j] for i in together], indices, ends, how.format(wide))
+
+
+def _step(touched: list[list[int]], indices: int, ends: int, how: str) -> Step:
+    """`ends`: whether the sums are fetched before this step, and stored after it: 0, 1 or 2."""
+    outputs, inputs = sorted({i for i, _ in touched}), sorted({j for _, j in touched})
+    sums = ends * len(outputs) * TOKENS
+    return {"weights": touched, "inputs": inputs, "outputs": outputs, "indices": indices, "sums": sums, "how": how}
