@@ -53,7 +53,7 @@ function build(model, root) {
   const svg = node("svg", { role: "img", width: "100%" }), words = node("p");
   svg.style.maxWidth = "30rem";
   root.append(node("div", { class: "bpw-controls" }, structure.box, step.box, buttons), node("figure", {}, svg), words);
-  root.append(node("p", { class: "bpw-note" }, "Marked with a dot: what this step touches. Grey: kept, darker once it was used. Empty: removed, not stored. A small matrix and vectors of four numbers; real kernels do the same with 8 or 16."));
+  root.append(node("p", { class: "bpw-note" }, "Marked with a dot: what this step touches. Grey: kept, and a stronger grey once it was used. Empty: removed, not stored. A small matrix and vectors of four numbers; real kernels do the same with 8 or 16."));
   const say = spoken(root);
   const calm = window.matchMedia && window.matchMedia("(prefers-reduced-motion: reduce)");
   let timer = 0, pending = 0;

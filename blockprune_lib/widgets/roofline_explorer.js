@@ -58,12 +58,12 @@ function scene(chart, theme, label, xs, ys, xTicks, yTicks, logX, logY) {
   const line = (points, colour, dash) => put("polyline", {
     points: points.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash,
   });
-  const mark = (a, b, colour, square, words, below) => {
+  const mark = (a, b, colour, square, words, left) => {
     if (square) put("rect", { x: x(a) - 6, y: y(b) - 6, width: 12, height: 12, fill: colour, stroke: theme.ground });
     else put("circle", { cx: x(a), cy: y(b), r: 7, fill: colour, stroke: theme.ground });
     if (words) {
-      const right = x(a) > W * 0.7;
-      put("text", { ...small, x: x(a) + (right ? -11 : 11), y: y(b) + (below ? 20 : -9), "text-anchor": right ? "end" : "start", "font-weight": 600 }, words);
+      const end = left || x(a) > W - 70, aside = end ? -11 : 11;
+      put("text", { ...small, x: x(a) + aside, y: y(b) + (left ? 20 : -9), "text-anchor": end ? "end" : "start", "font-weight": 600 }, words);
     }
   };
   return { x, y, put, line, mark, small };
@@ -81,8 +81,8 @@ function drawRoof(chart, theme, found, machine) {
   const words = `Roofline of ${machine.name}: ${short(found.peak)} GFLOP/s, ${short(found.bandwidth)} GB/s. Dense: ${short(found.dense.intensity)} FLOP per byte, sparse: ${short(found.sparse.intensity)}.`;
   const drawn = scene(chart, theme, words, [low, high], [bottom, top], powers(low, high), powers(bottom, top), true, true);
   drawn.line([[low, low * found.bandwidth], [found.ridge, found.peak], [high, found.peak]], theme.ceiling);
-  drawn.mark(found.dense.intensity, found.dense.gflops, theme.dense, false, "dense");
-  drawn.mark(found.sparse.intensity, found.sparse.gflops, theme.block, true, "sparse", true);
+  drawn.mark(found.dense.intensity, found.dense.gflops, theme.dense, false, "dense", found.dense.intensity < found.sparse.intensity);
+  drawn.mark(found.sparse.intensity, found.sparse.gflops, theme.block, true, "sparse", found.dense.intensity >= found.sparse.intensity);
 }
 
 function drawTime(chart, theme, found, curve, measured, density, even) {
