@@ -71,7 +71,7 @@ def test_on_a_phone_nothing_scrolls_sideways(visit, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_with_explorers_stay_light(name):
+def test_pages_with_explorers_stay_light(site, name):
     content = (HTML / f"{name}.html").read_bytes()
     assert len(content) < MOST_BYTES, f"{name} weighs {len(content):,} bytes, {len(gzip.compress(content)):,} packed"
 
