@@ -32,7 +32,7 @@ def run(
     processes: int = 1,
     extend: bool = False,
     progress: bool = False,
-    say: Say = lambda line: None,
+    say: Say | None = None,
 ) -> list[dict[str, Any]]:
     """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
 
@@ -42,6 +42,7 @@ def run(
 
     >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
     """
+    say = say or _nothing
     runs = plan(recipe)
     mine = part_of(runs, shard)
     positive_int(processes, "processes")
@@ -52,6 +53,10 @@ def run(
     if processes == 1:
         return [run_one(one, place, say, progress) for one in mine]
     return _side_by_side(mine, place, processes, say)
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
 
 
 def part_of(runs: list[Run], shard: str) -> list[Run]:
