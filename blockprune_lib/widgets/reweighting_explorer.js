@@ -92,7 +92,7 @@ function build(model, root) {
   const heads = ["refreshes", "w₁", "w₂", "α", "loss", "loss + λ Σ log"];
   const table = node("table", {}, node("thead", {}, node("tr", {}, ...heads.map((name) => node("th", { scope: "col" }, name)))), body);
   const note = node("p", { class: "bpw-note" }, "Grey: where the loss is level, and earlier rounds. Dashed: where the penalty is level. Blue: the path of the last round. The last column is what reweighting lowers from round to round.");
-  const holder = node("div");
+  const holder = node("div", { tabindex: 0, role: "group", "aria-label": "What each round gave" });
   holder.style.overflowX = "auto";
   holder.append(table);
   root.append(node("div", { class: "bpw-controls" }, grouping.box, ...Object.values(sliders).map(({ box }) => { box.classList.remove("bpw-wide"); return box; }), (eps.box.classList.remove("bpw-wide"), eps.box)),
