@@ -172,7 +172,12 @@ function paintHistogram(panelOf, prepared, chosen, top, theme) {
       left -= kept[at];
     }
   } else for (let g = 0; g < n; g += 1) if (ranks[g] < k) kept[bin(scores[g])] += 1;
-  const pen = histogram.getContext("2d"), { width, height } = histogram, base = height - 16;
+  // As many pixels as the screen has there: letters that are stretched cannot be read.
+  const dots = window.devicePixelRatio || 1, width = histogram.clientWidth || 480, height = histogram.clientHeight || 96;
+  if (histogram.width !== Math.round(width * dots)) histogram.width = Math.round(width * dots);
+  if (histogram.height !== Math.round(height * dots)) histogram.height = Math.round(height * dots);
+  const pen = histogram.getContext("2d"), base = height - 16;
+  pen.setTransform(dots, 0, 0, dots, 0, 0);
   const tallest = Math.sqrt(Math.max(1, ...all)), step = width / BINS;
   pen.clearRect(0, 0, width, height);
   for (let at = 0; at < BINS; at += 1) {
@@ -187,10 +192,10 @@ function paintHistogram(panelOf, prepared, chosen, top, theme) {
   const line = Math.min(width - 1, (width * threshold) / (top || 1));
   pen.beginPath(); pen.moveTo(line, 0); pen.lineTo(line, base); pen.stroke();
   pen.fillStyle = theme.text;
-  pen.font = "13px sans-serif";
+  pen.font = "12px sans-serif";
   pen.textAlign = "left"; pen.fillText("0", 0, height - 3);
   pen.textAlign = "right"; pen.fillText(short(top), width, height - 3);
-  pen.textAlign = "center"; pen.fillText("group score (root mean square); height: √count", width / 2, height - 3);
+  pen.textAlign = "center"; pen.fillText(width < 380 ? "group score; height: √count" : "group score (root mean square); height: √count", width / 2, height - 3);
 }
 
 const ROWS = [
@@ -281,7 +286,11 @@ function build(model, data, root) {
     schedule();
   });
   controls();
-  const resize = new ResizeObserver(() => { if (prepared.length) panels.forEach((p, i) => shapeMap(p, prepared[i], theme.ground)); });
+  const resize = new ResizeObserver(() => {
+    if (!prepared.length) return;
+    panels.forEach((p, i) => shapeMap(p, prepared[i], theme.ground));
+    schedule();
+  });
   resize.observe(pair);
   const ends = [
     follow(model, ["layer", "structure", "rate", "scope"], controls),
