@@ -56,7 +56,7 @@ def explorers():
 def test_the_module_imports_nothing_and_asks_nobody(name):
     code = _host.source(name)
     assert not re.search(r"^\s*import\b", code, re.M)
-    assert code.count("export default { render };") == 1
+    assert code.count("export default explorer(") == 1
     assert len(re.findall(r"^export ", code, re.M)) >= 1
     addresses = set(re.findall(r"https?://[^\s\"'`]+", code))
     assert addresses <= {"http://www.w3.org/2000/svg"}

@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain, guarded } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain, guarded, explorer } from "./common.js";
 
 const KINDS = [
   ["irregular", "single weights (irregular)"], ["block_row", "rows of a block"], ["block_column", "columns of a block"],
@@ -204,18 +204,8 @@ const ROWS = [
   ["squared norm kept", (f) => percent(f.energy)], ["roofline allows", (f) => `${f.speed.toFixed(2)}× dense`],
 ];
 
-function render({ model, el }) {
+function build(model, root) {
   const data = () => model.get("data");
-  const root = frame(el, "Block explorer: which groups of a weight matrix stay at a compression rate");
-  try {
-    return build(model, data, root);
-  } catch (error) {
-    complain(root, error);
-    return () => {};
-  }
-}
-
-function build(model, data, root) {
   const { rates, sizes, states, limits, layers } = data();
   const nearest = (rate) => rates.reduce((best, other, i) => (Math.abs(Math.log(other / rate)) < Math.abs(Math.log(rates[best] / rate)) ? i : best), 0);
   const kindOf = () => model.get("structure").split(":")[0];
@@ -301,4 +291,4 @@ function build(model, data, root) {
   return () => ends.forEach((end) => end());
 }
 
-export default { render };
+export default explorer("Block explorer: which groups of a weight matrix stay at a compression rate", build);

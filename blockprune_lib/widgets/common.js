@@ -199,3 +199,16 @@ export function complain(root, error) {
 
 /** The same act, whose error is shown and not thrown. */
 export const guarded = (root, act) => () => { try { act(); } catch (error) { complain(root, error); } };
+
+/** A module's default export: a frame with its label, in which `build(model, root)` draws and says how to end. */
+export const explorer = (label, build) => ({
+  render({ model, el }) {
+    const root = frame(el, label);
+    try {
+      return build(model, root);
+    } catch (error) {
+      complain(root, error);
+      return () => {};
+    }
+  },
+});

@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, complain, guarded } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, complain, guarded, explorer } from "./common.js";
 
 const CELL = 22, GAP = 30;
 
@@ -30,16 +30,6 @@ function draw(svg, theme, data, plan, at) {
     return { fill: plan.keep[i][j] ? (before.has(key) ? theme.muted : theme.line) : theme.ground, ring: false };
   });
   grid(svg, theme, yLeft, wTop, rows, tokens, "y", (i) => ({ fill: outputs.has(i) ? theme.dense : written.has(i) ? theme.line : theme.ground, ring: outputs.has(i) }));
-}
-
-function render({ model, el }) {
-  const root = frame(el, "Kernel animation: what one step of a micro-kernel touches");
-  try {
-    return build(model, root);
-  } catch (error) {
-    complain(root, error);
-    return () => {};
-  }
 }
 
 function build(model, root) {
@@ -103,4 +93,4 @@ function build(model, root) {
   return () => ends.forEach((end) => end());
 }
 
-export default { render };
+export default explorer("Kernel animation: what one step of a micro-kernel touches", build);

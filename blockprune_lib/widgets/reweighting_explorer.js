@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, short, complain, guarded } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, short, complain, guarded, explorer } from "./common.js";
 
 const S = 380, PAD = 34, STEPS = 60;
 
@@ -67,16 +67,6 @@ function draw(svg, theme, model, rounds, rho) {
   put2("circle", { cx: x(last.w[0]), cy: y(last.w[1]), r: 7, fill: theme.dense, stroke: theme.ground, "stroke-width": 1.5 });
 }
 
-function render({ model, el }) {
-  const root = frame(el, "Reweighting explorer: two weights under a penalty that is weighed anew");
-  try {
-    return build(model, root);
-  } catch (error) {
-    complain(root, error);
-    return () => {};
-  }
-}
-
 function build(model, root) {
   const { rho } = model.get("data");
   const groupings = [["separate", "two groups of one weight"], ["together", "one group of both"]];
@@ -129,4 +119,4 @@ function build(model, root) {
   return () => ends.forEach((end) => end());
 }
 
-export default { render };
+export default explorer("Reweighting explorer: two weights under a penalty that is weighed anew", build);

@@ -1,4 +1,4 @@
-import { node, frame, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain, guarded } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain, guarded, explorer } from "./common.js";
 
 const W = 480, H = 300, LEFT = 58, RIGHT = 14, TOP = 14, BASE = 44;
 
@@ -105,16 +105,6 @@ function drawTime(chart, theme, found, curve, measured, density, even) {
   drawn.put("line", { x1: drawn.x(measured.break_even), x2: drawn.x(measured.break_even), y1: TOP, y2: H - BASE, stroke: theme.accent, "stroke-dasharray": "2 3", "stroke-width": 2 });
 }
 
-function render({ model, el }) {
-  const root = frame(el, "Roofline explorer: how fast a layer could be on a measured machine");
-  try {
-    return build(model, root);
-  } catch (error) {
-    complain(root, error);
-    return () => {};
-  }
-}
-
 function build(model, root) {
   const data = () => model.get("data"), { machines, shapes, structures } = data();
   const positions = 60, densityAt = (position) => 100 ** (position / positions - 1);
@@ -173,4 +163,4 @@ function build(model, root) {
   return () => ends.forEach((end) => end());
 }
 
-export default { render };
+export default explorer("Roofline explorer: how fast a layer could be on a measured machine", build);

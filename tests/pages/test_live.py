@@ -206,7 +206,7 @@ def test_under_ipywidgets_7_a_front_end_sets_traits_and_python_answers(name, ker
     (view,) = [data["application/vnd.jupyter.widget-view+json"] for data in shown]
     opened = {content["comm_id"]: content["data"]["state"] for content in comms if content["kind"] == "comm_open"}
     state = opened[view["model_id"]]
-    assert state["_esm"].count("export default { render };") == 1
+    assert state["_esm"].count("export default explorer(") == 1
     assert "data" in state or any("data" in str(content.get("data", {}).get("buffer_paths")) for content in comms)
     key, value = {
         "block": ("rate", 8.0),
