@@ -30,6 +30,7 @@ lint: $(INSTALLED)  ## check style, types and what is generated
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m tools.notebooks --check
 	$(BIN)/python -m tools.repository --check
 	$(BIN)/python -m tools.api --check

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from .small_runs import material, offline, trainings  # noqa: F401  (fixtures)
+from .helpers.small_runs import material, offline, trainings  # noqa: F401  (fixtures)
 
 settings.register_profile(
     "blockprune", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow], derandomize=True

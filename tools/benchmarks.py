@@ -37,7 +37,7 @@ RECIPES: dict[str, list[str]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks that are named, or all; return the exit status."""
-    from blockprune_lib.command import main as blockprune
+    from blockprune_lib.cli import main as blockprune
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*RECIPES, []], metavar="NAME", help=", ".join(RECIPES))

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from blockprune_lib._files import write_json
-from blockprune_lib.benchmarks.provenance import provenance
-from blockprune_lib.hardware import hardware
+from blockprune_lib._common.files import write_json
+from blockprune_lib._common.provenance import provenance
+from blockprune_lib.machine.passport import hardware
 
 FORMAT = "blockprune explorer speed, version 1"
 RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "explorer-speed.json"

@@ -22,7 +22,8 @@ import subprocess
 import sys
 if importlib.util.find_spec("blockprune_lib") is None:
     library = "blockprune-lib @ git+https://github.com/{slug}"
-    needed = ["accelerate", "anywidget", "datasets", "numba", "safetensors", "seaborn", "scipy", "tqdm", "transformers"]
+    needed = ["accelerate", "anywidget", "datasets", "lazy_loader", "numba", "pydantic",
+              "safetensors", "seaborn", "scipy", "transformers"]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     missing += ["scikit-learn"] if importlib.util.find_spec("sklearn") is None else []
     for extra in (["--no-deps", library], missing):
@@ -35,9 +36,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import blockprune_lib as bp
-from blockprune_lib import chapter, plots
-from blockprune_lib.chapter import glue
-from blockprune_lib.exercises import check
+from blockprune_lib import chapter, check, plots
+from blockprune_lib.teaching import glue
 chapter.begin(seed=0)
 """
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -18,13 +18,14 @@ from typing import Any
 import torch
 
 from blockprune_lib import models
-from blockprune_lib._files import write_json
-from blockprune_lib._tables import text_table
-from blockprune_lib.benchmarks.provenance import provenance
-from blockprune_lib.hardware import hardware
-from blockprune_lib.lasso import ReweightedGroupLasso
-from blockprune_lib.structure import BlockStructure
-from blockprune_lib.timing import Comparison, compare
+from blockprune_lib._common.files import write_json
+from blockprune_lib._common.provenance import provenance
+from blockprune_lib._common.tables import text_table
+from blockprune_lib.machine.comparison import Comparison
+from blockprune_lib.machine.passport import hardware
+from blockprune_lib.machine.timing import compare
+from blockprune_lib.pruning.lasso import ReweightedGroupLasso
+from blockprune_lib.pruning.structure import BlockStructure
 
 FORMAT = "blockprune penalty cost, version 1"
 RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "penalty-cost.json"

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import finite_number
-from ..stages import TrainingSettings
-from ..structure import BlockStructure
-from ..tasks import NAMES
+from .._common.checks import finite_number
+from ..data.tasks import NAMES
+from ..pruning.structure import BlockStructure
+from ..training.settings import TrainingSettings
 from . import safe_yaml
 from .presets import PRESETS, TRAINED, Stages, preset
 from .stage_checks import check_stages
@@ -211,7 +211,7 @@ def _task(task: Any) -> tuple[str, dict[str, Any] | None]:
         return task, None
     if not isinstance(task, Mapping):
         raise TypeError(f"recipe: task must be a GLUE task's name or a description of your data; got {task!r}")
-    from .own_data import check_description
+    from ..data.own_data import check_description
 
     return check_description(task), dict(task)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import read_json, write_json
-from .._schema import check_schema
+from .._common.files import read_json, write_json
+from .._common.schema import check_schema
 
 FORMAT = "blockprune run, version 1"
 

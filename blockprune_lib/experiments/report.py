@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .._tables import html_table, text_table
+from .._common.tables import html_table, text_table
 
 Records = Iterable[Mapping[str, Any]]
 

@@ -25,15 +25,18 @@ from typing import Any
 from accelerate import PartialState
 from filelock import FileLock
 
-from .. import models, modules, tasks, training
-from ..benchmarks.provenance import provenance
-from ..distillation import Teacher
-from ..evaluation import evaluate
-from ..hardware import hardware
-from ..selection import Masks, select_model
-from ..stages import StageReport
-from ..structure import BlockStructure
-from . import own_data, records
+from .._common.provenance import provenance
+from ..data import models, own_data, tasks
+from ..machine.passport import hardware
+from ..nn import convert
+from ..pruning.masks import Masks
+from ..pruning.selection import select_model
+from ..pruning.structure import BlockStructure
+from ..training import stages
+from ..training.distillation import Teacher
+from ..training.evaluation import evaluate
+from ..training.settings import StageReport
+from . import records
 from .recipe import Run
 from .stage_checks import SECOND_STAGE, WITHOUT_SECOND_STAGE, with_budget_of_both
 
@@ -62,7 +65,7 @@ def run_one(run: Run, folder: Path, say: Say = lambda line: None, progress: bool
 
 def check_run(record: dict[str, Any], run: Run, path: Path) -> None:
     """Raise ValueError where a record is of another run than its name says."""
-    from ..resuming import check_same
+    from ..training.stage_folder import check_same
 
     check_same(record["run"], json.loads(json.dumps(run.to_dict())), f"{str(path)!r} is the record of another run")
 
@@ -91,7 +94,7 @@ class _Work:
         """All stages; returns the masks."""
         run, method = self.run, self.run.method
         flags: dict[str, Any] = dict(run.which)
-        self._stage("fine_tune", lambda settings: training.fine_tune(**self._what, settings=settings))
+        self._stage("fine_tune", lambda settings: stages.fine_tune(**self._what, settings=settings))
         extra = run.extra("retrain")
         teacher = None
         if extra.get("distil"):
@@ -100,14 +103,14 @@ class _Work:
             second = run.extra("reweight") | SECOND_STAGE[method]
             self._stage(
                 "reweight",
-                lambda settings: training.train_reweighted(
+                lambda settings: stages.train_reweighted(
                     **self._what, structure=self.structure, settings=settings, **second, **flags
                 ),
                 str(self.structure), second, run.which,
             )  # fmt: skip
         elif method == "magnitude":
             # As many steps as the second stage, without its penalty: what the penalty changes is all that differs.
-            self._stage("reweight", lambda settings: training.fine_tune(**self._what, settings=settings), "no penalty")
+            self._stage("reweight", lambda settings: stages.fine_tune(**self._what, settings=settings), "no penalty")
         how = run.extra("prune")
         choice = {key: how[key] for key in ("scope", "balanced") if key in how}
         gradual = method in WITHOUT_SECOND_STAGE or how.get("schedule") == "gradual"
@@ -118,7 +121,7 @@ class _Work:
             kept: list[Masks] = []
 
             def shrink(settings: Any) -> StageReport:
-                report, masks = training.prune_gradually(
+                report, masks = stages.prune_gradually(
                     **self._what, structure=self.structure, rate=run.rate, score=score, settings=settings,
                     teacher=teacher, **choice, **shares, **flags,
                 )  # fmt: skip
@@ -127,12 +130,12 @@ class _Work:
 
             self._stage("retrain", shrink, score, *key)
             return kept[0]
-        masks = training.prune(self.model, self.structure, run.rate, **choice, **flags)
+        masks = stages.prune(self.model, self.structure, run.rate, **choice, **flags)
         if method != "one-shot":
             support = extra.get("support", "masks")
             self._stage(
                 "retrain",
-                lambda settings: training.retrain(
+                lambda settings: stages.retrain(
                     **self._what, masks=masks, settings=settings, teacher=teacher, support=support
                 ),
                 *key,
@@ -169,11 +172,11 @@ class _Work:
         if run.method == "one-shot":
             final = evaluate(**self._what, max_length=run.settings("fine_tune", None, False).max_length)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", modules.TooDenseWarning)
-            packed = modules.sparsify(copy.deepcopy(self.model).cpu(), self.structure, **_linear_only(run.which))
+            warnings.simplefilter("ignore", convert.TooDenseWarning)
+            packed = convert.sparsify(copy.deepcopy(self.model).cpu(), self.structure, **_linear_only(run.which))
         if run.options["keep_model"] and PartialState().is_main_process:
             (self.folder / "models").mkdir(exist_ok=True)
-            modules.save(packed, self.folder / "models" / run.name, self.tokenizer)
+            convert.save(packed, self.folder / "models" / run.name, self.tokenizer)
         record = {
             "format": records.FORMAT,
             "name": run.name,
@@ -188,7 +191,7 @@ class _Work:
             "dense": self.reports[0].after,
             "final": final,
             "stages": [_without_paths(report.to_dict()) for report in self.reports],
-            "compression": modules.compression(packed, **_linear_only(run.which)).to_dict(),
+            "compression": convert.compression(packed, **_linear_only(run.which)).to_dict(),
             "densities": {row["matrix"]: row["density"] for row in masks.rows()},
         }
         plain: dict[str, Any] = json.loads(json.dumps(record))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..distillation import Teacher
-from ..gradual import Gradual
-from ..lasso import ReweightedGroupLasso
-from ..rules import Penalised
-from ..stages import TrainingSettings
-from ..structure import BlockStructure
+from ..pruning.lasso import ReweightedGroupLasso
+from ..pruning.structure import BlockStructure
+from ..training.distillation import Teacher
+from ..training.gradual import Gradual
+from ..training.hooks import Penalised
+from ..training.settings import TrainingSettings
 from .presets import TRAINED
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any
 
 from accelerate import PartialState
 
-from .._files import read_json, write_json
-from ..checks import positive_int
-from ..resuming import check_same, refuse_strangers
+from .._common.checks import positive_int
+from .._common.files import read_json, write_json
+from ..training.stage_folder import check_same, refuse_strangers
 from .recipe import Run, plan
 from .runner import Say, run_one
 

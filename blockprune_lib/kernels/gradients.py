@@ -17,13 +17,12 @@ import torch
 from numba import carray, njit
 from torch import Tensor
 
-from blockprune_lib.vectors import broadcast, load, store
-
-from . import threads
-from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at
+from ..machine.simd import broadcast, load, store
+from . import parallel
+from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at
 from .plan import BLOCK_FIELDS, LANE_TOKENS, PACKED_TOKENS, SET_FIELDS, STRIP_FIELDS, PanelPlan, RowPlan
-from .shuffles import turn
-from .simd_rows import row_6x2
+from .row_tiles import row_6x2
+from .transpose import turn
 
 #: Fields of a job, after those of `threads`; TABLE and WHERE are strips and columns, or blocks and sets.
 (VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, STEP, TABLE, WHERE, PARTS, SPARE,
@@ -42,12 +41,12 @@ def panel_gradient_worker(pointer: Any) -> None:
     job = carray(pointer, (UNKNOWN,))
     strips, columns, parts = int64_at(job[TABLE]), int32_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
-    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, threads.SLOT, 1)
+    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
     strip_vectors, turned = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
     step, spare = job[STEP], job[ELEMENTS]
     while True:
-        item = fetch_add(job, threads.NEXT, 1)
-        if item >= job[threads.ITEMS]:
+        item = fetch_add(job, parallel.NEXT, 1)
+        if item >= job[parallel.ITEMS]:
             break
         junk = spare + 6 * WIDE * item  # a place of its own for what is too much
         for first in range(0, job[T], CHUNK):
@@ -86,11 +85,11 @@ def row_gradient_worker(pointer: Any) -> None:
     job = carray(pointer, (UNKNOWN,))
     blocks, sets, parts = int64_at(job[TABLE]), int64_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
-    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, threads.SLOT, 1)
+    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
     strip_vectors, turned = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
     while True:
-        item = fetch_add(job, threads.NEXT, 1)
-        if item >= job[threads.ITEMS]:
+        item = fetch_add(job, parallel.NEXT, 1)
+        if item >= job[parallel.ITEMS]:
             break
         junk = job[ELEMENTS] + 6 * WIDE * item
         for first in range(0, job[T], CHUNK):
@@ -166,11 +165,11 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
     gradient = torch.zeros(elements + 6 * WIDE * items)
     if tokens and items:
         workers, parts = min(workers, items), plan.parts(items)
-        own = threads.workspace()
+        own = parallel.workspace()
         scratch = own.floats(workers * (series.shape[1] * STRIDE + CHUNK * WIDE))
         job = own.job(
             (0, items, 0, vectors.data_ptr(), vectors.stride(0), series.data_ptr(), series.stride(0), series.shape[1],
              tokens, gradient.data_ptr(), elements, plan.step, table, where, parts.ctypes.data, spare, scratch)
         )  # fmt: skip
-        threads.run(panel_gradient_worker if panels else row_gradient_worker, job, workers)
+        parallel.run(panel_gradient_worker if panels else row_gradient_worker, job, workers)
     return gradient[:elements].view(shape)

@@ -18,12 +18,12 @@ import torch
 from numba import carray, njit
 from torch import Tensor
 
-from . import threads
-from .activations import gelu_rows
-from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
+from . import parallel
+from .gelu import gelu_rows
+from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
+from .panel_tiles import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
 from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
-from .shuffles import pack_six
-from .simd import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
+from .transpose import pack_six
 
 #: Fields of a job, after those of `threads`.
 (X, LDX, T, Y, M, VALUES, STEP, BIAS, GELU, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW,
@@ -44,12 +44,12 @@ def panel_worker(pointer: Any) -> None:
     columns, strips, parts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[PARTS])
     tokens, outputs, ldx, step, ldp = job[T], job[M], job[LDX], job[STEP], job[LDP]
     sixes, tiles, curved = job[SIXES], job[TILES], job[GELU] != 0
-    slot = fetch_add(job, threads.SLOT, 1)
+    slot = fetch_add(job, parallel.SLOT, 1)
     packed = floats_at(job[PACKED] + 8 * ldp * slot)
     scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * slot)
     while True:
-        item = fetch_add(job, threads.NEXT, 1)
-        if item >= job[threads.ITEMS]:
+        item = fetch_add(job, parallel.NEXT, 1)
+        if item >= job[parallel.ITEMS]:
             break
         part = item % job[PART_COUNT]
         i = (item // job[PART_COUNT]) * job[CHUNK]
@@ -170,13 +170,13 @@ def multiply(
         share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
     items, workers, packed_floats, *rest = share
     values, bias = plan.readable(values), plan.bias(bias)
-    space = threads.workspace()
+    space = parallel.workspace()
     packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
     job = space.job(
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
          bias.data_ptr(), curved, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
-    threads.run(panel_worker, job, workers)
+    parallel.run(panel_worker, job, workers)
     return y
 
 

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blockprune_lib.packing import PackedMatrix
-
-from .native import WIDTH
+from ..pruning.packing import PackedMatrix
+from .intrinsics import WIDTH
 
 #: A strip: first output, outputs that exist, place of them in a step, first and last step (exclusive).
 STRIP_FIELDS = 5

@@ -17,14 +17,13 @@ import torch
 from numba import carray, njit
 from torch import Tensor
 
-from blockprune_lib.vectors import broadcast, store
-
-from . import threads
-from .activations import gelu_rows
-from .native import UNKNOWN, WIDTH, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
+from ..machine.simd import broadcast, store
+from . import parallel
+from .gelu import gelu_rows
+from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
 from .plan import BLOCK_FIELDS, LANE_TOKENS, SET_FIELDS, RowPlan
-from .shuffles import turn
-from .simd_rows import row_4x2, row_6x1, row_6x2
+from .row_tiles import row_4x2, row_6x1, row_6x2
+from .transpose import turn
 
 #: Fields of a job, after those of `threads`.
 (X, LDX, T, N, Y, M, VALUES, STEP, BIAS, GELU, HEIGHT, OFFSETS, BLOCKS, SETS, BANDS, CHUNK, PARTS, PART, SPACE,
@@ -40,11 +39,11 @@ def row_worker(pointer: Any) -> None:
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
     offsets, blocks, sets = int64_at(job[OFFSETS]), int64_at(job[BLOCKS]), int64_at(job[SETS])
     height, outputs, inputs, tokens, ldx = job[HEIGHT], job[M], job[N], job[T], job[LDX]
-    own = job[SCRATCH] + 4 * job[SPACE] * fetch_add(job, threads.SLOT, 1)
+    own = job[SCRATCH] + 4 * job[SPACE] * fetch_add(job, parallel.SLOT, 1)
     yt, xt = floats_at(own), floats_at(own + 4 * LANE_TOKENS * (height + 1))
     while True:
-        item = fetch_add(job, threads.NEXT, 1)
-        if item >= job[threads.ITEMS]:
+        item = fetch_add(job, parallel.NEXT, 1)
+        if item >= job[parallel.ITEMS]:
             break
         part, begin = item % job[PARTS], (item // job[PARTS]) * job[CHUNK]
         for first in range(begin, min(begin + job[CHUNK], tokens), LANE_TOKENS):
@@ -123,13 +122,13 @@ def multiply(
     if share is None:
         share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
     items, workers, space, *rest = share
-    own = threads.workspace()
+    own = parallel.workspace()
     scratch = own.floats(workers * space)
     job = own.job(
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
          plan.step, 0 if bias is None else bias.data_ptr(), curved, *rest, space, scratch)
     )  # fmt: skip
-    threads.run(row_worker, job, workers)
+    parallel.run(row_worker, job, workers)
     return y
 
 

@@ -16,12 +16,13 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from ..hardware import Hardware, hardware
-from ..layers import prunable_weights
-from ..packing import pack
-from ..selection import select, select_model
-from ..structure import BlockStructure, expand, group_scores
-from ._host import Explorer, source
+from ..machine.passport import Hardware, hardware
+from ..pruning.architectures import prunable_weights
+from ..pruning.groups import group_scores
+from ..pruning.packing import pack
+from ..pruning.selection import select, select_model
+from ..pruning.structure import BlockStructure, expand
+from .host import Explorer, source
 
 #: kind of structure -> block sizes that the menu offers.
 SIZES = {
@@ -193,7 +194,7 @@ class BlockExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the maps at the present settings."""
-        from ._pictures import maps
+        from .pictures import maps
 
         structure = BlockStructure.parse(self.structure)
         panels = {}

@@ -16,9 +16,10 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ..selection import select
-from ..structure import BlockStructure, expand, group_scores
-from ._host import Explorer, source
+from ..pruning.groups import group_scores
+from ..pruning.selection import select
+from ..pruning.structure import BlockStructure, expand
+from .host import Explorer, source
 
 ROWS, COLUMNS, TOKENS, LANES = 8, 12, 4, 4
 STRUCTURES = ("block_column:4", "block_row:4", "tile:4x4", "column", "row", "irregular")
@@ -63,7 +64,7 @@ class KernelAnimation(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the weights that the present step touches."""
-        from ._pictures import touched
+        from .pictures import touched
 
         plan = self.data["plans"][self.structure]
         return touched(np.array(plan["keep"]), self.figures()["weights"], self.describe())

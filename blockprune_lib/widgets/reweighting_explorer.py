@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import traitlets
 
-from ..lasso import ReweightedGroupLasso
-from ..structure import BlockStructure
-from ._host import Explorer, source
+from ..pruning.lasso import ReweightedGroupLasso
+from ..pruning.structure import BlockStructure
+from .host import Explorer, source
 
 RHO = 0.3
 STEPS = 60
@@ -73,7 +73,7 @@ class ReweightingExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the loss, the penalty's contour and the path."""
-        from ._pictures import plane
+        from .pictures import plane
 
         found = self.figures()
         return plane((self.first, self.second), RHO, found["path"], found["alpha"], self.grouping == "separate")

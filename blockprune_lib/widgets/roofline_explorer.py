@@ -12,10 +12,10 @@ from typing import Any
 
 import traitlets
 
-from ..densities import break_even
-from ..hardware import Hardware, hardware
-from ..structure import BlockStructure
-from ._host import Explorer, source
+from ..machine.passport import Hardware, hardware
+from ..nn.break_even import interpolate_break_even
+from ..pruning.structure import BlockStructure
+from .host import Explorer, source
 
 SHAPES = ("384x384", "1536x384", "384x1536", "768x768", "3072x768", "768x3072", "4096x4096")
 STRUCTURES = ("irregular", "block_row:64", "block_column:16", "tile:32x32", "row", "column")
@@ -121,7 +121,7 @@ class RooflineExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the least time against density."""
-        from ._pictures import times
+        from .pictures import times
 
         grid = [i / 100 for i in range(1, 101)]
         found = {density: self._times(density) for density in grid}
@@ -172,7 +172,7 @@ def _measured(record: Mapping[str, Any]) -> list[dict[str, Any]]:
                     {"density": density, "ms": ms["median"], "q1": ms["q1"], "q3": ms["q3"]}
                     for density, ms in zip(densities, ours, strict=True)
                 ],
-                "break_even": break_even(densities, [ms["median"] for ms in ours], level),
+                "break_even": interpolate_break_even(densities, [ms["median"] for ms in ours], level),
             }
         )  # fmt: skip
     return found

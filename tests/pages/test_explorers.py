@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from blockprune_lib import widgets
-from blockprune_lib.widgets import _host, block_explorer, kernel_animation, roofline_explorer
+from blockprune_lib.widgets import block_explorer, host, kernel_animation, roofline_explorer
 
 from .conftest import serving, visits
 from .explorers import PLACE, figures, put, same, shown, trait
@@ -37,8 +37,8 @@ def models():
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory):
     """The explorers, and a folder with a page for each."""
-    before = os.environ.get(_host.STATIC)
-    os.environ[_host.STATIC] = "1"
+    before = os.environ.get(host.STATIC)
+    os.environ[host.STATIC] = "1"
     record = {"hardware": MACHINE, "cases": []}
     for density, ms in ((0.1, 0.3), (0.5, 1.4), (1.0, 3.1)):
         times = {"median": ms, "q1": ms * 0.9, "q3": ms * 1.1}
@@ -60,9 +60,9 @@ def workshop(tmp_path_factory):
     both = found["kernel"].html() + found["kernel"].html() + found["reweighting"].html()
     (folder / "several.html").write_text(PAGE.format(name="several", html=both, theme="light"))
     yield found, folder
-    os.environ.pop(_host.STATIC)
+    os.environ.pop(host.STATIC)
     if before is not None:
-        os.environ[_host.STATIC] = before
+        os.environ[host.STATIC] = before
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import blockprune_lib as bp
-from blockprune_lib.structure import BlockStructure
+from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.widgets import block_explorer, kernel_animation
 from blockprune_lib.widgets.kernel_animation import KernelAnimation
 from blockprune_lib.widgets.reweighting_explorer import ReweightingExplorer

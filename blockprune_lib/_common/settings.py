@@ -1,0 +1,152 @@
+"""Settings, recipes and records as models: what a field may hold is declared once, and an error says it in our words.
+
+A model is a class of annotated fields. What follows the type (bounds, allowed words, an example) makes three things:
+the check, the sentence of an error ("batch_size must be a whole number of at least 1; got 0: 32 would do"), and the
+JSON schema. Left out: checks across several fields, which stand with the model as pydantic's `model_validator`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+
+def _whole(value: Any) -> Any:
+    """NumPy's and torch's integers as Python's; anything else, and bool, as it came."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return value
+    return operator.index(value)
+
+
+#: A whole number: int, and whatever counts as an index, such as numpy.int64; never bool.
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class Settings(BaseModel):
+    """A frozen record whose fields are checked when it is made; unknown names are refused with a suggestion.
+
+    Nothing is converted: text is no number, and True is none. Raises TypeError where a value has the wrong type and
+    ValueError otherwise, naming the field, what would do and what was given.
+
+    >>> from pydantic import Field
+    >>> class Example(Settings):
+    ...     rate: float = Field(ge=1, examples=[5.0])
+    >>> Example(rate=0.5)
+    Traceback (most recent call last):
+    ValueError: rate must be a number of at least 1; got 0.5: 5.0 would do
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise in_words(error, type(self)) from None
+
+    @classmethod
+    def of(cls, plain: Any, place: str = "") -> Self:
+        """The record that a mapping describes, such as parsed JSON or YAML; errors begin with *place*."""
+        try:
+            if not isinstance(plain, Mapping):
+                raise TypeError(f"{place or 'the settings'} must be keys and values; got {type(plain).__name__}")
+            return cls(**{str(key): value for key, value in plain.items()})
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{place}: {error}" if place and not str(error).startswith(place) else str(error)
+            ) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """The same record with some fields changed, checked anew.
+
+        >>> Settings().replace()
+        Settings()
+        """
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+
+def in_words(error: ValidationError, model: type[BaseModel]) -> TypeError | ValueError:
+    """The first fault that pydantic found, as an error in the library's own words."""
+    fault = error.errors(include_url=False)[0]
+    place, value = fault["loc"], fault["input"]
+    name = ".".join(str(part) for part in place)
+    if fault["type"] == "extra_forbidden":
+        return ValueError(unknown_name(str(place[-1]), _fields_at(model, place[:-1]), ".".join(map(str, place[:-1]))))
+    if fault["type"] == "missing":
+        return ValueError(f"{name} is missing")
+    if fault["type"] in ("value_error", "assertion_error"):
+        return ValueError(f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"]))
+    schema = _schema_at(model, place)
+    examples = schema.get("examples", [])
+    remedy = f": {' or '.join(map(repr, examples))} would do" if examples else ""
+    wrong_type = fault["type"].endswith("_type") or fault["type"] == "is_instance_of"
+    kind = TypeError if wrong_type else ValueError
+    return kind(f"{name} must be {wanted(schema)}; got {value!r:.200}{remedy}")
+
+
+def unknown_name(name: str, known: list[str], where: str = "") -> str:
+    """What is said of a name that nobody knows: where it stands, the nearest one, and all there are.
+
+    >>> unknown_name("epoch", ["epochs", "seed"])
+    "there is no 'epoch'; did you mean 'epochs'? (known: epochs, seed)"
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{where + ': ' if where else ''}there is no {name!r}{hint} (known: {', '.join(known)})"
+
+
+def wanted(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema asks of a value, in words.
+
+    >>> wanted({"type": "integer", "minimum": 1}), wanted({"anyOf": [{"type": "boolean"}, {"type": "null"}]})
+    ('a whole number of at least 1', 'True or False, or None')
+    """
+    if "anyOf" in schema:
+        return ", or ".join(wanted(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(repr, schema['enum']))}"
+    if "const" in schema:
+        return repr(schema["const"])
+    words = {
+        "integer": "a whole number", "number": "a number", "boolean": "True or False", "string": "text",
+        "null": "None", "array": "a list", "object": "keys and values",
+    }.get(schema.get("type", ""), schema.get("description", "something else"))  # fmt: skip
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f"{words} from {low:g} to {high:g}"
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("of at least", low), ("above", above), ("of at most", high), ("below", below))
+        if bound is not None
+    ]
+    return " ".join([words, " and ".join(bounds)]).strip()
+
+
+def _schema_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:
+    """The part of a model's JSON schema that describes the field at *place*."""
+    whole = model.model_json_schema()
+    part: dict[str, Any] = whole
+    for step in place:
+        part = _resolved(part, whole)
+        if isinstance(step, int):
+            part = part.get("items", {})
+        elif step in part.get("properties", {}):
+            part = part["properties"][step]
+        elif isinstance(part.get("additionalProperties"), dict):
+            part = part["additionalProperties"]
+    return _resolved(part, whole)
+
+
+def _resolved(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in part:
+        part = whole["$defs"][part["$ref"].rpartition("/")[2]]
+    return part
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    return list(_schema_at(model, place).get("properties", {}))

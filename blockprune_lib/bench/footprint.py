@@ -1,0 +1,148 @@
+"""Bytes of a model in memory, dense and block-sparse, each measured in a process of its own.
+
+A process that held both could tell neither. Each child prunes the model, makes it sparse or leaves it dense, gives
+memory back, runs it three times and prints what it saw as JSON. Resident bytes are those above the same process after
+it built, ran and dropped the model once, so that libraries and compiled code do not count.
+Left out: shared pages, and systems without /proc, where only tensors are counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CALLS = 3
+SECONDS = 900
+
+
+def footprints(
+    name: str, structure: str, rate: float, batch: int, tokens: int, threads: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """{"torch dense f32": ..., "blockprune": ...}, each with these keys, all in bytes but the last:
+
+    bytes_tensors    parameters and buffers, indices included; shared ones once
+    bytes_resident   growth of the process by the model, before it runs (None where it cannot be read)
+    bytes_peak       growth of the process at its largest while it runs (None where it cannot be read)
+    dense_copies     float matrices alive after the runs that have a pruned matrix's shape, as it is or transposed
+
+    Raises RuntimeError where a child fails.
+    """
+    common = {
+        "name": name, "structure": structure, "rate": rate, "batch": batch, "tokens": tokens, "threads": threads,
+        "seed": seed,
+    }  # fmt: skip
+    return {
+        label: _in_a_child(common | {"sparse": sparse})
+        for label, sparse in (("torch dense f32", False), ("blockprune", True))
+    }
+
+
+def measure_here(
+    *, name: str, structure: str, rate: float, batch: int, tokens: int, threads: int, seed: int, sparse: bool
+) -> dict[str, Any]:
+    """The bytes of one model in this process; call it in a fresh one."""
+    import torch
+
+    from ..nn.convert import sparsify
+    from ..pruning.architectures import prunable_weights
+    from ..pruning.structure import BlockStructure
+    from .encoder import fresh, pruned, token_ids
+    from .encoder_engines import LastHidden
+
+    torch.set_num_threads(threads)
+    chosen = BlockStructure.parse(structure)
+
+    def built() -> Any:
+        model = fresh(name, seed)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()  # else one tensor left keeps all pages of a mapped file
+        pruned(model, chosen, rate)
+        return sparsify(model, chosen, keep_dense_above=1.0) if sparse else model
+
+    def run(model: Any) -> None:
+        with torch.inference_mode():
+            for _ in range(CALLS):
+                LastHidden(model).eval()(token_ids(model, batch, tokens, seed))
+
+    run(built())
+    idle = _resident()
+    model = fresh(name, seed)
+    shapes = {tuple(weight.shape) for weight in prunable_weights(model).values()}
+    del model
+    model = built()
+    resident = _resident()
+    with contextlib.suppress(OSError):
+        CLEAR.write_text("5")  # forget the largest size so far
+    run(model)
+    peak = _status("VmHWM")
+    return {
+        "bytes_tensors": tensor_bytes(model),
+        "bytes_resident": None if idle is None or resident is None else resident - idle,
+        "bytes_peak": None if idle is None or peak is None else peak - idle,
+        "dense_copies": dense_copies(shapes),
+    }
+
+
+def tensor_bytes(model: Any) -> int:
+    """Bytes of the memory behind parameters and buffers, shared memory once."""
+    tensors = [*model.parameters(), *model.buffers()]
+    behind = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(behind.values())
+
+
+def dense_copies(shapes: set[tuple[int, ...]]) -> int:
+    """How many float matrices of these `shapes`, as they are or transposed, with memory of their own are alive."""
+    import torch
+
+    gc.collect()
+    found = set()
+    for thing in gc.get_objects():
+        # Asking an arbitrary object whether it is a tensor may run its code; its type does not.
+        if not issubclass(type(thing), torch.Tensor) or thing.layout != torch.strided or thing.device.type == "meta":
+            continue
+        shape = tuple(thing.shape)
+        if thing.is_floating_point() and (shape in shapes or shape[::-1] in shapes):
+            found.add(thing.untyped_storage().data_ptr())
+    return len(found)
+
+
+def _resident() -> int | None:
+    """Resident bytes after everything that is free went back to the system, where the C library knows how."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return _status("VmRSS")
+
+
+def _status(field: str) -> int | None:
+    """A line of /proc/self/status in bytes."""
+    try:
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(found[0]) * 1024 if found else None
+
+
+def _in_a_child(arguments: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", __name__, json.dumps(arguments)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"memory: the measurement did not end within {SECONDS} s") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise RuntimeError(f"memory: the measurement failed: {last}")
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_here(**json.loads(sys.argv[1]))))

@@ -1,0 +1,102 @@
+"""`blockprune run`: a recipe through the four stages, to a record that anyone can check and run again.
+
+The flags are those of `experiments.run` as text. Left out: what it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+HELP = "fine-tune, train reweighted, prune and retrain a model on a task, as a recipe says; resumes"
+DESCRIPTION = """Take a model and a task through the four stages, and leave a record of what came out.
+
+  blockprune run recipe.yaml --folder runs/rte     killed at any moment, the same line goes on where it was
+  blockprune run --set task=rte --set structure=block_row:64 --set rate=5 --folder runs/rte
+  blockprune run study.yaml --folder runs/study --processes 2 --shard 1/4
+  torchrun --nproc-per-node 2 -m blockprune_lib.cli run recipe.yaml --folder runs/rte
+
+A recipe is a YAML file; every key may also be set by --set, deeper ones with a dot (--set retrain.epochs=10). Keys with
+a list are swept over: every combination is a run, and runs share the stages they have in common.
+
+  preset      best (default) or paper        model    minilm (default), bert-base-uncased, a folder, ...
+  task        a GLUE task, or a description  method   reweighted (default), no-refresh, group-lasso, magnitude,
+  structure   such as block_row:64                    gradual, movement, one-shot
+  rate        such as 5                      seed     42 by default
+  fine_tune, reweight, prune, retrain        settings of one stage, such as {epochs: 3, learning_rate: 2e-5}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a YAML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a key of the recipe, as YAML"
+    )
+    parser.add_argument("--folder", metavar="FOLDER", help="where stages, models and records are kept; resumes there")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="do the I-th of N parts of the runs")
+    parser.add_argument("--processes", type=int, default=1, metavar="P", help="runs side by side on this machine")
+    parser.add_argument("--extend", action="store_true", help="add the recipe's runs to a folder that holds others")
+    parser.add_argument("--plan", action="store_true", help="print the runs and end")
+    parser.add_argument("--json", action="store_true", help="print the records")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan, then run, then print."""
+    from . import UsageError
+
+    try:
+        recipe = _recipe(options)
+        from .. import experiments
+
+        runs = experiments.plan(recipe)
+        if options.plan:
+            print("\n".join(one.name for one in runs))
+            return 0
+        if not options.folder:
+            raise ValueError("--folder says where the run is kept; give one, such as --folder runs/mine")
+        say = (lambda line: None) if options.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+        done = experiments.run(
+            recipe,
+            options.folder,
+            shard=options.shard,
+            processes=options.processes,
+            extend=options.extend,
+            progress=not options.quiet and sys.stderr.isatty(),
+            say=say,
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if options.json:
+        print(json.dumps(done, indent=1))
+    else:
+        from ..experiments import report
+
+        print(report.table(done))
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The file's keys, and over them those of --set."""
+    from ..experiments import read_recipe, safe_yaml
+
+    recipe = read_recipe(options.recipe) if options.recipe else {}
+    for entry in options.settings:
+        key, found, text = entry.partition("=")
+        if not found or not key:
+            raise ValueError(f"--set takes KEY=VALUE, such as --set rate=5; got {entry!r}")
+        value = safe_yaml.load(text, f"--set {key}")
+        *outer, last = key.split(".")
+        part = recipe
+        for name in outer:
+            inner = part.get(name, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"--set {key}: {name} holds no keys; it is {inner!r}")
+            part[name] = dict(inner)  # a copy: a YAML anchor may stand for it elsewhere too
+            part = part[name]
+        part[last] = value
+    if not recipe:
+        raise ValueError("name a recipe, or give its keys by --set: task, structure and rate are needed")
+    return recipe

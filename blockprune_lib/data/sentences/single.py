@@ -1,0 +1,231 @@
+"""Single sentences: opinions (sst2) and grammar (cola), each composed so that its label is known.
+
+Every function takes the dice and the label wanted, and gives (sentence, label).
+"""
+
+from __future__ import annotations
+
+from .events import plural
+from .vocabulary import (
+    ART_ASPECTS,
+    HOLDERS,
+    INTENSIFIERS,
+    NEGATIVE,
+    NEGATIVE_ART,
+    NEGATIVE_USE,
+    PEOPLE,
+    PERSON_MEANINGS,
+    PLACES,
+    POSITIVE,
+    POSITIVE_ART,
+    POSITIVE_USE,
+    THING_MEANINGS,
+    THINGS,
+    USE_ASPECTS,
+    Dice,
+    Meaning,
+    Verb,
+    sentence,
+)
+
+# {a}: what is judged; {w}: an adjective; {i}: an intensifier. The first keep the adjective's side, the others turn it.
+STRAIGHT = (
+    "{a} is {w}",
+    "{a} is {i} {w}",
+    "{a} turned out to be {w}",
+    "I found {a} {i} {w}",
+    "{a} could hardly be more {w}",
+    "{a} never stops being {w}",
+    "nobody can deny that {a} is {w}",
+    "{a} is nothing if not {w}",
+    "it is not for nothing that people call {a} {w}",
+    "{a} is not only {w} but {i} so",
+)
+TURNED = (
+    "{a} is not {w}",
+    "{a} is not {i} {w}",
+    "{a} is never {w}",
+    "{a} is far from {w}",
+    "{a} is anything but {w}",
+    "{a} is hardly {w}",
+    "nobody could call {a} {w}",
+    "I cannot say that {a} is {w}",
+    "there is nothing {w} about {a}",
+    "{a} has stopped being {w}",
+    "it would be wrong to call {a} {w}",
+)
+# {m}: the clause that decides; {o}: the clause that does not.
+CONTRASTS = (
+    "although {o}, {m}",
+    "{o}, but {m}",
+    "{m}, even though {o}",
+    "{o}; still, {m}",
+    "{m}, although {o}",
+    "while it is true that {o}, {m}",
+    "yes, {o}, and yet what counts is that {m}",
+    "what counts is that {m}, even if {o}",
+)
+TOGETHER = ("{m}, and {o}", "both are true: {m} and {o}", "{m}; what is more, {o}")
+AGREEING = ("{m}, and {h} says so too", "{h} thinks that {m}, and I agree", "just as {h} said, {m}")
+DISAGREEING = (
+    "{h} thinks that {o}, and I disagree",
+    "{h} told me that {o}, which is wrong",
+    "{h} is mistaken to say that {o}",
+)
+
+
+def opinion(dice: Dice, label: int) -> tuple[str, int]:
+    """A judgement of a film, novel, concert, play, restaurant, hotel, phone or train; 1 is positive.
+
+    Half of the sentences are one clause; of the others, most set a clause against one of the opposite kind.
+    """
+    aspects = dice.pick((ART_ASPECTS, USE_ASPECTS))
+    topic = dice.pick(tuple(aspects))
+    first = dice.word(aspects[topic])
+    second = dice.word(aspects[topic], but=first)
+    main = _judgement(dice, topic, first, label)
+    other = _judgement(dice, topic, second, 1 - label)
+    form = dice.pick(("plain",) * 6 + ("both",) * 2 + ("contrast",) * 2 + ("holder",) * 1)
+    if form == "plain":
+        text = main
+    elif form == "both":
+        text = dice.pick(TOGETHER).format(m=main, o=_judgement(dice, topic, second, label))
+    elif form == "contrast":
+        text = dice.pick(CONTRASTS).format(m=main, o=other)
+    else:
+        frame = dice.pick(AGREEING + DISAGREEING)
+        text = frame.format(m=main, o=other, h=dice.word(HOLDERS))
+    return sentence(text), label
+
+
+def _judgement(dice: Dice, topic: str, aspect: str, label: int) -> str:
+    turned = dice.chance(0.12)
+    special = (NEGATIVE_ART, POSITIVE_ART) if topic in ART_ASPECTS else (NEGATIVE_USE, POSITIVE_USE)
+    side = int(label != turned)
+    adjective = dice.word(dice.pick(((NEGATIVE, POSITIVE), special))[side])
+    judged = dice.pick(("the {a}", "the {a}", "the {a} of this {t}", "this {t}'s {a}")).format(a=aspect, t=topic)
+    frame = dice.pick(TURNED if turned else STRAIGHT)
+    return frame.format(a=judged, w=adjective, i=dice.word(INTENSIFIERS))
+
+
+def acceptability(dice: Dice, label: int) -> tuple[str, int]:
+    """A sentence that is grammatical (1), or the same kind of sentence with one thing broken (0)."""
+    good, bad = dice.pick(RULES)(dice)
+    opening = "" if good.endswith("?") else dice.pick(("", "", "I know that ", "it seems that ", "they say that "))
+    return sentence(opening + (good if label else bad)), label
+
+
+def _person(dice: Dice) -> str:
+    kind = dice.pick(tuple(PEOPLE))
+    return dice.word(PEOPLE[kind])
+
+
+def _thing(dice: Dice) -> str:
+    return dice.word(THINGS[dice.pick(tuple(THINGS))])
+
+
+def _verb(dice: Dice, meanings: tuple[Meaning, ...]) -> Verb:
+    meaning = dice.pick(meanings)
+    return dice.among(meaning.verbs + meaning.opposites, meaning.unseen)
+
+
+def _agreement(dice: Dice) -> tuple[str, str]:
+    head, near, adjective = (
+        _thing(dice),
+        _person(dice),
+        dice.pick(("old", "heavy", "new", "famous", "broken", "missing")),
+    )
+    link = dice.pick(("of", "near", "behind", "next to"))
+    if dice.chance(0.5):
+        return tuple(f"the {plural(head)} {link} the {near} {be} {adjective}" for be in ("are", "is"))  # type: ignore
+    return tuple(f"the {head} {link} the {plural(near)} {be} {adjective}" for be in ("is", "are"))  # type: ignore
+
+
+def _determiner(dice: Dice) -> tuple[str, str]:
+    thing, person, verb = _thing(dice), _person(dice), _verb(dice, THING_MEANINGS).past
+    one, many = dice.pick((("this", "these"), ("that", "those"), ("every", "all"), ("each", "several")))
+    place = dice.word(PLACES)
+    if dice.chance(0.5):
+        return tuple(f"the {person} {verb} {d} {thing} {place}" for d in (one, many))  # type: ignore
+    return tuple(f"the {person} {verb} {d} {plural(thing)} {place}" for d in (many, one))  # type: ignore
+
+
+def _verb_form(dice: Dice) -> tuple[str, str]:
+    person, thing = _person(dice), _thing(dice)
+    verb = _verb(dice, THING_MEANINGS)
+    good, bad = dice.pick(
+        (
+            (f"did not {verb.base}", f"did not {verb.past}"),
+            (f"has {verb.past}", f"has {verb.base}"),
+            (f"will {verb.base}", f"will {verb.past}"),
+            (f"wants to {verb.base}", f"wants to {verb.past}"),
+            (f"could have {verb.past}", f"could have {verb.base}"),
+        )
+    )
+    return f"the {person} {good} the {thing}", f"the {person} {bad} the {thing}"
+
+
+def _reflexive(dice: Dice) -> tuple[str, str]:
+    verb = _verb(dice, PERSON_MEANINGS).past
+    other = _person(dice)
+    doer, good, bad = dice.pick(
+        (
+            ("the girl", "herself", "himself"),
+            ("the boy", "himself", "herself"),
+            ("the women", "themselves", "herself"),
+            ("my brothers", "themselves", "himself"),
+            ("we", "ourselves", "yourself"),
+        )
+    )
+    near = dice.pick(("", f" near the {other}", f" who knew the {other}")) if doer != "we" else ""
+    return f"{doer}{near} {verb} {good}", f"{doer}{near} {verb} {bad}"
+
+
+def _ever(dice: Dice) -> tuple[str, str]:
+    person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS).past
+    good = dice.pick((f"no {person}", f"not one {person}", f"hardly any {person}"))
+    bad = dice.pick((f"some {person}", f"that one {person}", f"almost every {person}"))
+    return f"{good} has ever {verb} a {thing}", f"{bad} has ever {verb} a {thing}"
+
+
+def _comparative(dice: Dice) -> tuple[str, str]:
+    one, two = dice.sample((_person(dice), "girl", "teacher"), 2)
+    good, bad = dice.pick(
+        (
+            ("taller than", "more taller than"),
+            ("taller than", "tall than"),
+            ("as tall as", "as taller as"),
+            ("more careful than", "carefuller than"),
+            ("more careful than", "most careful than"),
+            ("less nervous than", "less nervous as"),
+        )
+    )
+    return f"the {one} is {good} the {two}", f"the {one} is {bad} the {two}"
+
+
+def _order(dice: Dice) -> tuple[str, str]:
+    person, thing, verb, place = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS).past, dice.word(PLACES)
+    bad = dice.pick(
+        (
+            f"the {person} the {thing} {verb} {place}",
+            f"{person} the {verb} the {thing} {place}",
+            f"the {person} {verb} {thing} the {place}",
+            f"{verb} the {person} the {thing} {place}",
+        )
+    )
+    return f"the {person} {verb} the {thing} {place}", bad
+
+
+def _question(dice: Dice) -> tuple[str, str]:
+    person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS)
+    good, bad = dice.pick(
+        (
+            (f"what did the {person} {verb.base}?", f"what did the {person} {verb.base} the {thing}?"),
+            (f"who {verb.past} the {thing}?", f"who the {person} {verb.past} the {thing}?"),
+            (f"where did the {person} {verb.base} the {thing}?", f"where the {person} did {verb.base} the {thing}?"),
+        )
+    )
+    return good, bad
+
+
+RULES = (_agreement, _determiner, _verb_form, _reflexive, _ever, _comparative, _order, _question)

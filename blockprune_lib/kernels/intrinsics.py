@@ -1,0 +1,110 @@
+"""The few machine words that a kernel needs besides vectors: raw memory, one element, a shared counter, a prefetch.
+
+None of these checks a bound: whoever writes a job (see `threads`) checks shapes and indices first, in Python. Left out:
+anything that knows what is multiplied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..machine.simd import HAS_FMA, LANES
+
+#: Floats in one vector of a tile. Arm has 32 registers of 4 lanes: there a vector is a pair, which LLVM splits.
+WIDTH: int = 8 if HAS_FMA and LANES == 4 else LANES
+
+#: Length given to arrays over raw memory: no kernel asks for it.
+UNKNOWN = 1 << 60
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    """An integer address as a pointer to elements of the number type of `like`."""
+    kind = types.CPointer(types.unliteral(like))
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(kind))
+
+    return kind(types.int64, types.unliteral(like)), generate
+
+
+@njit
+def floats_at(address: int) -> np.ndarray:
+    """The float32 in memory from `address` on, as an array that owns nothing and does not know its length."""
+    return carray(_pointer(address, np.float32(0)), (UNKNOWN,), np.float32)
+
+
+@njit
+def int32_at(address: int) -> np.ndarray:
+    """The int32 in memory from `address` on."""
+    return carray(_pointer(address, np.int32(0)), (UNKNOWN,), np.int32)
+
+
+@njit
+def int64_at(address: int) -> np.ndarray:
+    """The int64 in memory from `address` on."""
+    return carray(_pointer(address, np.int64(0)), (UNKNOWN,), np.int64)
+
+
+@intrinsic
+def element(typing_context: Any, array: Any, index: Any) -> Any:
+    """element(array, index): array[index] without Numba's test for a negative index, which costs in an inner loop."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(array)(context, builder, values[0]).data
+        where = context.cast(builder, values[1], index, types.intp)
+        return builder.load(builder.gep(data, [where]))
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
+    """fetch_add(array, index, n): adds n to an int64 in one indivisible step and returns what it was before.
+
+    What this thread wrote before is seen by whoever reads the sum.
+    """
+    signature = types.int64(array, types.intp, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(array)(context, builder, values[0]).data
+        return builder.atomic_rmw("add", builder.gep(data, [values[1]]), values[2], "acq_rel")
+
+    return signature, generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """prefetch(array, index): asks for that element's cache line to read it, and waits for nothing."""
+    return types.none(array, types.intp), _prefetch(0)
+
+
+@intrinsic
+def prefetch_to_write(typing_context: Any, array: Any, index: Any) -> Any:
+    """prefetch_to_write(array, index): asks for that element's cache line to write it, and waits for nothing."""
+    return types.none(array, types.intp), _prefetch(1)
+
+
+def _prefetch(write: int) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{_suffix(pointer.type)}")
+        builder.call(function, [pointer, i32(write), i32(3), i32(1)])  # into every level, data
+        return context.get_dummy_value()
+
+    return generate
+
+
+def _suffix(pointer: Any) -> str:
+    """How LLVM spells a pointer in an intrinsic's name: it once said to what."""
+    return "p0i8" if llvm.llvm_version_info[0] < 15 else "p0"

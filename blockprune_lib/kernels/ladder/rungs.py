@@ -1,0 +1,202 @@
+"""A ladder from the naive loop to the library's kernel: the same product, one change a rung, one stopwatch for all.
+
+    y[t, m] = sum over the stored weights of output m of x[t, n] W[m, n]
+
+`RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row); `climb` times them in turns on one thread.
+The kernels are in `ladder_loops` (nothing but loops), `ladder_vector` and `ladder_rows`; `ladder_assembly` shows what
+one was compiled to. Every rung is right on every machine; the tiles want enough tokens and panels of whole vectors, and
+say so. Left out: bias, gradients, more than one thread, other float types. Importing this file imports Numba; each rung
+compiles at its first call, then loads from Numba's cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..._common.tables import html_table, text_table
+from ...machine.comparison import Comparison
+from ...machine.timing import compare
+from ...pruning.packing import PackedMatrix
+from ..functional import linear
+from .loops import gather, one_column, one_output, unrolled
+from .rows import ROW_TOKENS, row_by_row, tokens_in_vectors
+from .vector import TOKENS, WIDTH, one_vector, side_by_side, six_by_two, six_sums
+
+__all__ = ["ROW_RUNGS", "RUNGS", "Climb", "Rung", "climb"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to compute the product: its name, what the machine does `now` that it did not do before, and the kernel.
+
+    kernel   (x, values, columns, offsets, y) → None, or None for `bp.linear`; Numba's, or plain Python
+    rows     for row groups instead of panels
+    tokens   fewest tokens it takes; `multiple`: the height of a panel must be a multiple of it
+    sample   so slow that two tokens and the first panel have to do
+    """
+
+    name: str
+    now: str
+    kernel: Callable[..., None] | None
+    rows: bool = False
+    tokens: int = 1
+    multiple: int = 1
+    sample: bool = False
+
+    @property
+    def source(self) -> str:
+        """The kernel's Python code without its decorator and annotations; empty for `bp.linear`."""
+        if self.kernel is None:
+            return ""
+        text = inspect.getsource(getattr(self.kernel, "py_func", self.kernel))
+        text = text.replace(": np.ndarray", "").replace(" -> None", "")
+        return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("@"))
+
+    def ready(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
+        """Check and arrange the operands once; what is returned multiplies, (T, N) x → (T, M), at each call.
+
+        A rung with `sample` returns 2 x height of them. Raises ValueError for another structure, shape or type, for
+        too few tokens and for a height that is no multiple.
+        """
+        self._check(x, packed)
+        x = x.contiguous()
+        if self.kernel is None:
+            return lambda: linear(x, packed)
+        kernel, (M, _), (steps, c, r) = self.kernel, packed.shape, packed.values.shape
+        values = packed.values.detach().reshape(steps, r * c).contiguous().numpy()
+        columns, offsets = packed.columns.numpy().astype(np.uint32), packed.offsets.numpy()
+        if self.sample:
+            x, offsets, M = x[:2], offsets[:2], min(r, M)
+        numbers, padded = x.numpy(), (len(offsets) - 1) * r
+
+        def product() -> Tensor:
+            y = np.empty((len(numbers), padded), np.float32)
+            kernel(numbers, values, columns, offsets, y)
+            return torch.from_numpy(y[:, :M])
+
+        return product
+
+    def __call__(self, x: Tensor, packed: PackedMatrix) -> Tensor:
+        """The product, once."""
+        return self.ready(x, packed)()
+
+    def flops(self, x: Tensor, packed: PackedMatrix) -> int:
+        """2 for each stored weight and token that the rung multiplies."""
+        if not self.sample:
+            return 2 * len(x) * packed.elements
+        return 2 * min(2, len(x)) * int(packed.offsets[1]) * min(packed.group_shape[0], packed.shape[0])
+
+    def _check(self, x: Tensor, packed: PackedMatrix) -> None:
+        if not isinstance(packed, PackedMatrix):
+            raise TypeError(f"packed: expected a PackedMatrix, got {type(packed).__name__}; pack() makes one")
+        height, width = packed.group_shape
+        if (height if self.rows else width) != 1:
+            needs = "block_row" if self.rows else "block_column"
+            raise ValueError(f"packed: rung {self.name!r} is for {needs}, got {packed.structure}")
+        if x.ndim != 2 or x.shape[1] != packed.shape[1] or x.dtype != torch.float32 or not x.is_cpu:
+            raise ValueError(
+                f"x: expected (tokens, {packed.shape[1]}) float32 on the CPU, got {tuple(x.shape)} {x.dtype}"
+            )
+        if len(x) < self.tokens:
+            raise ValueError(f"x: rung {self.name!r} needs {self.tokens} tokens or more, got {len(x)}; pad x")
+        if height % self.multiple:
+            raise ValueError(
+                f"packed: rung {self.name!r} needs panels whose height is a multiple of {self.multiple}, got {height}"
+            )
+        packed.validate()
+
+
+RUNGS: tuple[Rung, ...] = (
+    Rung("Python", "interprets the program anew for each multiplication", one_output.py_func, sample=True),
+    Rung("compiled", "runs machine code, one number at a time, each addition waiting for the last", one_output),
+    Rung("neighbours", "works on neighbours, and carries each sum to the cache and back", one_column),
+    Rung("gather + matmul", "copies the kept columns of x, then does the dense product for each panel", gather),
+    Rung("4 x 4 unrolled", "does sixteen multiply-adds for each visit to four sums", unrolled, tokens=4),
+    Rung("one vector", "keeps one vector of sums in a register, and waits for it", one_vector, multiple=WIDTH),
+    Rung("six sums", "adds to six vectors in turn, so that none is waited for", six_sums,
+         tokens=TOKENS, multiple=WIDTH),
+    Rung("6 x 2 tile", "uses each number that it loads at least twice", six_by_two,
+         tokens=TOKENS, multiple=2 * WIDTH),
+    Rung("side by side", "finds the tokens of a tile together, in the nearest cache", side_by_side,
+         tokens=TOKENS, multiple=2 * WIDTH),
+    Rung("bp.linear", "does the same with ragged edges, any height, and all threads where asked", None),
+)  # fmt: skip
+
+ROW_RUNGS: tuple[Rung, ...] = (
+    Rung("row by row", "adds one product at a time to one sum", row_by_row, rows=True),
+    Rung("tokens in vectors", "multiplies one weight with eight vectors of tokens", tokens_in_vectors,
+         rows=True, tokens=ROW_TOKENS),
+    Rung("bp.linear (rows)", "shares each load of tokens among several rows of a block", None, rows=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Climb:
+    """Rates of rungs that took turns with the dense product, in GFLOP/s of *kept* arithmetic; prints as a table."""
+
+    comparison: Comparison
+    flops: dict[str, int]
+    dense_flops: int
+    density: float
+    peak: float | None
+
+    def rate(self, name: str) -> tuple[float, float, float]:
+        """(first quartile, median, third quartile) of a rung in GFLOP/s, 2 FLOP for each *kept* weight and token."""
+        timing = self.comparison.timings[name]
+        slow, middle, fast = (self.flops[name] / ms / 1e6 for ms in (timing.q3, timing.median, timing.q1))
+        return slow, middle, fast
+
+    @property
+    def dense_gflops(self) -> float:
+        """Rate of the dense product, all of whose arithmetic counts."""
+        return self.dense_flops / self.comparison.medians["dense"] / 1e6
+
+    @property
+    def break_even(self) -> float:
+        """The rate at which a rung takes as long as the dense product: density x the dense rate."""
+        return self.density * self.dense_gflops
+
+    def _table(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("", "GFLOP/s", "quartiles", "% of peak", "× dense")]
+        for name in self.flops:
+            slow, middle, fast = self.rate(name)
+            share = f"{100 * middle / self.peak:.2g}" if self.peak else "?"
+            rows.append((name, f"{middle:.3g}", f"{slow:.3g}–{fast:.3g}", share, f"{middle / self.break_even:.2g}"))
+        return rows
+
+    def _conditions(self) -> str:
+        return (
+            f"kept arithmetic a second; × dense: times as fast as torch's dense product, which does all of it at "
+            f"{self.dense_gflops:.3g} GFLOP/s; density {self.density:.3g}, {self.comparison.rounds} rounds in turns, "
+            "1 thread"
+        )
+
+    def __repr__(self) -> str:
+        return f"{text_table(self._table())}\n{self._conditions()}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), self._conditions(), "bp-table")
+
+
+def climb(
+    x: Tensor, packed: PackedMatrix, rungs: Sequence[Rung] = RUNGS, *, peak: float | None = None, repeats: int = 9
+) -> Climb:
+    """Time `rungs` and the dense product on x (T, N) in turns, on one thread; `peak` (GFLOP/s) is for the table.
+
+    Raises as `Rung.ready` and `compare` do, and ValueError where no weight is kept or no rung given.
+    """
+    if not rungs or not packed.elements or not len(x):
+        raise ValueError(f"climb: nothing to time: {len(rungs)} rungs, {packed.elements} weights, {len(x)} tokens")
+    weight = packed.to_dense()
+    functions: dict[str, Callable[[], Any]] = {"dense": lambda: torch.nn.functional.linear(x, weight)}
+    functions |= {rung.name: rung.ready(x, packed) for rung in rungs}
+    comparison = compare(functions, baseline="dense", repeats=repeats, warmup=1, threads=1)
+    flops = {rung.name: rung.flops(x, packed) for rung in rungs}
+    return Climb(comparison, flops, 2 * len(x) * weight.numel(), packed.density, peak)

@@ -1,0 +1,130 @@
+"""The upper rungs of the ladder: kernels written with the vector type, from one sum to twelve.
+
+Each is the same product as the rungs of `ladder` (see there), written so that one thing changes from rung to rung: how
+many sums are in registers, how many weights a broadcast serves, and where the tokens of a tile lie. The arguments are
+
+    x (tokens, inputs), values (steps, height), columns (steps,) uint32, offsets (panels + 1,), y (tokens, outputs)
+
+Nothing here is checked: `ladder` checks that there are tokens enough for a tile, that a panel is a whole number of
+tiles high, and that every column exists. The last tile overlaps the one before it where the tokens do not divide: a
+result is then written twice, with the same value. Left out: other tile shapes, and everything that `bp.linear` does
+besides the inner loop (ragged panels, chunks of tokens, threads).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...machine.simd import HAS_FMA, LANES, broadcast, fma, load, store, zero
+
+__all__ = ["TOKENS", "WIDTH", "one_vector", "side_by_side", "six_by_two", "six_sums"]
+
+#: Floats in one vector of a tile. Arm has 32 registers of 4 lanes: there a vector is a pair, which LLVM splits.
+WIDTH: int = 2 * LANES if HAS_FMA and LANES == 4 else LANES
+#: Tokens in a tile.
+TOKENS = 6
+
+
+@njit(cache=True, nogil=True)
+def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
+    """1 token x 1 vector: the sum never leaves its register, and each multiply-add waits for the one before it."""
+    height, outputs = values.shape[1], y.shape[1]
+    for panel in range(len(offsets) - 1):
+        for j in range(0, height, WIDTH):
+            for t in range(len(x)):
+                total = zero(WIDTH)
+                for k in range(offsets[panel], offsets[panel + 1]):
+                    total = fma(broadcast(x[t, columns[k]], WIDTH), load(values, k * height + j, WIDTH), total)
+                store(y, t * outputs + panel * height + j, total)
+
+
+@njit(cache=True, nogil=True)
+def six_sums(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
+    """6 tokens x 1 vector: six sums that do not wait for each other, and one load of weights serves six tokens."""
+    height, outputs = values.shape[1], y.shape[1]
+    for panel in range(len(offsets) - 1):
+        for j in range(0, height, WIDTH):
+            for tile in range(0, len(x), TOKENS):
+                t = min(tile, len(x) - TOKENS)
+                a0 = a1 = a2 = a3 = a4 = a5 = zero(WIDTH)
+                for k in range(offsets[panel], offsets[panel + 1]):
+                    c = columns[k]
+                    w = load(values, k * height + j, WIDTH)
+                    a0, a1 = fma(broadcast(x[t, c], WIDTH), w, a0), fma(broadcast(x[t + 1, c], WIDTH), w, a1)
+                    a2, a3 = fma(broadcast(x[t + 2, c], WIDTH), w, a2), fma(broadcast(x[t + 3, c], WIDTH), w, a3)
+                    a4, a5 = fma(broadcast(x[t + 4, c], WIDTH), w, a4), fma(broadcast(x[t + 5, c], WIDTH), w, a5)
+                to = t * outputs + panel * height + j
+                store(y, to, a0), store(y, to + outputs, a1), store(y, to + 2 * outputs, a2)
+                to += 3 * outputs
+                store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
+
+
+@njit(cache=True, nogil=True)
+def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
+    """6 tokens x 2 vectors: twelve sums, and each broadcast serves two multiply-adds: 8 loads for 12."""
+    height, outputs = values.shape[1], y.shape[1]
+    for panel in range(len(offsets) - 1):
+        for j in range(0, height, 2 * WIDTH):
+            for tile in range(0, len(x), TOKENS):
+                t = min(tile, len(x) - TOKENS)
+                a0 = a1 = a2 = a3 = a4 = a5 = zero(WIDTH)
+                b0 = b1 = b2 = b3 = b4 = b5 = zero(WIDTH)
+                for k in range(offsets[panel], offsets[panel + 1]):
+                    c, at = columns[k], k * height + j
+                    v, w = load(values, at, WIDTH), load(values, at + WIDTH, WIDTH)
+                    s = broadcast(x[t, c], WIDTH)
+                    a0, b0 = fma(s, v, a0), fma(s, w, b0)
+                    s = broadcast(x[t + 1, c], WIDTH)
+                    a1, b1 = fma(s, v, a1), fma(s, w, b1)
+                    s = broadcast(x[t + 2, c], WIDTH)
+                    a2, b2 = fma(s, v, a2), fma(s, w, b2)
+                    s = broadcast(x[t + 3, c], WIDTH)
+                    a3, b3 = fma(s, v, a3), fma(s, w, b3)
+                    s = broadcast(x[t + 4, c], WIDTH)
+                    a4, b4 = fma(s, v, a4), fma(s, w, b4)
+                    s = broadcast(x[t + 5, c], WIDTH)
+                    a5, b5 = fma(s, v, a5), fma(s, w, b5)
+                to = t * outputs + panel * height + j
+                store(y, to, a0), store(y, to + outputs, a1), store(y, to + 2 * outputs, a2)
+                store(y, to + WIDTH, b0), store(y, to + outputs + WIDTH, b1), store(y, to + 2 * outputs + WIDTH, b2)
+                to += 3 * outputs
+                store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
+                store(y, to + WIDTH, b3), store(y, to + outputs + WIDTH, b4), store(y, to + 2 * outputs + WIDTH, b5)
+
+
+@njit(cache=True, nogil=True)
+def side_by_side(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
+    """6 x 2 again, tile by tile: its six tokens lie side by side in the first cache, and the weights stream by."""
+    height, outputs = values.shape[1], y.shape[1]
+    x_tile = np.empty((x.shape[1], TOKENS), np.float32)
+    for tile in range(0, len(x), TOKENS):
+        t = min(tile, len(x) - TOKENS)
+        for c in range(x.shape[1]):
+            for i in range(TOKENS):
+                x_tile[c, i] = x[t + i, c]
+        for panel in range(len(offsets) - 1):
+            for j in range(0, height, 2 * WIDTH):
+                a0 = a1 = a2 = a3 = a4 = a5 = zero(WIDTH)
+                b0 = b1 = b2 = b3 = b4 = b5 = zero(WIDTH)
+                for k in range(offsets[panel], offsets[panel + 1]):
+                    column, at = columns[k], k * height + j
+                    v, w = load(values, at, WIDTH), load(values, at + WIDTH, WIDTH)
+                    s = broadcast(x_tile[column, 0], WIDTH)
+                    a0, b0 = fma(s, v, a0), fma(s, w, b0)
+                    s = broadcast(x_tile[column, 1], WIDTH)
+                    a1, b1 = fma(s, v, a1), fma(s, w, b1)
+                    s = broadcast(x_tile[column, 2], WIDTH)
+                    a2, b2 = fma(s, v, a2), fma(s, w, b2)
+                    s = broadcast(x_tile[column, 3], WIDTH)
+                    a3, b3 = fma(s, v, a3), fma(s, w, b3)
+                    s = broadcast(x_tile[column, 4], WIDTH)
+                    a4, b4 = fma(s, v, a4), fma(s, w, b4)
+                    s = broadcast(x_tile[column, 5], WIDTH)
+                    a5, b5 = fma(s, v, a5), fma(s, w, b5)
+                to = t * outputs + panel * height + j
+                store(y, to, a0), store(y, to + outputs, a1), store(y, to + 2 * outputs, a2)
+                store(y, to + WIDTH, b0), store(y, to + outputs + WIDTH, b1), store(y, to + 2 * outputs + WIDTH, b2)
+                to += 3 * outputs
+                store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
+                store(y, to + WIDTH, b3), store(y, to + outputs + WIDTH, b4), store(y, to + 2 * outputs + WIDTH, b5)

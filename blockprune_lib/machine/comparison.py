@@ -1,0 +1,147 @@
+"""The results that `timing` returns: samples, medians, quartiles, ratios with intervals, and how they print.
+
+Left out: taking the samples (`timing`), and any test of significance: the interval says what the noise allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._common.tables import html_table, text_table
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Times as fast as the baseline, with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, repr=False)
+class Timing:
+    """Samples of one function: ms a call, one sample a round, each the mean of `inner` calls in a row."""
+
+    name: str
+    samples_ms: tuple[float, ...]
+    inner: int
+
+    @property
+    def median(self) -> float:
+        """Middle sample in ms."""
+        return float(np.median(self.samples_ms))
+
+    @property
+    def q1(self) -> float:
+        """A quarter of the samples took at most this many ms."""
+        return float(np.quantile(self.samples_ms, 0.25))
+
+    @property
+    def q3(self) -> float:
+        """A quarter of the samples took at least this many ms."""
+        return float(np.quantile(self.samples_ms, 0.75))
+
+    def __repr__(self) -> str:
+        rounds = len(self.samples_ms)
+        return f"{self.name}: {_ms(self.median)} ms [{_ms(self.q1)}, {_ms(self.q3)}], {rounds} rounds of {self.inner}"
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Timings of functions that took turns; prints as a table.
+
+    Medians and quartiles are in ms a call. A ratio is the baseline's median over the function's: 3 means three times
+    as fast.
+    """
+
+    timings: Mapping[str, Timing]
+    baseline: str
+    threads: Mapping[str, int | None]
+    warmup: int
+    seed: int
+
+    @property
+    def rounds(self) -> int:
+        """How many times each function had its turn."""
+        return len(self.timings[self.baseline].samples_ms)
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Median ms a call of each function."""
+        return {name: timing.median for name, timing in self.timings.items()}
+
+    def ratio(self, name: str) -> Ratio:
+        """How many times as fast as the baseline `name` is, with its paired-bootstrap 95 % interval.
+
+        value = median(baseline) / median(name). For the interval whole rounds are drawn with replacement, the same
+        rounds for both, and the middle 95 % of the ratios is kept (percentile method, Efron 1979). The interval is
+        about the noise between these rounds: what all of them share (a hot machine, a biased set-up) is not in it.
+        Raises ValueError for a name that was not timed.
+
+        >>> slow, fast = Timing("slow", (4.0, 4.0, 4.0), 1), Timing("fast", (1.0, 1.0, 1.0), 1)
+        >>> print(Comparison({"slow": slow, "fast": fast}, "slow", {"torch": 1}, 0, 0).ratio("fast"))
+        4.00 [4.00, 4.00]
+        """
+        if name not in self.timings:
+            raise ValueError(f"name: {name!r} was not timed; timed were {', '.join(self.timings)}")
+        base = np.array(self.timings[self.baseline].samples_ms)
+        other = np.array(self.timings[name].samples_ms)
+        drawn = np.random.default_rng(self.seed).integers(0, len(base), size=(RESAMPLES, len(base)))
+        ratios = np.median(base[drawn], axis=1) / np.median(other[drawn], axis=1)
+        low, high = np.quantile(ratios, [0.025, 0.975])
+        return Ratio(float(np.median(base) / np.median(other)), float(low), float(high))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every sample, and how it was taken, as JSON has it."""
+        timings = {
+            name: {
+                "median_ms": timing.median,
+                "q1_ms": timing.q1,
+                "q3_ms": timing.q3,
+                "ratio": vars(self.ratio(name)),
+                "inner": timing.inner,
+                "samples_ms": list(timing.samples_ms),
+            }
+            for name, timing in self.timings.items()
+        }
+        return {
+            "baseline": self.baseline,
+            "rounds": self.rounds,
+            "warmup": self.warmup,
+            "seed": self.seed,
+            "threads": dict(self.threads),
+            "timings": timings,
+        }
+
+    def _table(self) -> list[tuple[str, ...]]:
+        head = ("", "median ms", "quartiles ms", "ratio [95 %]", "calls")
+        rows = [
+            (name, _ms(t.median), f"{_ms(t.q1)}–{_ms(t.q3)}", str(self.ratio(name)), str(t.inner))
+            for name, t in self.timings.items()
+        ]
+        return [head, *rows]
+
+    def _conditions(self) -> str:
+        used = ", ".join(f"{library} {number}" for library, number in self.threads.items() if number is not None)
+        turns = f"{self.rounds} rounds in turns after {self.warmup} warm-up calls"
+        return f"ratio: times as fast as {self.baseline}; {turns}; threads: {used}"
+
+    def __repr__(self) -> str:
+        return f"{text_table(self._table())}\n{self._conditions()}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), self._conditions(), "bp-table bp-comparison")
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"

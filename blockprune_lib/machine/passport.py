@@ -1,0 +1,252 @@
+"""What machine is this, and what could it do at best: cores, caches, measured peak and bandwidth, and the roofline.
+
+Peak and bandwidth are measured and not read from a data sheet, because clocks, virtual machines and neighbours change
+them. Left out: GPUs, half precision and integers, clock frequency (few systems tell it truly), and energy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import math
+import platform
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from numbers import Integral, Real
+from typing import Any
+
+from .cpu import host_features, isa_name, processor
+from .roofline import Attainable, Placed, Placement, count
+
+__all__ = ["Attainable", "Hardware", "Placement", "hardware"]
+
+
+@dataclass(frozen=True, repr=False)
+class Hardware:
+    """The machine that a number was measured on; rates are the best of many bursts, and `spread` has the others.
+
+    Sizes are in bytes, rates in 10^9 floating-point operations or bytes a second; None is what could not be known.
+    """
+
+    cpu: str
+    architecture: str
+    isa: str
+    physical_cores: int | None
+    logical_cores: int | None
+    usable_cores: int
+    quota_cores: float | None
+    torch_threads: int
+    l1d_bytes: int | None
+    l2_bytes: int | None
+    l3_bytes: int | None
+    memory_bytes: int | None
+    lanes: int | None
+    peak_core_gflops: float | None
+    peak_all_gflops: float | None
+    bandwidth_core_gbs: float | None
+    bandwidth_gbs: float | None
+    bandwidth_bytes: int | None
+    spread: Mapping[str, Mapping[str, float]]
+    versions: Mapping[str, str | None]
+    platform: str
+    date: str
+
+    def roofline(self, flops: float, bytes: float, *, threads: int | None = None) -> Attainable:
+        r"""Best that this machine could do for `flops` operations on `bytes` of memory traffic.
+
+        P = min(P_peak, I B) with the intensity I = flops / bytes, the peak P_peak in GFLOP/s and the bandwidth B in
+        GB/s (Williams, Waterman and Patterson 2009). On `threads` (default: all usable cores) both limits grow with
+        the threads up to what was measured for all. Raises ValueError for negative, infinite or all-zero work, for
+        fewer than one thread, and where nothing could be measured; TypeError where they are no numbers.
+        """
+        for label, value in (("flops", flops), ("bytes", bytes)):
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{label}: expected a number, got {type(value).__name__}")
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{label}: expected a number that is not negative, got {value}")
+        if flops == bytes == 0:
+            raise ValueError("flops, bytes: both are 0; at least one of them must be positive")
+        peak, bandwidth, used = self._limits(threads)
+        seconds = max(flops / (peak * 1e9), bytes / (bandwidth * 1e9))
+        return Attainable(
+            gflops=flops / seconds / 1e9,
+            ms=seconds * 1e3,
+            intensity=flops / bytes if bytes else math.inf,
+            ridge=peak / bandwidth,
+            threads=used,
+        )
+
+    def place(self, points: Mapping[str, tuple[float, float, float]], *, threads: int | None = None) -> Placement:
+        """Put measured operations under the roofline: name -> (FLOPs, bytes, ms) gives rates and shares of the limits.
+
+        Raises ValueError for an empty mapping or a time that is not positive, and what `roofline` raises.
+        """
+        if not points:
+            raise ValueError("points: expected at least one name: (flops, bytes, ms), got none")
+        placed = {}
+        for name, (flops, moved, ms) in points.items():
+            if not (math.isfinite(ms) and ms > 0):
+                raise ValueError(f"points: {name!r} needs a positive time in ms, got {ms}")
+            roof = self.roofline(flops, moved, threads=threads)
+            gflops, peak = flops / ms / 1e6, self._limits(threads)[0]
+            placed[name] = Placed(roof.intensity, gflops, gflops / peak, roof.ms / ms, roof.bound)
+        return Placement(placed, self._limits(threads)[2])
+
+    def _limits(self, threads: int | None) -> tuple[float, float, int]:
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral)):
+            raise TypeError(f"threads: expected a whole number or None, got {type(threads).__name__}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: expected 1 or more, got {threads}")
+        rates = (self.peak_core_gflops, self.peak_all_gflops, self.bandwidth_core_gbs, self.bandwidth_gbs)
+        core, everything, one, all_of_them = (rate or 0.0 for rate in rates)
+        if not (core and everything and one and all_of_them):
+            raise ValueError("roofline: peak and bandwidth could not be measured on this machine")
+        if threads is None or threads >= self.usable_cores:
+            return everything, all_of_them, threads or self.usable_cores
+        return min(threads * core, everything), min(threads * one, all_of_them), threads
+
+    def passport(self) -> str:
+        """One line for the head of a page."""
+        parts = [f"{self.cpu}, {self.isa}, {count(self.usable_cores, 'core')} to use"]
+        if self.peak_core_gflops and self.peak_all_gflops:
+            parts.append(f"{self.peak_core_gflops:.0f} GFLOP/s a core, {self.peak_all_gflops:.0f} on all")
+        if self.bandwidth_core_gbs and self.bandwidth_gbs:
+            parts.append(f"{self.bandwidth_core_gbs:.1f} GB/s on one thread, {self.bandwidth_gbs:.1f} on all")
+        parts.append(f"torch {self.versions.get('torch')} on {count(self.torch_threads, 'thread')}")
+        parts.append(f"blockprune_lib {self.versions.get('blockprune_lib')}")
+        return "; ".join([*parts, self.date[:10]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, text, lists and dictionaries, as JSON has them."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["spread"] = {name: dict(values) for name, values in self.spread.items()}
+        plain["versions"] = dict(self.versions)
+        return plain
+
+    def _rows(self) -> list[tuple[str, str]]:
+        caches = (("L1d", self.l1d_bytes), ("L2", self.l2_bytes), ("L3", self.l3_bytes))
+        quota = f", quota {self.quota_cores:g}" if self.quota_cores else ""
+        return [
+            ("processor", f"{self.cpu} ({self.architecture}, {self.isa})"),
+            ("cores", f"{_known(self.physical_cores)} physical, {_known(self.logical_cores)} logical, "
+                      f"{self.usable_cores} to use{quota}; torch uses {count(self.torch_threads, 'thread')}"),
+            ("caches", ", ".join(f"{label} {_size(size)}" for label, size in caches)),
+            ("memory", _size(self.memory_bytes)),
+            ("peak, one core", self._rate("peak_core_gflops", "GFLOP/s")),
+            ("peak, all", self._rate("peak_all_gflops", "GFLOP/s")),
+            ("bandwidth, one thread", self._rate("bandwidth_core_gbs", "GB/s")),
+            ("bandwidth, all", self._rate("bandwidth_gbs", "GB/s")),
+            ("how", f"float32 multiply-adds in {_known(self.lanes)} lanes; triad over {_size(self.bandwidth_bytes)}, "
+                    "12 bytes an element"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)),
+            ("platform", self.platform),
+            ("date", self.date),
+        ]  # fmt: skip
+
+    def _rate(self, name: str, unit: str) -> str:
+        value = getattr(self, name)
+        if value is None:
+            return "could not be measured"
+        spread = self.spread.get(name)
+        return f"{value:.1f} {unit}" + (f" (best; median {spread['median']:.1f})" if spread else "")
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        width = max(len(label) for label, _ in rows)
+        return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th scope='row'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in self._rows())
+        return f'<table class="bp-hardware">{rows}</table>'
+
+
+_LOCK = threading.Lock()
+_RECORD: list[Hardware] = []
+
+
+def hardware(refresh: bool = False) -> Hardware:
+    """Describe and measure this machine: under 5 s the first time, then remembered for the process.
+
+    `refresh=True` measures again. Measure on a quiet machine: neighbours lower what is found, never raise it.
+    Raises TypeError where `refresh` is not a bool.
+    """
+    if not isinstance(refresh, bool):
+        raise TypeError(f"refresh: expected True or False, got {type(refresh).__name__}")
+    with _LOCK:
+        if refresh or not _RECORD:
+            _RECORD[:] = [_measured()]
+        return _RECORD[0]
+
+
+def _measured() -> Hardware:
+    import torch
+
+    facts = processor()
+    rates = _measure_rates(facts.usable_cores, facts.l3_bytes or facts.l2_bytes, facts.memory_bytes)
+    return Hardware(
+        cpu=facts.name,
+        architecture=platform.machine(),
+        isa=isa_name(host_features(), platform.machine()),
+        physical_cores=facts.physical_cores,
+        logical_cores=facts.logical_cores,
+        usable_cores=facts.usable_cores,
+        quota_cores=facts.quota_cores,
+        torch_threads=torch.get_num_threads(),
+        l1d_bytes=facts.l1d_bytes,
+        l2_bytes=facts.l2_bytes,
+        l3_bytes=facts.l3_bytes,
+        memory_bytes=facts.memory_bytes,
+        versions=_versions(),
+        platform=f"{platform.system()} {platform.release().partition('-')[0]}",
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **rates,
+    )
+
+
+def _measure_rates(cores: int, last_level: int | None, memory: int | None) -> dict[str, Any]:
+    from . import peak as _peak
+    from .simd import LANES
+
+    arrays = _peak.triad_arrays(last_level, memory)
+    spreads = {
+        "peak_core_gflops": _peak.peak_gflops(1),
+        "peak_all_gflops": _peak.peak_gflops(
+            cores, bursts=150, burst_seconds=0.002
+        ),  # that all run undisturbed is rarer
+        "bandwidth_core_gbs": _peak.triad_gbs(1, arrays),
+        "bandwidth_gbs": _peak.triad_gbs(cores, arrays),
+    }
+    best = {name: spread.high for name, spread in spreads.items()}
+    # All cores together cannot do less than one of them: where neighbours made it look so, the one is the better bound.
+    best["peak_all_gflops"] = max(best["peak_all_gflops"], best["peak_core_gflops"])
+    best["bandwidth_gbs"] = max(best["bandwidth_gbs"], best["bandwidth_core_gbs"])
+    spread = {name: dataclasses.asdict(value) for name, value in spreads.items()}
+    return best | {"spread": spread, "lanes": LANES, "bandwidth_bytes": sum(array.nbytes for array in arrays)}
+
+
+def _versions() -> dict[str, str | None]:
+    import torch
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    for name in ("numba", "numpy", "transformers", "blockprune-lib"):
+        try:
+            found[name.replace("-", "_")] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name.replace("-", "_")] = None
+    return found
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} B"
+
+
+def _known(value: int | None) -> str:
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,82 @@
+"""What the roofline says about a piece of work, and about work that was measured; both print themselves.
+
+Left out: the limits themselves, which `hardware` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._common.tables import html_table, text_table
+
+
+@dataclass(frozen=True)
+class Attainable:
+    """What the roofline allows for a piece of work: GFLOP/s at most, hence ms at least, and which limit binds."""
+
+    gflops: float
+    ms: float
+    intensity: float  # FLOP per byte
+    ridge: float  # FLOP per byte at which the two limits meet
+    threads: int
+
+    @property
+    def bound(self) -> str:
+        """ "memory" left of the ridge, "compute" right of it."""
+        return "memory" if self.intensity < self.ridge else "compute"
+
+    def __repr__(self) -> str:
+        return (
+            f"at most {self.gflops:.4g} GFLOP/s, at least {self.ms:.4g} ms on {count(self.threads, 'thread')}: "
+            f"{self.bound}-bound ({self.intensity:.3g} FLOP per byte, ridge at {self.ridge:.3g})"
+        )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A measured operation under the roof; shares are of 1, and above 1 where bytes were counted that never moved."""
+
+    intensity: float
+    gflops: float
+    share_of_peak: float
+    share_of_roof: float
+    bound: str
+
+
+@dataclass(frozen=True, repr=False)
+class Placement:
+    """Measured operations under one roof; prints as a table."""
+
+    points: Mapping[str, Placed]
+    threads: int
+
+    def _table(self) -> list[tuple[str, ...]]:
+        head = ("", "FLOP/byte", "GFLOP/s", "% of peak", "% of roof", "limit")
+        rows = [
+            (
+                name,
+                f"{point.intensity:.2g}",
+                f"{point.gflops:.3g}",
+                f"{100 * point.share_of_peak:.2g}",
+                f"{100 * point.share_of_roof:.0f}",
+                point.bound,
+            )
+            for name, point in self.points.items()
+        ]
+        return [head, *rows]
+
+    def __repr__(self) -> str:
+        return f"{text_table(self._table())}\nroofline of {count(self.threads, 'thread')}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), f"Roofline of {count(self.threads, 'thread')}", "bp-table")
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "thread"), count(2, "thread")
+    ('1 thread', '2 threads')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,73 @@
+"""How many threads torch and Numba use, set for the length of a `with` block.
+
+Left out: the threads of NumPy's own BLAS, and pinning threads to cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from numbers import Integral
+
+from .cpu import processor
+
+
+@contextlib.contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch and Numba use `number` threads inside the `with` block, and restore both after it.
+
+    Numba is touched only where it has started its threads: to start them here would fix its threading layer for the
+    whole process (`compare` looks again after the warm-up calls). More threads than the machine has to give are
+    allowed, with a RuntimeWarning, because seeing them fight is worth a chapter; Numba stays at the number that it was
+    started with. Raises TypeError for what is no whole number, ValueError below 1.
+
+    >>> import torch
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise TypeError(f"threads: expected a whole number, got {type(number).__name__} {number!r}")
+    if number < 1:
+        raise ValueError(f"threads: expected 1 or more, got {number}")
+    usable = processor().usable_cores
+    if number > usable:
+        message = f"threads: {number} threads on {usable} usable core(s) will wait for each other"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    before = threads_in_force()
+    try:
+        set_threads(number, number)
+        yield
+    finally:
+        set_threads(before["torch"] or 1, before["numba"])
+
+
+def threads_in_force() -> dict[str, int | None]:
+    """Threads that torch and Numba would use now; None for Numba where it has started none.
+
+    >>> sorted(threads_in_force())
+    ['numba', 'torch']
+    """
+    import torch
+
+    return {"torch": torch.get_num_threads(), "numba": _numba_started() and sys.modules["numba"].get_num_threads()}
+
+
+def set_threads(for_torch: int, for_numba: int | None) -> None:
+    """Set both; None gives Numba the threads that it starts with."""
+    import torch
+
+    # Numba first: it may reset torch's number (numba/numba#9387).
+    if _numba_started():
+        numba = sys.modules["numba"]
+        most = numba.config.NUMBA_NUM_THREADS
+        numba.set_num_threads(min(for_numba or most, most))
+    torch.set_num_threads(for_torch)
+
+
+def _numba_started() -> bool | None:
+    """True where Numba runs threads, else None. A Numba that hides the answer counts as started once it is loaded."""
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    return True if parallel is not None and getattr(parallel, "_is_initialized", True) else None

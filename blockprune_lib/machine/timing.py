@@ -1,0 +1,162 @@
+"""Fair timing: warm up, take turns, keep every sample, compare medians, say how sure the ratio is.
+
+Functions take turns inside each round, so that a slow minute of the machine hits all of them; the order changes from
+round to round; the ratio's interval comes from resampling whole rounds. Left out: the caches' state before a call (each
+function meets what the one before it left), GPU streams, and the threads of NumPy's own BLAS, which nothing here sets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral, Real
+
+import numpy as np
+
+from .comparison import Comparison, Ratio, Timing
+from .thread_limits import set_threads, threads, threads_in_force
+
+__all__ = ["Comparison", "Ratio", "Timing", "compare", "measure", "threads"]
+
+MOST_INNER = 1_000_000
+_threads = threads  # `compare` has a parameter of the same name
+
+
+def compare(
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    baseline: str | None = None,
+    repeats: int = 30,
+    warmup: int = 3,
+    min_time_ms: float = 1.0,
+    threads: int | None = None,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
+    """Time functions against each other and return a table of medians, quartiles and ratios to the `baseline`.
+
+    Each function is called `warmup` times untimed. Then come `repeats` rounds; in each, every function has one turn:
+    it is called as often in a row as a sample needs to last `min_time_ms`, and the mean ms a call is kept. The order is
+    shuffled (`seed`), and each order is followed by its reverse, so that a steady drift cancels. The garbage collector
+    rests meanwhile. `threads` sets torch's and Numba's threads for the duration (see `threads`); either way the numbers
+    in force are part of the result. `baseline` defaults to the first function; `clock` returns seconds.
+
+    Raises TypeError for something that cannot be called, ValueError for an empty mapping, an unknown baseline, fewer
+    than 3 repeats or a clock that stands still, and RuntimeError, naming the function, where one of them raises.
+
+    >>> a, b = list(range(1000)), list(range(100))
+    >>> result = compare({"long": lambda: sum(a), "short": lambda: sum(b)}, repeats=5)
+    >>> list(result.medians), result.baseline, result.rounds
+    (['long', 'short'], 'long', 5)
+    """
+    calls = _checked(functions)
+    first = next(iter(calls)) if baseline is None else baseline
+    if first not in calls:
+        raise ValueError(f"baseline: {baseline!r} is not among the functions {', '.join(calls)}")
+    _whole("repeats", repeats, 3)
+    _whole("warmup", warmup, 0)
+    _whole("seed", seed, 0)
+    if isinstance(min_time_ms, bool) or not isinstance(min_time_ms, Real):
+        raise TypeError(f"min_time_ms: expected a number, got {type(min_time_ms).__name__}")
+    if not (math.isfinite(min_time_ms) and min_time_ms >= 0):
+        raise ValueError(f"min_time_ms: expected a number that is not negative, got {min_time_ms}")
+    generator = np.random.default_rng(seed)
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    with contextlib.nullcontext() if threads is None else _threads(threads), _no_collection():
+        for name, call in calls.items():
+            _seconds(name, call, warmup, clock)
+        if threads is not None:
+            set_threads(threads, threads)  # Numba may have started its threads only now
+        inner = {name: _inner_calls(name, call, min_time_ms / 1e3, clock) for name, call in calls.items()}
+        for order in itertools.islice(_orders(list(calls), generator), repeats):
+            for name in order:
+                samples[name].append(1e3 * _seconds(name, calls[name], inner[name], clock) / inner[name])
+        in_force = threads_in_force()
+    for name, values in samples.items():
+        if not np.median(values) > 0:
+            raise ValueError(f"clock: it did not advance while {name!r} ran; a clock returns seconds")
+    timings = {name: Timing(name, tuple(values), inner[name]) for name, values in samples.items()}
+    return Comparison(timings, first, in_force, warmup, seed)
+
+
+def measure(
+    function: Callable[[], object],
+    *,
+    name: str = "function",
+    repeats: int = 30,
+    warmup: int = 3,
+    min_time_ms: float = 1.0,
+    threads: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time one function as `compare` does; use `compare` as soon as there are two. Raises what `compare` raises.
+
+    >>> len(measure(lambda: sum(range(100)), repeats=5).samples_ms)
+    5
+    """
+    compared = compare(
+        {name: function}, repeats=repeats, warmup=warmup, min_time_ms=min_time_ms, threads=threads, clock=clock
+    )
+    return compared.timings[name]
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _orders(names: list[str], generator: np.random.Generator) -> Iterator[list[str]]:
+    """Endless orders: a shuffled one, then the same backwards, then another shuffled one."""
+    while True:
+        order = [names[i] for i in generator.permutation(len(names))]
+        yield order
+        yield order[::-1]
+
+
+def _inner_calls(name: str, call: Callable[[], object], wanted: float, clock: Callable[[], float]) -> int:
+    """Calls in a row that last `wanted` seconds, found by trying."""
+    inner = 1
+    while (seconds := _seconds(name, call, inner, clock)) < wanted and inner < MOST_INNER:
+        inner = min(MOST_INNER, max(2 * inner, math.ceil(inner * wanted / seconds) if seconds > 0 else 0))
+    return inner
+
+
+def _seconds(name: str, call: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
+    repeat = itertools.repeat(None, calls)
+    try:
+        begin = clock()
+        for _ in repeat:
+            call()
+        return clock() - begin
+    except Exception as error:
+        raise RuntimeError(f"functions: {name!r} raised {type(error).__name__}: {error}") from error
+
+
+def _checked(functions: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
+    if not isinstance(functions, Mapping):
+        raise TypeError(f"functions: expected a dict of name: function, got {type(functions).__name__}")
+    if not functions:
+        raise ValueError('functions: expected at least one, as in {"dense": f}, got an empty dict')
+    for name, call in functions.items():
+        if not isinstance(name, str):
+            raise TypeError(f"functions: expected names as text, got {name!r}")
+        if not callable(call):
+            raise TypeError(f"functions: {name!r} cannot be called, it is {type(call).__name__}; wrap it: lambda: ...")
+    return dict(functions)
+
+
+def _whole(label: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{label}: expected a whole number, got {type(value).__name__} {value!r}")
+    if value < least:
+        raise ValueError(f"{label}: expected {least} or more, got {value}")

@@ -1,0 +1,14 @@
+"""Floor 3: layers that store and run what pruning left, inside a model.
+
+    block_sparse_linear   the layer
+    convert               `sparsify`: every pruned Linear of a model becomes one   surgery: the GELU that follows it
+    break_even            how dense a layer may be and still gain
+    model_size            how much smaller a model is, by each definition
+    storage               save a model and load it again: safetensors, no pickle
+
+The chapter *The whole model* is about these files.
+"""
+
+from .._common.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

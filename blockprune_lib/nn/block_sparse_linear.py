@@ -1,0 +1,202 @@
+"""BlockSparseLinear: a linear layer that stores, runs and trains only the groups that pruning kept.
+
+It leaves out which layers of a model are swapped (`modules`) and how a product is computed (`kernels`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._common.checks import positive_int
+from ..kernels.functional import apply, check_activation, make_plan
+from ..pruning.packing import PackedMatrix, pack
+from ..pruning.structure import BlockStructure, check_structure
+
+
+class BlockSparseLinear(nn.Module):
+    """y = x Wᵀ + b, where only some groups of W are stored; like `nn.Linear` otherwise.
+
+    keep         bool grid (R, C) = `structure.grid((out_features, in_features))`: the groups that are stored; None: all
+    activation   None, or "gelu": the layer returns gelu(y), in the same pass where no gradient is asked for
+
+    Parameters: `values` (groups, c, r), the stored weights, and `bias` (out_features,) or None. Buffers: `columns` and
+    `offsets`, the indices of a `PackedMatrix`. Any optimiser trains it; what is not stored stays zero. In float32 on
+    the CPU it runs on the stored groups alone, elsewhere through a dense matrix made for the call.
+
+    >>> layer = BlockSparseLinear.from_linear(nn.Linear(64, 8), BlockStructure.block_row(32))
+    >>> layer(torch.ones(3, 64)).shape, layer.density
+    (torch.Size([3, 8]), 1.0)
+    """
+
+    values: nn.Parameter
+    bias: nn.Parameter | None
+    columns: Tensor
+    offsets: Tensor
+    activation: str | None = None
+    _ready: Any = (None,) * 7  # values, columns, offsets, the versions of both, PackedMatrix, plan
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        structure: BlockStructure,
+        bias: bool = True,
+        *,
+        keep: Tensor | None = None,
+        activation: str | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        check_structure(structure)
+        self.activation = check_activation(activation)
+        shape = (positive_int(out_features, "out_features"), positive_int(in_features, "in_features"))
+        (R, C), (r, c) = structure.grid(shape), structure.group_shape(shape)
+        if keep is None:
+            keep = torch.ones(R, C, dtype=torch.bool)
+        if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
+            raise TypeError(
+                f"keep must be a bool tensor, as select() returns; got {getattr(keep, 'dtype', type(keep))}"
+            )
+        if keep.shape != (R, C):
+            raise ValueError(
+                f"keep must have the grid's shape {(R, C)} for {structure} over {shape}; got {tuple(keep.shape)}"
+            )
+        offsets = torch.zeros(R + 1, dtype=torch.int64)
+        offsets[1:] = keep.cpu().sum(1).cumsum(0)
+        self._set(structure, shape, keep.cpu().nonzero()[:, 1].to(torch.int32).to(device), offsets.to(device))
+        self.values = nn.Parameter(torch.empty(len(self.columns), c, r, device=device, dtype=dtype))
+        free = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        self.register_parameter("bias", free)
+        self.reset_parameters()
+
+    def _set(self, structure: BlockStructure, shape: tuple[int, int], columns: Tensor, offsets: Tensor) -> None:
+        self.structure, (self.out_features, self.in_features) = structure, shape
+        self.register_buffer("columns", columns)
+        self.register_buffer("offsets", offsets)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw stored weights and bias uniformly from ±1/sqrt(in_features), as `nn.Linear` does."""
+        bound = 1 / math.sqrt(self.in_features)
+        self.values.uniform_(-bound, bound)
+        (r, c), (M, N) = self.structure.group_shape(self._shape), self._shape
+        (R, C), rows = self.structure.grid(self._shape), torch.arange(len(self.offsets) - 1, device=self.offsets.device)
+        rows = rows.repeat_interleave(self.offsets.diff())
+        self.values[rows == R - 1, :, M - (R - 1) * r :] = 0  # padding beyond the edge
+        self.values[self.columns == C - 1, N - (C - 1) * c :] = 0
+        if self.bias is not None:
+            self.bias.uniform_(-bound, bound)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, structure: BlockStructure, keep: Tensor | None = None) -> BlockSparseLinear:
+        """The layer that computes the same; groups of `linear.weight` that are all zero are not stored.
+
+        `keep` as in `pack`: the groups to store, for a support that is to be trained. Raises TypeError for what is no
+        `nn.Linear`, and as `pack` does.
+        """
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}")
+        packed = pack(linear.weight, structure, keep)
+        bias = None if linear.bias is None else linear.bias.detach().clone()
+        layer = cls.from_packed(packed, bias)
+        layer.values.requires_grad_(linear.weight.requires_grad)
+        if layer.bias is not None:
+            layer.bias.requires_grad_(linear.bias.requires_grad)
+        return layer.train(linear.training)
+
+    @classmethod
+    def from_packed(cls, packed: PackedMatrix, bias: Tensor | None = None) -> BlockSparseLinear:
+        """The layer of a packed matrix, whose tensors it takes over. Raises ValueError where they are not valid."""
+        if not isinstance(packed, PackedMatrix):
+            raise TypeError(f"packed must be a PackedMatrix; got {type(packed).__name__}: pack(weight, structure)")
+        packed.validate()
+        if bias is not None and tuple(bias.shape) != packed.shape[:1]:
+            raise ValueError(f"bias must have shape ({packed.shape[0]},); got {tuple(bias.shape)}")
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._set(packed.structure, packed.shape, packed.columns, packed.offsets)
+        layer.values = nn.Parameter(packed.values.detach())
+        layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
+        return layer
+
+    def to_linear(self) -> nn.Linear:
+        """The dense `nn.Linear` that computes the same, without the activation."""
+        M, N = self._shape
+        dense = nn.Linear(N, M, self.bias is not None, device="meta", dtype=self.values.dtype)
+        dense.weight = nn.Parameter(self.packed.to_dense().detach(), requires_grad=self.values.requires_grad)
+        if self.bias is not None:
+            dense.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=self.bias.requires_grad)
+        return dense.train(self.training)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.out_features, self.in_features
+
+    @property
+    def packed(self) -> PackedMatrix:
+        """The stored groups as a `PackedMatrix` that shares memory with the layer; its values require gradients."""
+        return PackedMatrix(self.structure, self._shape, self.values, self.columns, self.offsets)
+
+    @property
+    def weight(self) -> Tensor:
+        """W as a dense matrix (M, N), made anew at each use and differentiable; for code that looks at weights."""
+        return self.packed.to_dense()
+
+    @property
+    def density(self) -> float:
+        """Stored elements ÷ all elements of the matrix."""
+        return self.packed.density
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in_features) → (..., out_features), through the activation if there is one."""
+        packed, plan = self._prepared()
+        return apply(x, packed, self._parameters["bias"], plan, self.activation)
+
+    def _prepared(self) -> tuple[PackedMatrix, Any]:
+        """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""
+        values: Any = self._parameters[
+            "values"
+        ]  # looked up where they are: `__getattr__` costs as much as a small layer
+        columns: Any = self._buffers["columns"]
+        offsets: Any = self._buffers["offsets"]
+        ready = self._ready
+        if (
+            ready[0] is not values or ready[1] is not columns or ready[2] is not offsets
+            or ready[3] != _version(columns) or ready[4] != _version(offsets)
+        ):  # fmt: skip
+            packed = self.packed.validate()
+            plan = make_plan(packed) if columns.is_cpu else None
+            ready = values, columns, offsets, _version(columns), _version(offsets), packed, plan
+            self._ready = ready
+        return ready[5], ready[6]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        # Another pattern has another number of groups: make room for it, keeping the parameter an optimiser holds.
+        values, columns = state_dict.get(f"{prefix}values"), state_dict.get(f"{prefix}columns")
+        both = isinstance(values, Tensor) and isinstance(columns, Tensor)
+        if both and len(values) == len(columns) != len(self.values) and values.shape[1:] == self.values.shape[1:]:
+            self.values.data = self.values.data.new_empty(values.shape)
+            self.values.grad = None
+            self.columns = self.columns.new_empty(columns.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._ready = BlockSparseLinear._ready
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_ready"}
+
+    def extra_repr(self) -> str:
+        """What `print(layer)` says."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, structure={self.structure}, "
+            f"density={self.density:.3g}, bias={self.bias is not None}"
+            + (f", activation={self.activation!r}" if self.activation else "")
+        )
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version

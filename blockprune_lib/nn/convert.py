@@ -1,0 +1,140 @@
+"""Put what pruning left into the model: `sparsify` swaps its linear layers for block-sparse ones.
+
+    sparse_linear   the layer itself
+    fusion          the GELU after a feed-forward layer, done by the layer
+    densities       how dense a layer may be and still gain
+    storage         save a model and load it again: safetensors, no pickle
+    sizes           how much smaller, by each definition
+
+Their public names stand here too. Left out: pruning (`selection`, `training`) and the products (`kernels`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypeVar
+
+from torch import nn
+
+from .._common.checks import finite_number
+from ..pruning.architectures import prunable
+from ..pruning.structure import BlockStructure, check_structure
+from .block_sparse_linear import BlockSparseLinear
+from .break_even import break_even_density, usual_break_even
+from .model_size import Compression, compression
+from .storage import load, save
+from .surgery import fuse_gelu
+
+__all__ = [
+    "BlockSparseLinear",
+    "Compression",
+    "TooDenseWarning",
+    "break_even_density",
+    "compression",
+    "load",
+    "save",
+    "sparsify",
+]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def sparsify(
+    model: Model, structure: BlockStructure, *, keep_dense_above: float | str | None = None, fuse: bool = True,
+    **which: bool,
+) -> Model:  # fmt: skip
+    """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
+
+    keep_dense_above   leave a layer dense where more than this share of its elements would be stored; "measured": above
+                       the `break_even_density` of its shape, timed here and now; None: swap all, and warn where the
+                       rule of thumb says that a layer is too dense to win
+    fuse               let the first feed-forward layer do the exact GELU that follows it (see `fusion`)
+    which              pooler=True, classifier=True as in `prunable`; embeddings are look-ups and stay dense
+
+    The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
+    density runs no faster. An optimiser made before holds the old weights: make a new one. Raises ValueError where
+    there is nothing to swap, TypeError for wrong types; the model is then as it was.
+
+    >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    >>> model = sparsify(model, BlockStructure.block_row(4), keep_dense_above=1.0)
+    >>> model[0]
+    BlockSparseLinear(in_features=8, out_features=4, structure=block_row:4, density=1, bias=True)
+    """
+    check_structure(structure)
+    limit = _limit(keep_dense_above)
+    linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
+    if "" in linears:
+        raise ValueError(
+            "model is itself a Linear, which cannot be swapped in place; BlockSparseLinear.from_linear makes one"
+        )
+    if not linears:
+        raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; look-ups stay dense")
+    _refuse_shared(model, linears)
+    layers = {name: _layer(name, linear, structure) for name, linear in linears.items()}
+    limits = _limits(layers, limit) if limit is not None else {}
+    if limit is None:
+        _warn_of_dense(layers)
+    for name, layer in layers.items():
+        if layer.density <= limits.get(name, 1.0):
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, layer)
+    if fuse:
+        fuse_gelu(model)
+    return model
+
+
+class TooDenseWarning(UserWarning):
+    """A layer keeps so much that its sparse product is likely to be no faster than the dense one."""
+
+
+def _limit(asked: float | str | None) -> float | str | None:
+    if asked is None or asked == "measured":
+        return asked
+    limit = finite_number(asked, "keep_dense_above", 0, "a density such as 0.5, 'measured', or None")
+    if limit > 1:
+        raise ValueError(f"keep_dense_above must be a density from 0 to 1, 'measured', or None; got {asked!r}")
+    return limit
+
+
+def _limits(layers: dict[str, BlockSparseLinear], limit: float | str) -> dict[str, float]:
+    """How dense each layer may be; what is measured is measured once a shape."""
+    if not isinstance(limit, str):
+        return dict.fromkeys(layers, limit)
+    shapes = {name: (layer.structure, (layer.out_features, layer.in_features)) for name, layer in layers.items()}
+    measured = {key: break_even_density(*key).density for key in dict.fromkeys(shapes.values())}
+    return {name: measured[key] for name, key in shapes.items()}
+
+
+def _warn_of_dense(layers: dict[str, BlockSparseLinear]) -> None:
+    def limit(layer: BlockSparseLinear) -> float:
+        return usual_break_even(layer.structure, (layer.out_features, layer.in_features))
+
+    dense = {name: layer for name, layer in layers.items() if layer.density > limit(layer)}
+    if dense:
+        name, layer = next(iter(dense.items()))
+        warnings.warn(
+            f"{len(dense)} of {len(layers)} layers may be too dense to be faster: {name!r} keeps {layer.density:.2f} "
+            f"of its elements, and {layer.structure} usually breaks even with dense at about {limit(layer):.2f}. "
+            'keep_dense_above="measured" measures here and leaves such layers dense',
+            TooDenseWarning,
+            stacklevel=3,
+        )
+
+
+def _layer(name: str, linear: nn.Linear, structure: BlockStructure) -> BlockSparseLinear:
+    try:
+        return BlockSparseLinear.from_linear(linear, structure)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None
+
+
+def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
+    """Raise ValueError where a weight to be packed belongs to another module too: packing would part them."""
+    mine = {id(linear.weight): name for name, linear in linears.items()}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = mine.get(id(parameter))
+        if owner is not None and name != f"{owner}.weight":
+            raise ValueError(
+                f"layer {owner!r} shares its weight with {name!r}: packing it would part the two; "
+                "give one of them a copy of its own first"
+            )

@@ -1,0 +1,164 @@
+"""How much smaller a model is, by each definition that papers use, in weights and in bytes.
+
+A "rate" of 5 may mean: of the matrices that were pruned, of all matrices, or of all parameters. It is always said
+which. Bytes count the indices. Left out: the bytes of activations, and of files (their headers are a few kilobytes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from .._common.tables import html_table, text_table
+from ..pruning.architectures import parameter_name, prunable
+from .block_sparse_linear import BlockSparseLinear
+
+
+@dataclass(frozen=True, repr=False)
+class Compression:
+    """Weights before and after, and bytes, of a model; `print` shows a table.
+
+    pruned, matrices, parameters   (all weights, weights kept): prunable matrices, every 2-D weight, everything
+    pruned_bytes     (bytes with nothing packed, bytes with indices now) of the prunable matrices alone
+    bytes_dense      bytes of the model with nothing packed
+    bytes_values     bytes of the parameters as they are stored now
+    bytes_indices    bytes of the indices of sparse layers
+    """
+
+    pruned: tuple[int, int]
+    matrices: tuple[int, int]
+    parameters: tuple[int, int]
+    pruned_bytes: tuple[int, int]
+    bytes_dense: int
+    bytes_values: int
+    bytes_indices: int
+    sparse_layers: int
+    dense_layers: int
+
+    @property
+    def rate_pruned(self) -> float:
+        """All weights ÷ weights kept, of the prunable matrices."""
+        return _rate(self.pruned)
+
+    @property
+    def rate_matrices(self) -> float:
+        """All weights ÷ weights kept, of every 2-D weight: embeddings, pooler and classifier too."""
+        return _rate(self.matrices)
+
+    @property
+    def rate_parameters(self) -> float:
+        """All parameters ÷ parameters kept."""
+        return _rate(self.parameters)
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of parameters and indices as they are stored now."""
+        return self.bytes_values + self.bytes_indices
+
+    @property
+    def rate_bytes(self) -> float:
+        """Dense bytes ÷ bytes now, indices included."""
+        return _rate((self.bytes_dense, self.bytes_total))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: every field and rate."""
+        rates = ("rate_pruned", "rate_matrices", "rate_parameters", "rate_bytes", "bytes_total")
+        return asdict(self) | {name: getattr(self, name) for name in rates}
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        counts = {
+            "pruned matrices": (self.pruned, self.rate_pruned),
+            "all 2-D weights": (self.matrices, self.rate_matrices),
+            "all parameters": (self.parameters, self.rate_parameters),
+        }
+        rows = [(name, f"{n:,}", f"{kept:,}", f"{rate:.2f}x") for name, ((n, kept), rate) in counts.items()]
+        before, now = self.pruned_bytes
+        rows.append(("bytes, pruned matrices", f"{before:,}", f"{now:,}", f"{_rate(self.pruned_bytes):.2f}x"))
+        rows.append(("bytes, whole model", f"{self.bytes_dense:,}", f"{self.bytes_total:,}", f"{self.rate_bytes:.2f}x"))
+        rows.append(("  of them values", f"{self.bytes_dense:,}", f"{self.bytes_values:,}", ""))
+        rows.append(("  of them indices", "0", f"{self.bytes_indices:,}", ""))
+        return rows
+
+    def _note(self) -> str:
+        if self.sparse_layers == 0:
+            return "No layer is packed: zeros take their place in memory; sparsify(model, structure) packs them."
+        beside = f", {self.dense_layers} prunable ones are dense" if self.dense_layers else ""
+        return f"{self.sparse_layers} layers are packed{beside}."
+
+    def __repr__(self) -> str:
+        return "\n".join(["Compression", text_table([("", "dense", "kept", "rate"), *self._rows()]), self._note()])
+
+    def _repr_html_(self) -> str:
+        rows = [(name.strip(), *numbers) for name, *numbers in self._rows()]
+        return html_table([("", "dense", "kept", "rate"), *rows], f"Compression. {self._note()}")
+
+
+def compression(model: nn.Module, **which: bool) -> Compression:
+    """How much smaller `model` is: rates over pruned matrices, 2-D weights and all parameters; bytes with indices.
+
+    A weight counts as kept where it is stored in a sparse layer, or is not zero in a dense one. The prunable matrices
+    are those of `prunable(model, **which)` and all sparse layers. Shared weights count once. Raises as `prunable` does.
+
+    >>> print(compression(nn.Sequential(nn.Linear(8, 4), nn.ReLU())))
+    Compression
+                            dense  kept   rate
+    pruned matrices            32    32  1.00x
+    all 2-D weights            32    32  1.00x
+    all parameters             36    36  1.00x
+    bytes, pruned matrices    128   128  1.00x
+    bytes, whole model        144   144  1.00x
+      of them values          144   144
+      of them indices           0     0
+    No layer is packed: zeros take their place in memory; sparsify(model, structure) packs them.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    sparse = {f"{n}.values" if n else "values": m for n, m in _sparse_layers(model).items()}
+    try:
+        dense = {parameter_name(name) for name in prunable(model, **which)}
+    except ValueError:
+        if not sparse:
+            raise
+        dense = set()
+    pruned_bytes = [0, 0]
+    sums = {"pruned": [0, 0], "matrices": [0, 0], "parameters": [0, 0]}
+    bytes_dense = bytes_values = bytes_indices = 0
+    for name, parameter in model.named_parameters():
+        layer = sparse.get(name)
+        if layer is None:
+            total, kept = (
+                parameter.numel(),
+                int(parameter.count_nonzero()) if parameter.ndim == 2 else parameter.numel(),
+            )
+        else:
+            packed = layer.packed
+            total, kept = packed.shape[0] * packed.shape[1], packed.elements
+            bytes_indices += packed.bytes_indices
+        bytes_dense += total * parameter.element_size()
+        bytes_values += parameter.numel() * parameter.element_size()
+        if layer is not None or name in dense:
+            pruned_bytes[0] += total * parameter.element_size()
+            pruned_bytes[1] += parameter.numel() * parameter.element_size()
+            pruned_bytes[1] += layer.packed.bytes_indices if layer is not None else 0
+        kinds = ["parameters"]
+        kinds += ["matrices"] if layer is not None or parameter.ndim == 2 else []
+        kinds += ["pruned"] if layer is not None or name in dense else []
+        for kind in kinds:
+            sums[kind][0] += total
+            sums[kind][1] += kept
+    counts = {kind: (total, kept) for kind, (total, kept) in sums.items()}
+    return Compression(
+        **counts, pruned_bytes=(pruned_bytes[0], pruned_bytes[1]),
+        bytes_dense=bytes_dense, bytes_values=bytes_values, bytes_indices=bytes_indices,
+        sparse_layers=len(sparse), dense_layers=len(dense),
+    )  # fmt: skip
+
+
+def _sparse_layers(model: nn.Module) -> dict[str, BlockSparseLinear]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, BlockSparseLinear)}
+
+
+def _rate(pair: tuple[int, int]) -> float:
+    return pair[0] / pair[1] if pair[1] else float("inf")

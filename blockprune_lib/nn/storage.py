@@ -1,0 +1,232 @@
+"""Save a Hugging Face model with block-sparse layers, and load it again: safetensors and JSON, no pickle.
+
+A folder holds `config.json`, `blockprune.json` (which layers are sparse, their structure and shape) and the tensors:
+`blockprune.safetensors`, or `model.safetensors` where no layer is sparse, so that transformers reads that one as well.
+The name differs so that transformers refuses a sparse folder instead of filling the layers with random numbers.
+
+A folder appears whole or not at all: it is written beside its place and then renamed. Left out: optimiser state, and
+models whose code is not part of transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..pruning.packing import PackedMatrix
+from ..pruning.structure import BlockStructure
+from .block_sparse_linear import BlockSparseLinear
+from .surgery import fuse_gelu
+
+FORMAT = "blockprune model, version 1"
+CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
+
+
+def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None) -> None:
+    """Write a transformers model, its sparse layers packed, and its tokenizer if given, to `folder`.
+
+    An earlier save is replaced; a folder that holds anything else is not touched. Raises TypeError for a model that is
+    no class of transformers itself, ValueError for a folder that cannot be used; nothing is half-written.
+    """
+    _check_model(model)
+    target = Path(folder).expanduser().absolute()
+    _check_target(target)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, BlockSparseLinear)}
+    for name, layer in layers.items():
+        try:
+            layer.packed.validate()
+        except ValueError as error:
+            raise ValueError(f"layer {name!r} cannot be saved: {error}") from None
+    tensors, tied = _tensors(model)
+    card = {
+        "format": FORMAT,
+        "architecture": type(model).__name__,
+        "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
+        "tied": tied,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        scratch.mkdir()
+        _write(scratch, model, tokenizer, tensors, card, SPARSE if layers else DENSE)
+        _put(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def load(folder: str | os.PathLike[str]) -> Any:
+    """The model that `save` wrote, in evaluation mode, its layers sparse again; every index is checked.
+
+    The class comes from transformers by its name, never from code in the folder. Raises ValueError naming the file that
+    is missing, truncated or does not fit.
+    """
+    source = Path(folder).expanduser()
+    if not source.is_dir():
+        raise ValueError(f"folder {str(source)!r}: there is no such folder; save(model, folder) writes one")
+    card = _json(source / CARD)
+    if card.get("format") != FORMAT:
+        raise ValueError(f"{str(source / CARD)!r}: format must be {FORMAT!r}; got {card.get('format')!r}")
+    model = _empty_model(source, card)
+    layers, tied = card.get("layers"), card.get("tied")
+    if not isinstance(layers, dict) or not isinstance(tied, dict):
+        raise ValueError(f"{str(source / CARD)!r} must have 'layers' and 'tied', each an object; save the model again")
+    file = source / (SPARSE if layers else DENSE)
+    tensors = _read_tensors(file)
+    for name, entry in layers.items():
+        _swap(model, name, entry, tensors, file, source / CARD)
+    for name, kept in tied.items():
+        if kept in tensors:
+            tensors[name] = tensors[kept]
+    try:
+        model.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{str(file)!r} does not fit {card['architecture']}: {error}") from None
+    model.tie_weights()
+    fuse_gelu(model)
+    return model.eval()
+
+
+def _check_model(model: Any) -> None:
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel) or not type(model).__module__.startswith("transformers."):
+        raise TypeError(
+            f"model must be an instance of a transformers model class, such as BertModel; got {type(model).__name__}: "
+            "for other modules, torch.save(model.state_dict(), path) would do"
+        )
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"folder {str(target)!r} is a file; name a folder")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        ours = {CARD, *_json(target / CARD)["files"]}
+    except (ValueError, KeyError, TypeError):
+        ours = set()
+    foreign = sorted(entry.name for entry in target.iterdir() if entry.name not in ours)
+    if foreign:
+        raise ValueError(
+            f"folder {str(target)!r} holds other things ({', '.join(foreign[:3])}); name another or empty it"
+        )
+
+
+def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The model's tensors, each once, and {name: name under which the same tensor is stored}."""
+    tensors: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    seen: dict[Any, str] = {}
+    for name, tensor in model.state_dict().items():
+        key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        if tensor.numel() and key in seen:
+            tied[name] = seen[key]
+        else:
+            seen[key] = name
+            tensors[name] = tensor.detach().cpu().contiguous().clone()
+    return tensors, tied
+
+
+def _write(
+    scratch: Path, model: Any, tokenizer: Any, tensors: dict[str, Tensor], card: dict[str, Any], file: str
+) -> None:
+    from safetensors.torch import save_file
+
+    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
+    config.pop("auto_map", None)
+    (scratch / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    save_file(tensors, scratch / file, metadata={"format": "pt"})
+    if tokenizer is not None:
+        tokenizer.save_pretrained(scratch)
+    card["files"] = sorted(entry.name for entry in scratch.iterdir())
+    (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _put(scratch: Path, target: Path) -> None:
+    """Rename `scratch` to `target`; what was there comes back if that fails."""
+    if not target.exists():
+        os.replace(scratch, target)
+        return
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    os.replace(target, old)
+    try:
+        os.replace(scratch, target)
+    except OSError:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{str(path)!r} is missing; save(model, folder) writes it") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}; save the model again") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{str(path)!r} must hold a JSON object; got {type(content).__name__}; save the model again")
+    return content
+
+
+def _empty_model(source: Path, card: dict[str, Any]) -> Any:
+    import transformers
+
+    settings, name = _json(source / CONFIG), card.get("architecture")
+    kind: Any = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        raise ValueError(f"{str(source / CARD)!r}: architecture must be a transformers model class; got {name!r}")
+    config_class: Any = getattr(kind, "config_class", None)
+    if config_class is None or settings.get("model_type") != config_class.model_type:
+        raise ValueError(f"{str(source / CONFIG)!r}: model_type {settings.get('model_type')!r} is not that of {name}")
+    try:
+        config = config_class.from_dict(settings)
+        with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
+            return kind(config)
+    except Exception as error:  # a broken configuration fails anywhere in transformers
+        raise ValueError(
+            f"{str(source / CONFIG)!r} does not describe a {name}: {error}; save the model again"
+        ) from error
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} is missing; save(model, folder) writes it")
+    try:
+        tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{str(file)!r} is truncated or corrupt: {error}; save the model again") from None
+    return tensors
+
+
+def _swap(model: Any, name: str, entry: Any, tensors: dict[str, Tensor], file: Path, card: Path) -> None:
+    """Put the sparse layer `name` in the place of the Linear that the class made."""
+    try:
+        structure, shape = BlockStructure.parse(entry["structure"]), (int(entry["shape"][0]), int(entry["shape"][1]))
+        linear = model.get_submodule(name)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(f"{str(card)!r}: layer {name!r} is broken: {error}; save the model again") from None
+    if not isinstance(linear, nn.Linear) or tuple(linear.weight.shape) != shape:
+        raise ValueError(f"{str(card)!r}: layer {name!r} must be a Linear of shape {shape} in {type(model).__name__}")
+    missing = [part for part in ("values", "columns", "offsets") if f"{name}.{part}" not in tensors]
+    if missing:
+        raise ValueError(f"{str(file)!r}: layer {name!r} lacks {', '.join(missing)}; save the model again")
+    try:
+        packed = PackedMatrix(
+            structure, shape, *(tensors[f"{name}.{part}"] for part in ("values", "columns", "offsets"))
+        )
+        layer = BlockSparseLinear.from_packed(packed, linear.bias)
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: layer {name!r}: {error}; save the model again") from None
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)

@@ -1,0 +1,15 @@
+"""The ground floor: one idea of a block, and all that pruning does with it.
+
+    structure       a tiling of a matrix into groups of r x c: the one notion of a block
+    groups          the norm of each group, its score, its gradient
+    architectures   which matrices of a model are pruned
+    lasso           the penalty that makes whole groups vanish             proximal: its closed-form step
+    selection       which groups stay                                      masks: what holds them while a model trains
+    packing         what is left, stored
+
+The chapters *Blocks*, *Group Lasso* and *Reweighting* are about these files. No kernel and no training here.
+"""
+
+from .._common.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

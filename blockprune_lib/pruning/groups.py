@@ -1,0 +1,196 @@
+"""The norm and the score of every group of a weight, and the arithmetic behind them: norms that neither overflow nor
+vanish, their gradient, and scaling group by group.
+
+It knows no structure: `structure.regions(matrix)` hands it views (rows of groups, r, columns of groups, c). Views are
+worked on in chunks of whole rows of groups that fit a core's cache, so no temporary is as large as a large weight, and
+each step of the arithmetic after the first finds its input in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._common.checks import check_finite
+from .structure import BlockStructure, check_weight
+
+CHUNK = 1 << 17  # elements: 512 KiB of float32
+
+
+def group_norms(weight: Tensor, structure: BlockStructure, *, name: str = "weight") -> Tensor:
+    r"""The l2 norm of each group, ||W_g||_2 = sqrt(sum of w² over the group): what the penalty sums.
+
+    `weight` (M, N), any float type and strides → (R, C) = `structure.grid((M, N))`, float32 (float64 for
+    float64 weights). Differentiable once: the gradient is W_g / ||W_g||, and 0 at a group of zeros (a
+    subgradient there). Raises TypeError for what is no float matrix, ValueError for NaN or infinite
+    weights, for a block larger than the matrix and for a norm beyond the largest float; errors call the weight `name`.
+
+    >>> group_norms(torch.tensor([[3.0, 4.0, 0.0, 0.0]]), BlockStructure.block_row(2))
+    tensor([[5., 0.]])
+    """
+    check_weight(weight, structure, name)
+    norms: Tensor = _GroupNorms.apply(weight, structure, name)
+    return norms
+
+
+@torch.no_grad()
+def group_scores(weight: Tensor, structure: BlockStructure, *, name: str = "weight") -> Tensor:
+    """The root mean square of each group, sqrt(mean of w² over the group): what selection ranks by.
+
+    `weight` (M, N) → (R, C). The same order as the norms where groups are equal; at a ragged edge the size
+    alone does not decide. Computed in float64 (float32 where the device has none) and rounded to float32
+    (float64 for float64 weights), so that groups of equal values tie on every machine. No gradient.
+    Raises as `group_norms` does.
+
+    >>> group_scores(torch.tensor([[2.0, 2.0, 2.0]]), BlockStructure.block_row(2))
+    tensor([[2., 2.]])
+    """
+    check_weight(weight, structure, name)
+    exact = torch.float32 if weight.device.type == "mps" else torch.float64
+    sizes = structure.sizes(weight.shape, weight.device).to(exact)
+    scores = sum_norms(weight, structure, exact, name) / sizes.sqrt()
+    if not bool(scores.isfinite().all()):  # the norm of float64 weights near the largest float; their mean is in range
+        scores = sum_norms(weight / sizes.max().sqrt(), structure, exact) * (sizes.max() / sizes).sqrt()
+    return scores.to(result_dtype(weight))
+
+
+class _GroupNorms(torch.autograd.Function):
+    """||W_g|| of every group, with the gradient W_g / ||W_g||, and 0 at a group of zeros.
+
+    torch's own chain would keep a squared copy of the weight, and give NaN at a group of zeros.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
+        norms = finite_norms(weight, structure, name)
+        ctx.structure = structure
+        ctx.save_for_backward(weight, norms)
+        return norms
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        weight, norms = ctx.saved_tensors
+        scaled = torch.empty_like(weight)
+        for cells, (block, target) in chunks(ctx.structure, weight, scaled):
+            torch.mul(block, _spread(pull(grad[cells], norms[cells])), out=target)
+        return scaled, None, None
+
+
+def pull(strength: Tensor, norms: Tensor) -> Tensor:
+    """strength / norms, and 0 where a norm counts as zero: there the quotient might overflow. Shapes alike."""
+    quotient = strength / norms
+    limits = torch.finfo(norms.dtype)
+    least = limits.tiny / limits.eps
+    if not bool(norms.min() > least):  # a minimum costs a tenth of a mask
+        quotient.masked_fill_(norms <= least, 0.0)
+    return quotient
+
+
+def add_pull_(gradient: Tensor, block: Tensor, strength: Tensor, norms: Tensor) -> None:
+    """Add strength · W_g / ||W_g|| to the gradient in place: the gradient of strength · ||W_g||, chunk by chunk."""
+    gradient.addcmul_(block, _spread(pull(strength, norms)))
+
+
+def finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
+    """The norms (R, C); raises ValueError for NaN or infinite weights and for a norm beyond the largest float."""
+    norms = sum_norms(weight, structure, result_dtype(weight), name)
+    if not bool(norms.isfinite().all()):
+        kind = str(norms.dtype).removeprefix("torch.")
+        raise ValueError(f"{name} has a group whose norm is beyond the largest {kind}; .double() would do")
+    return norms
+
+
+def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
+    """Raise what `finite_norms` raises, from one reading of the weight and without keeping its norms."""
+    r, c = structure.group_shape(weight.shape)
+    low = high = 0.0
+    for part in weight.split(max(1, _chunk(weight) // weight.shape[1])):
+        ends = [float(end) for end in torch.aminmax(part)]
+        if not all(map(math.isfinite, ends)):
+            check_finite(weight, name)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    if r * c > 1 and max(-low, high) * math.sqrt(r * c) > torch.finfo(result_dtype(weight)).max / 2:
+        finite_norms(weight, structure, name)
+
+
+def sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, name: str = "weight") -> Tensor:
+    """The norms (R, C), summed in `dtype`; raises ValueError for NaN or infinite weights.
+
+    Groups whose squares would overflow or vanish in `dtype` are divided by their largest element first.
+    """
+    norms = weight.new_empty(structure.grid(weight.shape), dtype=dtype)
+    for cells, (block,) in chunks(structure, weight):
+        norms[cells] = block_norms(block, dtype)
+    if not bool(norms.isfinite().all()):
+        check_finite(weight, name)
+    return norms
+
+
+def block_norms(block: Tensor, dtype: torch.dtype) -> Tensor:
+    """The norms (R', C') of one chunk (R', r, C', c), summed in `dtype`; not finite where an element is not."""
+    norms = _reduce(block, dtype)
+    if block.shape[1] == block.shape[3] == 1:
+        return norms
+    limits = torch.finfo(dtype)
+    least = math.sqrt(limits.tiny / limits.eps)  # below this a sum of squares has lost digits
+    low, high = (float(value) for value in torch.aminmax(norms))
+    if least < low and high <= limits.max:
+        return norms
+    peak = torch.maximum(block.amax((1, 3)), -block.amin((1, 3))).to(dtype)
+    if bool(((peak > 0) & ~((norms > least) & (norms <= limits.max))).any()):
+        scale = torch.where(peak > 0, peak, 1.0)
+        norms = scale * _reduce(block, dtype, scale)
+    return norms
+
+
+def chunks(structure: BlockStructure, *matrices: Tensor) -> Iterator[tuple[tuple[slice, slice], list[Tensor]]]:
+    """The place in the grid and the views of the same groups of each matrix, at most `CHUNK` elements at a time.
+
+    A single row of groups may be longer, such as whole columns: then only `block_norms` cuts it further.
+    """
+    for regions in zip(*(structure.regions(matrix) for matrix in matrices), strict=True):
+        (rows, columns), first = regions[0]
+        step = max(1, _chunk(first) // first[0].numel())
+        for start in range(0, len(first), step):
+            stop = min(start + step, len(first))
+            cells = slice(rows.start + start, rows.start + stop), columns
+            yield cells, [block[start:stop] for _, block in regions]
+
+
+def scale_block(block: Tensor, factor: Tensor, out: Tensor) -> None:
+    """Multiply every group of a chunk (R', r, C', c) by its own factor (R', C'), into `out`."""
+    torch.mul(block, _spread(factor), out=out)
+
+
+def result_dtype(weight: Tensor) -> torch.dtype:
+    """The type of norms and scores: float64 for float64 weights, else float32."""
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def _chunk(matrix: Tensor) -> int:
+    return CHUNK if matrix.device.type == "cpu" else 64 * CHUNK  # elsewhere each call costs more than the memory
+
+
+def _spread(factor: Tensor) -> Tensor:
+    return factor[:, None, :, None]
+
+
+def _reduce(block: Tensor, dtype: torch.dtype, scale: Tensor | None = None) -> Tensor:
+    """sqrt(sum of squares) of each group, of the block divided by `scale` (R', C') where it is given."""
+    # torch's vector_norm is quick along memory, and 13 times slower across it than a plain sum of squares.
+    _, r, _, c = block.shape
+    if r == 1 and c == 1:
+        return block[:, 0, :, 0].abs().to(dtype)
+    if r == 1:
+        rows = block[:, 0] if scale is None else block[:, 0] / scale[..., None]
+        return torch.linalg.vector_norm(rows, dim=2, dtype=dtype)
+    total: Any = 0
+    for part in block.split(max(1, _chunk(block) * r // block.numel()), dim=1):
+        part = part.to(dtype) if scale is None else part / _spread(scale)
+        total = total + part.square().sum(1)
+    return total.sum(2).sqrt()

@@ -1,0 +1,245 @@
+"""Reweighted group Lasso: the penalty that drives whole groups to zero, and the step that sets them there.
+
+Two ways to use it: add `pen()` to the loss (the paper's way; groups become small, hard pruning zeroes
+them), or call `pen.proximal_(step)` after each optimiser step (groups become exactly zero). Where the loss's own
+gradient is there already, `pen.add_gradient_()` adds the penalty's to it, in place and several times as fast as a
+backward pass through `pen()`. Choosing which groups stay at a given rate is left to `selection`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._common.checks import finite_number, same_names
+from .._common.tables import html_table, text_table
+from .architectures import prunable_weights
+from .groups import add_pull_, block_norms, check_norms, chunks, group_norms, result_dtype
+from .proximal import group_soft_threshold as group_soft_threshold
+from .proximal import shrink_block
+from .structure import BlockStructure, check_structure, check_weight
+
+
+class ReweightedGroupLasso:
+    r"""The penalty sum over matrices n and groups g of λ_n · α_g · ||W_g||_2, with α_g = 1 / (||W_g|| + ε).
+
+    α is computed from the weights at construction and at each `reweight()`, and is a constant in between: it
+    carries no gradient (paper digest a.2, a.3; the group form of Candès, Wakin and Boyd 2008). At a refresh
+    every live group costs about λ; a small group is pulled as hard as 1/ε, a large one hardly at all.
+
+    `model_or_params`: a model (its prunable matrices; the flags of `prunable` may follow), a dict {name: tensor},
+    an iterable of tensors, or one tensor. Frozen parameters are penalised, and moved by `proximal_`, like any other.
+    `lam`: λ, one number or a dict {name: number} covering every matrix. `eps`: ε > 0, in units of a norm.
+    `scale_by_size`: multiply each term by sqrt(size of the group), as Yuan and Lin 2006 do.
+    `reweighted=False`: plain group Lasso, α = 1 for good, and `reweight()` does nothing.
+
+    >>> weight = torch.tensor([[3.0, 4.0, 0.0, 0.0]])
+    >>> pen = ReweightedGroupLasso(weight, BlockStructure.block_row(2), lam=0.1, eps=5.0)
+    >>> pen.alpha["weight"], pen()
+    (tensor([[0.1000, 0.2000]]), tensor(0.0500))
+    """
+
+    def __init__(
+        self,
+        model_or_params: nn.Module | Tensor | Mapping[str, Tensor] | Iterable[Tensor],
+        structure: BlockStructure,
+        lam: float | Mapping[str, float] = 1e-4,
+        eps: float = 1e-3,
+        scale_by_size: bool = False,
+        *,
+        reweighted: bool = True,
+        **which: bool,
+    ) -> None:
+        check_structure(structure)
+        self.structure = structure
+        self.weights = _named_weights(model_or_params, which)
+        for name, weight in self.weights.items():
+            check_weight(weight, structure, name)
+        self.lam = _per_matrix(lam, self.weights)
+        self.eps = finite_number(eps, "eps", 0, "1e-3 is the paper's", above=True)
+        self.scale_by_size, self.reweighted = bool(scale_by_size), bool(reweighted)
+        self.alpha: dict[str, Tensor] = {}
+        self._refresh()
+
+    def __call__(self) -> Tensor:
+        """The penalty of the weights as they are now: a differentiable scalar to add to the loss."""
+        parts = list(self.parts().values())
+        return torch.stack([part.to(parts[0].device, parts[0].dtype) for part in parts]).sum()
+
+    def parts(self) -> dict[str, Tensor]:
+        """The penalty of each matrix, {name: differentiable scalar}; they add up to `pen()`."""
+        return {n: (self._strength(n) * group_norms(w, self.structure, name=n)).sum() for n, w in self.weights.items()}
+
+    def reweight(self) -> None:
+        """Refresh α = 1 / (||W_g|| + ε) from the weights as they are now, in place. `reweighted=False`: α stays 1."""
+        if self.reweighted:
+            self._refresh()
+
+    @torch.no_grad()
+    def add_gradient_(self, share: float = 1.0) -> Tensor:
+        r"""Add the penalty's gradient, share · λ · α_g (· sqrt(size)) · W_g / ||W_g||, to each weight's `.grad`.
+
+        The same as `(share * pen()).backward()`, in place and without a temporary as large as a weight: 0 at a group
+        of zeros; a `.grad` of None is made; frozen weights count in the value and get no gradient. Returns the value,
+        share · `pen()`, detached. Raises ValueError, before any gradient changes, for weights that `pen()` refuses and
+        for a weight that is computed from others (it has no `.grad`); `share` is at least 0.
+
+        >>> weight = torch.tensor([[3.0, 4.0, 0.0, 0.0]], requires_grad=True)
+        >>> pen = ReweightedGroupLasso(weight, BlockStructure.block_row(2), lam=1.0, reweighted=False)
+        >>> pen.add_gradient_(), weight.grad
+        (tensor(5.), tensor([[0.6000, 0.8000, 0.0000, 0.0000]]))
+        """
+        share = finite_number(share, "share", 0, "1 adds all of it")
+        for name, weight in self.weights.items():
+            if weight.requires_grad and not weight.is_leaf:
+                raise ValueError(f"{name} is computed from other tensors; pen().backward() would reach them")
+            check_norms(weight, self.structure, name)
+        parts = [self._add_gradient_(name, share) for name in self.weights]
+        return torch.stack([part.to(parts[0].device, parts[0].dtype) for part in parts]).sum()
+
+    @torch.no_grad()
+    def proximal_(self, step: float) -> None:
+        """Shrink every group in place by `step` · λ · α_g (· sqrt(size)), to exactly zero if its norm is no larger.
+
+        This minimises ||V - W||² / (2 · step) + penalty(V) over V; `step` ≥ 0 is the learning rate.
+        """
+        step = finite_number(step, "step", 0, "the learning rate would do")
+        for name, weight in self.weights.items():
+            check_norms(weight, self.structure, name)
+        for name, weight in self.weights.items():
+            for cells, (block,) in chunks(self.structure, weight):
+                shrink_block(block, self._strength_at(name, cells, block, step), out=block)
+
+    def state_dict(self) -> dict[str, Any]:
+        """α and the settings, for a checkpoint; the weights are the model's to save."""
+        alpha = {name: value.detach().clone() for name, value in self.alpha.items()}
+        settings = {key: getattr(self, key) for key in _SETTINGS} | {"lam": dict(self.lam)}
+        return {"structure": str(self.structure), "alpha": alpha} | settings
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take α and the settings from `state_dict()`; ValueError if it is of other matrices."""
+        missing = [key for key in ("structure", "alpha", *_SETTINGS) if key not in state]
+        if missing:
+            raise ValueError(f"state lacks {', '.join(missing)}; a penalty's state_dict() has them")
+        if state["structure"] != str(self.structure):
+            raise ValueError(f"state is of structure {state['structure']}, this penalty's is {self.structure}")
+        same_names(state["alpha"], self.weights, "state['alpha']")
+        for name, alpha in state["alpha"].items():
+            grid = self.structure.grid(self.weights[name].shape)
+            if (
+                not isinstance(alpha, Tensor)
+                or alpha.shape != grid
+                or not bool((alpha > 0).all() & alpha.isfinite().all())
+            ):
+                raise ValueError(f"state['alpha'][{name!r}] must be a tensor of positive finite values, shape {grid}")
+        lam = _per_matrix(state["lam"], self.weights)
+        self.eps = finite_number(state["eps"], "eps", 0, "1e-3 is the paper's", above=True)
+        self.lam, self.scale_by_size, self.reweighted = lam, bool(state["scale_by_size"]), bool(state["reweighted"])
+        self.alpha = {n: state["alpha"][n].to(w.device, result_dtype(w), copy=True) for n, w in self.weights.items()}
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        for name, weight in self.weights.items():
+            check_norms(weight, self.structure, name)
+        for name, weight in self.weights.items():
+            alpha, kind = self.alpha.get(name), result_dtype(weight)
+            if alpha is None or (alpha.device, alpha.dtype) != (weight.device, kind):
+                alpha = torch.ones(self.structure.grid(weight.shape), dtype=kind, device=weight.device)
+            self.alpha[name] = alpha
+            if self.reweighted:
+                for cells, (block,) in chunks(self.structure, weight):
+                    torch.reciprocal(block_norms(block, kind).add_(self.eps), out=alpha[cells])
+
+    def _add_gradient_(self, name: str, share: float) -> Tensor:
+        weight, kind = self.weights[name], result_dtype(self.weights[name])
+        value = torch.zeros((), dtype=kind, device=weight.device)
+        for cells, (block, *gradient) in chunks(self.structure, weight, *_gradients(weight)):
+            norms = block_norms(block, kind)
+            strength = self._strength_at(name, cells, block, share)
+            value += (strength * norms).sum()
+            for target in gradient:
+                add_pull_(target, block, strength, norms)
+        return value
+
+    def _strength(self, name: str) -> Tensor:
+        """λ · α_g (· sqrt(size)) of each group, (R, C), on the weight's device."""
+        strength = self.lam[name] * self._alpha(name)
+        if self.scale_by_size:
+            weight = self.weights[name]
+            strength = strength * self.structure.sizes(weight.shape, weight.device).to(strength.dtype).sqrt()
+        return strength
+
+    def _strength_at(self, name: str, cells: tuple[slice, slice], block: Tensor, factor: float) -> Tensor:
+        """`factor` times the strength of the groups of one chunk, which are all of one size."""
+        size = math.sqrt(block.shape[1] * block.shape[3]) if self.scale_by_size else 1.0
+        return self._alpha(name)[cells] * (factor * self.lam[name] * size)
+
+    def _alpha(self, name: str) -> Tensor:
+        alpha, device = self.alpha[name], self.weights[name].device
+        if alpha.device != device:  # the model has moved since
+            alpha = self.alpha[name] = alpha.to(device)
+        return alpha
+
+    @torch.no_grad()
+    def _table(self) -> list[list[str]]:
+        table = [["matrix", "groups", "zero", "norm", "alpha", "lambda", "penalty"]]
+        parts = {name: float(part) for name, part in self.parts().items()}
+        for name, weight in self.weights.items():
+            norms, alpha = group_norms(weight, self.structure), self.alpha[name]
+            counts = f"{norms.numel():,}", f"{int((norms == 0).sum()):,}"
+            table.append([name, *counts, _span(norms), _span(alpha), f"{self.lam[name]:.3g}", f"{parts[name]:.4g}"])
+        return [*table, ["sum", "", "", "", "", "", f"{sum(parts.values()):.4g}"]]
+
+    def _head(self) -> str:
+        kind, size = ("reweighted " if self.reweighted else ""), (", sqrt(size)" if self.scale_by_size else "")
+        return f"{kind}group Lasso over {self.structure}, eps {self.eps:g}{size}"
+
+    def __repr__(self) -> str:
+        return f"{self._head()}\n{text_table(self._table())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), self._head())
+
+
+_SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")
+
+
+def _gradients(weight: Tensor) -> list[Tensor]:
+    """[the weight's dense gradient], made where there is none; [] for a frozen weight."""
+    if not weight.requires_grad:
+        return []
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    elif weight.grad.is_sparse:  # of an embedding table with sparse=True
+        weight.grad = weight.grad.to_dense()
+    return [weight.grad]
+
+
+def _named_weights(source: Any, which: dict[str, bool]) -> dict[str, Tensor]:
+    if isinstance(source, nn.Module):
+        return dict(prunable_weights(source, **which))
+    if which:
+        raise TypeError(f"{', '.join(which)} would choose matrices of a model; got {type(source).__name__}")
+    if isinstance(source, Tensor):
+        return {"weight": source}
+    if not isinstance(source, Iterable) or isinstance(source, str):
+        raise TypeError(f"model_or_params must be a model, a dict of tensors or tensors; got {type(source).__name__}")
+    named = dict(source) if isinstance(source, Mapping) else {str(i): weight for i, weight in enumerate(source)}
+    if not named:
+        raise ValueError("model_or_params is empty: there is no matrix to penalise")
+    return named
+
+
+def _per_matrix(lam: Any, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    if isinstance(lam, Mapping):
+        same_names(lam, weights, "lam")
+        return {name: finite_number(lam[name], f"lam[{name!r}]", 0, "1e-4 is the paper's") for name in weights}
+    return dict.fromkeys(weights, finite_number(lam, "lam", 0, "1e-4 is the paper's"))
+
+
+def _span(values: Tensor) -> str:
+    return f"{float(values.min()):.3g} to {float(values.max()):.3g}"

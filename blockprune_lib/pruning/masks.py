@@ -1,0 +1,187 @@
+"""Masks that hold while a model trains: what is pruned gets no gradient and stays +0.0 to the last bit.
+
+Two guards, both in place and without a copy of the weights. `mask_gradients_` runs after the backward pass and before
+clipping, so the clipping norm sees only weights that live and an optimiser's moments stay zero where nothing lives.
+`mask_weights_` runs after the optimiser's step, so no optimiser, old state or weight decay brings a weight back. The
+masks are the ones that pruning returned: they are never guessed from which weights happen to be zero.
+
+Left out: choosing the masks (see `selection`) and the training loop (see `pruning_trainer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._common.tables import html_table, text_table
+from .structure import BlockStructure, check_structure
+
+# Integers of the same width as the floats they are seen as.
+_BITS = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
+
+
+class Masks(dict[str, Tensor]):
+    """{parameter name: bool mask of the weight's shape}, which prints what it keeps of each matrix.
+
+    `structure` is the tiling the masks were made under; `shares` {parameter name: kept share of the squared
+    norm, 0 to 1} where it was measured.
+    """
+
+    def __init__(
+        self, masks: Mapping[str, Tensor], structure: BlockStructure, shares: Mapping[str, float] | None = None
+    ) -> None:
+        check_structure(structure)
+        super().__init__(masks)
+        self.structure = structure
+        self.shares = dict(shares or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Masks, (dict(self), self.structure, self.shares)
+
+    def keep(self, name: str) -> Tensor:
+        """The kept groups of one matrix: bool, (R, C)."""
+        r, c = self.structure.group_shape(self[name].shape)
+        return self[name][::r, ::c]
+
+    @property
+    def density(self) -> float:
+        """Kept elements ÷ all elements of the masked matrices, 0 to 1."""
+        return sum(int(mask.sum()) for mask in self.values()) / max(1, sum(mask.numel() for mask in self.values()))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record for each matrix: matrix, shape, kept and total groups, density, share of the squared norm kept."""
+        records = []
+        for name, mask in self.items():
+            keep = self.keep(name)
+            records.append(
+                {
+                    "matrix": name,
+                    "shape": f"{mask.shape[0]} x {mask.shape[1]}",
+                    "kept": int(keep.sum()),
+                    "groups": keep.numel(),
+                    "density": int(mask.sum()) / mask.numel(),
+                    "squared norm": self.shares.get(name),
+                }
+            )
+        return records
+
+    def _table(self) -> list[list[str]]:
+        rows = self.rows()
+        cells = [["matrix", "shape", "kept", "groups", "density", "squared norm"]]
+        for row in rows:
+            share = "" if row["squared norm"] is None else f"{row['squared norm']:.1%}"
+            cells.append(
+                [row["matrix"], row["shape"], f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}", share]
+            )
+        kept, groups = sum(row["kept"] for row in rows), sum(row["groups"] for row in rows)
+        return [*cells, ["all", "", f"{kept:,}", f"{groups:,}", f"{self.density:.1%}", ""]]
+
+    def _head(self) -> str:
+        return f"masks over {self.structure}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
+
+    def __repr__(self) -> str:
+        return f"{self._head()}\n{text_table(self._table())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), self._head())
+
+
+@torch.no_grad()
+def apply_masks_(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Set the weights of `model` to +0.0 in place wherever a mask is False.
+
+    `masks` {parameter name: bool, the weight's shape}. Raises ValueError, before anything changes, for a name
+    the model has not or a shape that differs.
+
+    >>> linear = nn.Linear(2, 1)
+    >>> apply_masks_(linear, {"weight": torch.tensor([[True, False]])})
+    >>> int(linear.weight.count_nonzero())
+    1
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks must be a dict {{parameter name: bool tensor}}; got {type(masks).__name__}")
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, mask in masks.items():
+        if name not in parameters:
+            raise ValueError(
+                f"masks has {name!r}, which is no parameter of {type(model).__name__}; was it made for another model?"
+            )
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != parameters[name].shape:
+            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"masks[{name!r}] must be bool of shape {tuple(parameters[name].shape)}; got {got}")
+    for name, mask in masks.items():
+        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+
+
+class HeldMasks:
+    """Masks bound to a model's parameters, on their device: one byte for each masked weight.
+
+    `masks`: {parameter name: bool, the parameter's shape}, True where the weight lives. Parameters without a mask are
+    free. Bind after the model is on its device; binding sets the pruned weights to +0.0.
+    Raises `TypeError` for what is no mapping; `ValueError`, before anything changes, if it is empty, names what is no
+    parameter of the model, or a shape differs.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> held = HeldMasks(layer, {"weight": torch.tensor([[True, False]])})
+    >>> layer.weight[0, 1].item(), held.violations()
+    (0.0, {})
+    """
+
+    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        if isinstance(masks, Mapping):
+            if not masks:
+                raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
+            if unknown := [str(name) for name in masks if name not in parameters]:
+                more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+                raise ValueError(
+                    f"masks names {len(unknown)} of {len(masks)} that are no parameter of {type(model).__name__}: "
+                    f"{', '.join(unknown[:5])}{more}; were they made for another model?"
+                )
+        apply_masks_(model, masks)
+        self._parameters = {name: parameters[name] for name in masks}
+        self._kept = {name: _all_bits(mask).to(parameters[name].device) for name, mask in masks.items()}
+
+    @torch.no_grad()
+    def mask_gradients_(self) -> None:
+        """Zero the gradient of every pruned weight; a parameter without a gradient is passed over."""
+        for name, kept in self._kept.items():
+            gradient = self._parameters[name].grad
+            if gradient is not None:
+                _clear_(gradient, kept)
+
+    @torch.no_grad()
+    def mask_weights_(self) -> None:
+        """Set every pruned weight to +0.0, whatever it was (NaN too)."""
+        for name, kept in self._kept.items():
+            _clear_(self._parameters[name], kept)
+
+    @torch.no_grad()
+    def violations(self) -> dict[str, int]:
+        """How many pruned weights of each parameter are not +0.0 (-0.0 counts as one); only parameters with some."""
+        found = {}
+        for name, kept in self._kept.items():
+            weight = self._parameters[name]
+            if count := int(((weight.view(_BITS[weight.dtype]) != 0) & (kept == 0)).sum()):
+                found[name] = count
+        return found
+
+
+def _all_bits(mask: Tensor) -> Tensor:
+    return -mask.to(torch.int8)
+
+
+def _clear_(values: Tensor, kept: Tensor) -> None:
+    # An integer "and" leaves the bits of what lives, gives +0.0 elsewhere, and is some ten times as fast on a CPU as
+    # masked_fill_; a product with 0 would leave -0.0 and NaN.
+    values.view(_BITS[values.dtype]).bitwise_and_(kept)

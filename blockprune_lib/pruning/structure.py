@@ -1,0 +1,236 @@
+"""The idea of the book: a block structure tiles an M × N weight into groups of r × c elements.
+
+Penalty, selection, mask, packing and kernel all speak of the same grid of groups, and this module is the
+only place that knows how a group is cut. It leaves out what is done with the groups: which weights of a
+model are cut (`layers`), what shrinks them (`lasso`), which stay (`selection`) and how those are stored
+(`packing`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._common.checks import check_matrix, check_shape, positive_int
+
+FORMS = ("irregular", "block_row:WIDTH", "block_column:HEIGHT", "tile:HEIGHTxWIDTH", "row", "column")
+
+# The sides of a group that are free in each kind ("?"), fixed at one, or as long as the matrix ("all").
+_SIDES: dict[str, tuple[str, str]] = {
+    "irregular": ("1", "1"),
+    "block_row": ("1", "?"),
+    "block_column": ("?", "1"),
+    "tile": ("?", "?"),
+    "row": ("1", "all"),
+    "column": ("all", "1"),
+}
+_MEANING = {
+    "irregular": "single weights",
+    "block_row": "rows of a block {width} columns wide",
+    "block_column": "columns of a block {height} rows high",
+    "tile": "whole blocks of {height} x {width}",
+    "row": "whole rows",
+    "column": "whole columns",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class BlockStructure:
+    """A tiling of every M × N weight into groups of `height` × `width` elements (None: the whole side).
+
+    Make one with the six class methods or from text:
+
+    >>> BlockStructure.block_row(64) == BlockStructure.parse("block_row:64")
+    True
+    >>> BlockStructure.tile(32, 32).grid((384, 1536))
+    (12, 48)
+    """
+
+    kind: str
+    height: int | None
+    width: int | None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _SIDES:
+            raise ValueError(f"kind must be one of {', '.join(_SIDES)}; got {self.kind!r}")
+        for side, rule in zip(("height", "width"), _SIDES[self.kind], strict=True):
+            value = getattr(self, side)
+            if rule == "?":
+                object.__setattr__(self, side, positive_int(value, side))
+            elif value != (None if rule == "all" else 1):
+                raise ValueError(f"{side} of {self.kind!r} is fixed; make it with BlockStructure.{self.kind}(...)")
+
+    @classmethod
+    def irregular(cls) -> BlockStructure:
+        """Groups of 1 × 1: unstructured pruning, the baseline that compresses and does not speed up."""
+        return cls("irregular", 1, 1)
+
+    @classmethod
+    def block_row(cls, width: int) -> BlockStructure:
+        """Groups of 1 × `width`: the paper's rows of a block (the authors' `block_filter`)."""
+        return cls("block_row", 1, width)
+
+    @classmethod
+    def block_column(cls, height: int) -> BlockStructure:
+        """Groups of `height` × 1: the paper's columns of a block."""
+        return cls("block_column", height, 1)
+
+    @classmethod
+    def tile(cls, height: int, width: int) -> BlockStructure:
+        """Groups of `height` × `width`: whole blocks, stored elsewhere as BSR."""
+        return cls("tile", height, width)
+
+    @classmethod
+    def row(cls) -> BlockStructure:
+        """Groups of 1 × N: whole rows, one output feature each."""
+        return cls("row", 1, None)
+
+    @classmethod
+    def column(cls) -> BlockStructure:
+        """Groups of M × 1: whole columns, one input feature each."""
+        return cls("column", None, 1)
+
+    @classmethod
+    def parse(cls, text: str) -> BlockStructure:
+        """The structure written as `text`; `str(structure)` gives the text back.
+
+        >>> BlockStructure.parse("tile:16x32")
+        BlockStructure.tile(16, 32)
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str such as 'block_row:64'; got {type(text).__name__}")
+        kind, colon, sides = text.strip().partition(":")
+        pattern = {"block_row": r"(\d+)", "block_column": r"(\d+)", "tile": r"(\d+)x(\d+)"}.get(kind, "")
+        match = re.fullmatch(pattern, sides, re.ASCII)
+        if kind not in _SIDES or match is None or bool(colon) != bool(pattern):
+            raise ValueError(
+                f"text {text!r} is no structure; the forms are {', '.join(FORMS)} (sides are positive integers)"
+            )
+        structure: BlockStructure = getattr(cls, kind)(*map(int, match.groups()))
+        return structure
+
+    def __str__(self) -> str:
+        sides = [str(s) for s, rule in zip((self.height, self.width), _SIDES[self.kind], strict=True) if rule == "?"]
+        return self.kind + (":" + "x".join(sides) if sides else "")
+
+    def __repr__(self) -> str:
+        return f"BlockStructure.{self.kind}({', '.join(re.findall('[0-9]+', str(self)))})"
+
+    def group_shape(self, shape: Sequence[int]) -> tuple[int, int]:
+        """(r, c), the group's height and width in a matrix of `shape` (M, N); r is clipped to M.
+
+        A block may overhang the bottom of a matrix with few rows, such as a classifier's. Raises ValueError
+        where it is wider than the matrix, or higher than the longer side.
+
+        >>> BlockStructure.block_column(16).group_shape((2, 384))
+        (2, 1)
+        """
+        rows, columns = check_shape(shape)
+        height = rows if self.height is None else self.height
+        width = columns if self.width is None else self.width
+        if width > columns or height > max(rows, columns):
+            raise ValueError(
+                f"structure {self}: block larger than the matrix: a block of {height} x {width} does not fit "
+                f"{rows} x {columns}; a width up to {columns} and a height up to {max(rows, columns)} would do"
+            )
+        return min(height, rows), width
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, int]:
+        """(R, C) = (ceil(M / r), ceil(N / c)), how many groups lie below and beside each other.
+
+        >>> BlockStructure.block_row(64).grid((30522, 384))
+        (30522, 6)
+        """
+        r, c = self.group_shape(shape)
+        return -(-int(shape[0]) // r), -(-int(shape[1]) // c)
+
+    def sizes(self, shape: Sequence[int], device: torch.device | str | None = None) -> Tensor:
+        """How many elements each group has: int64, shape `grid(shape)`; edge groups may have fewer than r·c.
+
+        >>> BlockStructure.tile(2, 2).sizes((3, 5))
+        tensor([[4, 4, 2],
+                [2, 2, 1]])
+        """
+        (r, c), (R, C) = self.group_shape(shape), self.grid(shape)
+        heights = torch.full((R, 1), r, dtype=torch.int64, device=device)
+        widths = torch.full((1, C), c, dtype=torch.int64, device=device)
+        heights[-1], widths[:, -1] = int(shape[0]) - (R - 1) * r, int(shape[1]) - (C - 1) * c
+        return heights * widths
+
+    def regions(self, matrix: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Cut an (M, N) `matrix` into at most four views (rows of groups, r, columns of groups, c), with their place.
+
+        The interior is one view; a ragged right edge, bottom edge and corner are the others. Nothing is copied or
+        padded, so writing to a view writes to the matrix. The place indexes the (R, C) grid.
+
+        >>> [tuple(view.shape) for _, view in BlockStructure.tile(2, 2).regions(torch.ones(5, 4))]
+        [(2, 2, 2, 2), (1, 1, 2, 2)]
+        """
+        (M, N), (r, c) = matrix.shape, self.group_shape(matrix.shape)
+        for row_cells, rows, height in _spans(M, r):
+            for column_cells, columns, width in _spans(N, c):
+                view = matrix[rows, columns].unflatten(0, (-1, height)).unflatten(2, (-1, width))
+                yield (row_cells, column_cells), view
+
+    def describe(self, shape: Sequence[int] | None = None) -> str:
+        """One sentence about the structure, and with `shape` about the grid it lays over such a matrix.
+
+        >>> BlockStructure.block_row(64).describe((384, 1536))
+        'block_row:64: rows of a block 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
+        """
+        text = f"{self}: {_MEANING[self.kind].format(height=self.height, width=self.width)}"
+        if shape is None:
+            return text
+        (r, c), (R, C), (M, N) = self.group_shape(shape), self.grid(shape), check_shape(shape)
+        ragged = "" if M % r == 0 and N % c == 0 else ", smaller at the edge"
+        return f"{text}; {M} x {N} is a grid of {R} x {C} = {R * C:,} groups of {r} x {c}{ragged}"
+
+
+def expand(keep: Tensor, structure: BlockStructure, shape: Sequence[int]) -> Tensor:
+    """The mask of a grid: bool, (M, N) = `shape`, True where the element's group is kept.
+
+    `keep` is bool, (R, C) = `structure.grid(shape)`. Raises TypeError or ValueError otherwise.
+
+    >>> expand(torch.tensor([[True, False]]), BlockStructure.block_row(2), (1, 3))
+    tensor([[ True,  True, False]])
+    """
+    check_structure(structure)
+    if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
+        got = f"a {keep.dtype} tensor" if isinstance(keep, Tensor) else type(keep).__name__
+        raise TypeError(f"keep must be a bool tensor, as select() returns; got {got}")
+    (R, C), (r, c), (M, N) = structure.grid(shape), structure.group_shape(shape), check_shape(shape)
+    if keep.shape != (R, C):
+        raise ValueError(
+            f"keep must have the grid's shape {(R, C)} for {structure} over {(M, N)}; got {tuple(keep.shape)}"
+        )
+    tall = keep[:, None, :, None].expand(R, r, C, c).reshape(R * r, C * c)
+    return tall[:M, :N].contiguous()
+
+
+def check_structure(structure: Any) -> None:
+    """Raise TypeError unless `structure` is a BlockStructure."""
+    if not isinstance(structure, BlockStructure):
+        hint = "BlockStructure.parse(text)" if isinstance(structure, str) else "BlockStructure.block_row(64)"
+        raise TypeError(f"structure must be a BlockStructure, such as {hint}; got {type(structure).__name__}")
+
+
+def check_weight(weight: Any, structure: Any, name: str = "weight") -> None:
+    """Raise unless `weight` is a non-empty dense float matrix that `structure` fits; values are not read."""
+    check_structure(structure)
+    check_matrix(weight, name)
+    try:
+        structure.group_shape(weight.shape)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _spans(length: int, step: int) -> list[tuple[slice, slice, int]]:
+    """(cells of the grid, elements of the matrix, group side) for the whole groups and for the ragged rest."""
+    whole, rest = divmod(length, step)
+    spans = [(slice(0, whole), slice(0, whole * step), step)]
+    return spans + ([(slice(whole, whole + 1), slice(whole * step, length), rest)] if rest else [])

@@ -1,0 +1,120 @@
+"""What every chapter's first cells call: set-up, the hardware passport, and sentences made by code.
+
+Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then keeps the
+text and shows nothing. What is left out: figures, which are in `plots`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from .._common.files import write_json
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of Markdown that a cell shows; its `repr` is the text alone, without quotes."""
+
+    markdown: str
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+
+@dataclass(frozen=True)
+class Passport:
+    """The machine that ran a page, in one line, with the details to unfold."""
+
+    line: str
+    details: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th scope='row'>{escape(key)}</th><td>{escape(_readable(value))}</td></tr>"
+            for key, value in self.details.items()
+        )
+        return (
+            f'<details class="bp-passport"><summary><strong>Measured on:</strong> {escape(self.line)}</summary>'
+            f"<table>{rows}</table></details>"
+        )
+
+
+def begin(seed: int = 0) -> None:
+    """Set the seeds of Python, NumPy and torch, and keep progress noise off the page."""
+    import numpy as np
+    import torch
+
+    # Tokenisers warn when a process forks after they ran in parallel; the page has no use for either.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that readers add may use the global generator
+    torch.manual_seed(seed)
+
+
+def passport() -> Passport:
+    """Return the hardware passport: CPU, cores, instruction set, measured peak and bandwidth, versions, date."""
+    from ..machine.passport import hardware
+
+    machine = hardware()
+    return Passport(machine.passport(), machine.to_dict())
+
+
+def say(sentence: str) -> Text:
+    """Return a sentence made by code, which the page shows as prose."""
+    return Text(sentence)
+
+
+def glue(name: str, value: object) -> None:
+    """Make *value* available to the chapter's prose as {glue:text}`name`; text is inserted as it reads."""
+    try:
+        from myst_nb import glue as keep
+    except ImportError:
+        return
+    keep(name, Text(value) if isinstance(value, str) else value, display=False)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_readable(inner)}" for key, inner in value.items())
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def record(name: str, figures: dict[str, Any]) -> Text:
+    """Write *figures* with their provenance to the folder named by BLOCKPRUNE_RECORD; say what was done.
+
+    Without that variable nothing is written: a reader's run leaves no files. The record holds the commit, the versions
+    and the machine, the date, and *figures*, which must be JSON-able. It is written whole or not at all.
+    """
+    folder = os.environ.get("BLOCKPRUNE_RECORD")
+    if not folder:
+        return Text("")
+    from ..machine.passport import hardware
+
+    path = Path(folder) / f"{name}.json"
+    machine = hardware().to_dict()
+    write_json(path, {"name": name, "commit": _commit(), "hardware": machine, "figures": figures})
+    return Text(f"Recorded as `{path.name}`.")
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        where = Path(__file__).resolve().parent
+        return subprocess.run(command, cwd=where, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,215 @@
+"""What a stage trains on and how a model is scored: encoded data, padding, metrics.
+
+`evaluate` scores any model with a classification or regression head, sparsified ones too. Batches are cut from the
+examples in order of length and padded to their longest, which changes no score and saves most of the padding.
+Left out: where the text comes from and how it is encoded (see `tasks`), the metrics themselves (see `metrics`).
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .._common.checks import positive_int
+from ..data import metrics
+from ..data.tasks import Task
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
+    """Score `model` on the validation part of `data`, a `tasks.Task` or a pair of encoded datasets.
+
+    Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens; no gradient is kept; the
+    model's mode and device stay. Raises ValueError for data without validation examples and for labels that do not fit
+    the model's head.
+
+    >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
+    {'accuracy': 0.5270758122743683}
+    """
+    positive_int(batch_size, "batch_size")
+    prepared = prepare(model, tokenizer, data, positive_int(max_length, "max_length"))
+    if prepared.validation is None:
+        raise ValueError("data has no validation part: a pair (train, validation) of encoded datasets would do")
+    return score(model, prepared, batch_size)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Encoded examples of one task, for one tokenizer, with what pads and scores them."""
+
+    train: Any
+    validation: Any
+    kind: str
+    tokenizer: Any
+    source: Any
+
+    @property
+    def metric(self) -> str | None:
+        """The score to compare by, or None where there is nothing to score on."""
+        return None if self.validation is None else metrics.primary(self.kind)
+
+    @property
+    def compute_metrics(self) -> Any:
+        """What a Trainer calls with its predictions."""
+        return metrics.for_trainer(self.kind)
+
+    def collate(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """A batch padded to its longest example: {name: (batch, length)}, and the labels (batch,)."""
+        lengths = [len(example["input_ids"]) for example in examples]
+        padding = {"input_ids": self.tokenizer.pad_token_id}
+        batch = {}
+        for key in set(_INPUTS) & set(self.tokenizer.model_input_names):
+            padded = np.full((len(examples), max(lengths)), padding.get(key, 0), dtype=np.int64)
+            for row, example, length in zip(padded, examples, lengths, strict=True):
+                row[:length] = example.get(key, 1 if key == "attention_mask" else 0)
+            batch[key] = torch.from_numpy(padded)
+        kind = torch.float32 if self.kind == "correlation" else torch.int64
+        return batch | {"labels": torch.tensor([_label(example) for example in examples], dtype=kind)}
+
+    def majority(self) -> dict[str, float] | None:
+        """The scores of always giving the training examples' commonest label (for a regression their mean)."""
+        if self.validation is None:
+            return None
+        known, labels = _labels(self.train), _labels(self.validation)
+        guess = known.mean() if self.kind == "correlation" else np.bincount(known).argmax()
+        return metrics.compute(self.kind, np.full(len(labels), guess), labels)
+
+    def fingerprint(self) -> str:
+        """A checksum of what is trained on and scored on."""
+        if isinstance(self.source, Task):
+            return self.source.fingerprint
+        checksum = 0
+        for part in (self.train, self.validation):
+            for example in [] if part is None else _rows(part):
+                checksum = zlib.crc32(f"{list(example['input_ids'])} {_label(example)}".encode(), checksum)
+        return f"crc32 {checksum:08x}"
+
+    def with_lengths(self) -> Any:
+        """The training examples, with the column "length" that spares the Trainer a look at every example."""
+        if hasattr(self.train, "add_column") and "length" not in self.train.column_names:
+            return self.train.add_column("length", [len(ids) for ids in self.train["input_ids"]])
+        return self.train
+
+
+def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> TrainingData:
+    """`source` checked and encoded for `tokenizer`, and checked against the model's head."""
+    if getattr(tokenizer, "pad_token_id", None) is None:
+        got = type(tokenizer).__name__
+        raise TypeError(f"tokenizer must be a Hugging Face tokenizer with a padding token; got {got}")
+    outputs = model.config.num_labels
+    if isinstance(source, Task):
+        train, validation = source.encode(tokenizer, max_length)
+        kind = source.kind
+    elif isinstance(source, (tuple, list)) and len(source) == 2:
+        train, validation = source
+        kind = "correlation" if outputs == 1 else "accuracy"
+    else:
+        got = f"{len(source)} of them" if isinstance(source, (tuple, list)) else type(source).__name__
+        raise TypeError(f"data must be a Task or a pair (train, validation) of encoded datasets; got {got}")
+    if isinstance(source, Task) and source.num_labels != outputs:
+        raise ValueError(
+            f"data: {source.name} needs a head of {source.num_labels} outputs, the model's has {outputs}; "
+            "models.load(..., task=task) makes one that fits"
+        )
+    for part, examples in (("train", train), ("validation", validation)):
+        if examples is not None or part == "train":
+            _check_examples(part, examples, outputs)
+    return TrainingData(train, validation, kind, tokenizer, source)
+
+
+@torch.no_grad()
+def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, float]:
+    """The metrics of `model` on `data.validation`."""
+    examples = _rows(data.validation)
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        logits = torch.empty(len(examples), model.config.num_labels)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = data.collate([examples[i] for i in chosen])
+            inputs = {key: value.to(device) for key, value in batch.items() if key != "labels"}
+            logits[chosen] = model(**inputs).logits.float().cpu()
+    finally:
+        model.train(training)
+    return metrics.compute(data.kind, logits.numpy(), _labels(data.validation))
+
+
+class Scores:
+    """Scores a model on one task, and reads the score again while no weight has changed.
+
+    One stage ends with the weights the next begins with, so each set of weights need be scored only once.
+    """
+
+    _known: ClassVar[weakref.WeakKeyDictionary[Any, tuple[int, Any, dict[str, float]]]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, model: Any, data: TrainingData) -> None:
+        self.model, self.data, self.seconds = model, data, 0.0
+
+    def now(self) -> dict[str, float] | None:
+        """The metrics of the weights as they are now, None where there is nothing to score on."""
+        if self.data.validation is None:
+            return None
+        start = time.perf_counter()
+        weights = fingerprint(self.model)
+        known = self._known.get(self.model)
+        if known is None or known[0] != weights or known[1] is not self.data.source:
+            known = self._known[self.model] = (weights, self.data.source, score(self.model, self.data))
+        self.seconds += time.perf_counter() - start
+        return dict(known[2])
+
+
+def fingerprint(model: Any) -> int:
+    """A checksum of every parameter and buffer, names and shapes included."""
+    checksum = 0
+    for name, values in model.state_dict().items():
+        checksum = zlib.crc32(f"{name} {values.dtype} {tuple(values.shape)}".encode(), checksum)
+        raw = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(raw.numpy(), checksum)
+    return checksum
+
+
+def _check_examples(part: str, examples: Any, outputs: int) -> None:
+    if not hasattr(examples, "__len__") or not hasattr(examples, "__getitem__"):
+        raise TypeError(f"data: {part} must be a sequence of encoded examples; got {type(examples).__name__}")
+    if len(examples) == 0:
+        raise ValueError(f"data: {part} is empty; at least one example is needed")
+    first = examples[0]
+    if not isinstance(first, dict) or "input_ids" not in first or not {"label", "labels"} & set(first):
+        raise ValueError(f"data: {part} must hold dicts with input_ids and label; the first one is {str(first)[:80]}")
+    labels = _labels(examples)
+    low, high = labels.min(), labels.max()
+    if outputs > 1 and not (np.issubdtype(labels.dtype, np.integer) and low >= 0 and high < outputs):
+        raise ValueError(
+            f"data: {part} has labels from {low} to {high}, but the model's head has the classes 0 to {outputs - 1}; "
+            "models.load(..., task=task) makes one that fits"
+        )
+    if not np.isfinite(labels).all():
+        raise ValueError(f"data: {part} has labels that are NaN or infinite")
+
+
+def _label(example: dict[str, Any]) -> Any:
+    return example["labels"] if "labels" in example else example["label"]
+
+
+def _labels(examples: Any) -> npt.NDArray[Any]:
+    columns = getattr(examples, "column_names", ())
+    if columns:
+        return np.asarray(list(examples["labels" if "labels" in columns else "label"]))
+    return np.asarray([_label(example) for example in _rows(examples)])
+
+
+def _rows(examples: Any) -> list[dict[str, Any]]:
+    # A datasets.Dataset iterates quickly; any other sequence need only know its length and its items.
+    return list(examples) if hasattr(examples, "column_names") else [examples[i] for i in range(len(examples))]

@@ -1,0 +1,146 @@
+"""Pruning while training: the masks shrink along the cubic schedule of Zhu and Gupta (2017).
+
+Two ways to choose what goes: by magnitude (the root mean square of a group, as everywhere else), or by movement (Sanh,
+Wolf and Rush 2020, "Movement pruning", equation 2): the score of a group is how far training wants its weights away
+from zero, S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the order of the scores, so their
+learning rate does not matter. A pruned group keeps its old values aside under movement and comes back with them where
+its score rises again. Left out: selection itself (see `selection`) and masks that never change (see `rules.Masked`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..pruning.architectures import prunable_weights
+from ..pruning.masks import HeldMasks, Masks
+from ..pruning.selection import Balance, select_model
+from ..pruning.structure import BlockStructure
+from .hooks import Moment, Rule, State
+
+SCORES = ("magnitude", "movement")
+
+
+def cubic_density(step: int, start: int, end: int, final: float) -> float:
+    """d_t = d + (1 - d) · (1 - (t - t_0) / (t_1 - t_0))³: 1 up to `start`, `final` from `end` on, steep at first.
+
+    Zhu and Gupta 2017, equation 1, in densities.
+
+    >>> [cubic_density(step, 0, 4, 0.2) for step in (0, 2, 4)]
+    [1.0, 0.30000000000000004, 0.2]
+    """
+    left = min(1.0, max(0.0, 1 - (step - start) / max(1, end - start)))
+    return final + (1 - final) * left**3
+
+
+class Gradual(Rule):
+    """Masks that shrink from density 1 to 1 / `rate` between two shares of the training, then hold.
+
+    `model` and `which` say which matrices, `structure`, `rate`, `scope` and `balanced` what `select_model` takes.
+    `score`: "magnitude" or "movement". `begin`, `end`: shares of the steps, 0 to 1. `updates`: how often the masks
+    change in between. Movement keeps one copy of the masked matrices; magnitude none.
+    """
+
+    name = "gradual"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        structure: BlockStructure,
+        rate: float,
+        score: Literal["magnitude", "movement"] = "magnitude",
+        scope: Literal["matrix", "model"] = "matrix",
+        balanced: Balance = False,
+        begin: float = 0.1,
+        end: float = 0.7,
+        updates: int = 50,
+        **which: bool,
+    ) -> None:
+        if score not in SCORES:
+            raise ValueError(f"score must be 'magnitude' or 'movement'; got {score!r}")
+        if not 0 <= begin < end <= 1:
+            raise ValueError(
+                f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin}, {end}"
+            )
+        if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
+            raise ValueError(f"updates must be a whole number of at least 1; got {updates!r}")
+        self.model, self.structure, self.rate, self.score = model, structure, rate, score
+        self.begin, self.end, self.updates, self.which = begin, end, updates, which
+        self._choice: dict[str, Any] = {"scope": scope, "balanced": balanced, **which}
+        self.weights = prunable_weights(model, **which)
+        select_model(model, structure, rate, **self._choice)  # refuses what cannot be done before any step
+        self.masks = Masks({n: torch.ones_like(w, dtype=torch.bool) for n, w in self.weights.items()}, structure)
+        self.held: HeldMasks | None = None
+        self.scores: dict[str, Tensor] = {}
+        self.aside: dict[str, Tensor] = {}
+        if score == "movement":
+            for name, weight in self.weights.items():
+                self.scores[name] = torch.zeros(structure.grid(weight.shape), device=weight.device)
+                self.aside[name] = torch.zeros_like(weight, requires_grad=False)
+
+    def describe(self) -> dict[str, Any]:
+        """The schedule and the choice."""
+        shares = {"begin": self.begin, "end": self.end, "updates": self.updates}
+        return {"structure": str(self.structure), "rate": self.rate, "score": self.score} | shares | self._choice
+
+    def started(self, moment: Moment) -> None:
+        """Bind the masks where the model is now."""
+        for kept in (self.scores, self.aside):
+            kept.update({name: value.to(self.weights[name].device) for name, value in kept.items()})
+        self.held = HeldMasks(self.model, self.masks)
+
+    @torch.no_grad()
+    def before_step(self, moment: Moment) -> None:
+        """Add what this step's gradient says to the movement scores; clear the gradients of pruned weights."""
+        for name, scores in self.scores.items():
+            weight = self.weights[name]
+            if weight.grad is not None:
+                scores -= self._sums(weight.grad * (weight + self.aside[name]))
+        if self.held is not None:
+            self.held.mask_gradients_()
+
+    def after_step(self, moment: Moment) -> None:
+        """Clear the pruned weights."""
+        if self.held is not None:
+            self.held.mask_weights_()
+
+    def step_ended(self, moment: Moment) -> None:
+        """Choose the masks anew, where the schedule says so."""
+        start, end = round(self.begin * moment.steps), max(1, round(self.end * moment.steps))
+        every = max(1, (end - start) // self.updates)
+        if moment.step == end or (start < moment.step < end and (moment.step - start) % every == 0):
+            self._choose(1 / cubic_density(moment.step, start, end, 1 / self.rate))
+
+    def observe(self) -> dict[str, float]:
+        """The density of the masks."""
+        return {"density": self.masks.density}
+
+    def state(self) -> State:
+        """The masks, and under movement the scores and what lies aside."""
+        parts = {"mask": self.masks, "score": self.scores, "aside": self.aside}
+        return State({f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()}, {})
+
+    def load(self, state: State) -> None:
+        """Take the masks, scores and what lies aside."""
+        parts: dict[str, dict[str, Tensor]] = {"mask": {}, "score": {}, "aside": {}}
+        for key, value in state.tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = value
+        self.masks, self.scores, self.aside = Masks(parts["mask"], self.structure), parts["score"], parts["aside"]
+
+    @torch.no_grad()
+    def _choose(self, rate: float) -> None:
+        for name, aside in self.aside.items():
+            self.weights[name].add_(aside)  # one of the two is zero everywhere
+        self.masks = select_model(self.model, self.structure, rate, scores=self.scores or None, **self._choice)
+        for name, aside in self.aside.items():
+            aside.copy_(self.weights[name]).masked_fill_(self.masks[name], 0.0)
+        self.held = HeldMasks(self.model, self.masks)
+
+    def _sums(self, matrix: Tensor) -> Tensor:
+        sums = matrix.new_zeros(self.structure.grid(matrix.shape))
+        for cells, block in self.structure.regions(matrix):
+            sums[cells] = block.sum((1, 3))
+        return sums.float()

@@ -1,0 +1,226 @@
+"""What pruning adds to a training step, one rule a thing: the penalty, and masks that hold.
+
+    backward of the task's loss                     the Trainer's own
+    rule.before_step    the penalty's gradient joins; gradients of pruned weights go
+    clip, optimiser step                            the Trainer's own
+    rule.after_step     group soft-threshold (method "proximal"); pruned weights back to +0.0
+    rule.step_ended, rule.new_epoch                 alpha is refreshed; masks shrink (see `gradual`)
+
+`before_step` comes after the last micro-batch, so a rule acts once a step however the batch is cut up. Every process of
+a distributed run sees the same weights and the same summed gradients there, hence keeps the same alpha and masks.
+A rule's `state` goes into each checkpoint. Left out: the training loop (see `pruning_trainer`).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..pruning.groups import group_norms
+from ..pruning.lasso import ReweightedGroupLasso
+from ..pruning.masks import HeldMasks
+from ..pruning.structure import BlockStructure, check_structure
+
+NEAR_ZERO = 0.1
+METHODS = ("penalty", "proximal")
+LAM_SCHEDULES = ("constant", "rise")
+
+
+class Moment(NamedTuple):
+    """Where a training stands: optimiser steps done, steps there will be, and the learning rate in force."""
+
+    step: int
+    steps: int
+    learning_rate: float
+
+
+class State(NamedTuple):
+    """A rule's part of a checkpoint: tensors by name, and values that JSON can hold."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class Rule:
+    """The hooks of one training step, in order; each does nothing unless a rule says otherwise."""
+
+    name: ClassVar[str] = ""
+
+    def started(self, moment: Moment) -> None:
+        """Called before the first step, of a resumed training too."""
+
+    def before_step(self, moment: Moment) -> None:
+        """Called after the backward pass of a step's last micro-batch, before clipping."""
+
+    def after_step(self, moment: Moment) -> None:
+        """Called after the optimiser's step; `moment.step` counts the steps before it."""
+
+    def step_ended(self, moment: Moment) -> None:
+        """Called after a step was counted: `moment.step` is at least 1."""
+
+    def new_epoch(self, moment: Moment) -> None:
+        """Called before the first step of each epoch but the first."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the rule is, JSON-able: what a resumed stage must have in common with the one begun."""
+        return {}
+
+    def observe(self) -> dict[str, float]:
+        """What a log entry should hold."""
+        return {}
+
+    def state(self) -> State:
+        """What a checkpoint needs to go on from here."""
+        return State({}, {})
+
+    def load(self, state: State) -> None:
+        """Go on from a `state()`."""
+
+
+class Penalised(Rule):
+    """The reweighted group Lasso in training, in the loss or as a decoupled proximal step.
+
+    `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; the end of training
+    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows in equal steps to its value at the last step.
+    """
+
+    name = "penalty"
+
+    def __init__(
+        self,
+        penalty: ReweightedGroupLasso,
+        method: str = "penalty",
+        refresh_every: int | str | None = None,
+        lam_schedule: str = "constant",
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method must be 'penalty' (in the loss) or 'proximal' (after each step); got {method!r}")
+        self._steps, self._epochs = _refresh(refresh_every) if penalty.reweighted else (None, None)
+        if lam_schedule not in LAM_SCHEDULES:
+            raise ValueError(f"lam_schedule must be one of {', '.join(LAM_SCHEDULES)}; got {lam_schedule!r}")
+        self.penalty, self.method, self.lam_schedule = penalty, method, lam_schedule
+        self.refresh_every = refresh_every if penalty.reweighted else None
+        self.refreshes = self.epochs = 0
+
+    def before_step(self, moment: Moment) -> None:
+        """Add the penalty's gradient to the task's."""
+        if self.method == "penalty":
+            self.penalty.add_gradient_(self._share(moment))
+
+    def after_step(self, moment: Moment) -> None:
+        """Shrink every group by (learning rate) · λ · α_g."""
+        if self.method == "proximal":
+            self.penalty.proximal_(moment.learning_rate * self._share(moment))
+
+    def step_ended(self, moment: Moment) -> None:
+        """Refresh α where the count of steps says so."""
+        if self._steps is not None and moment.step % self._steps == 0:
+            self._refresh(moment)
+
+    def new_epoch(self, moment: Moment) -> None:
+        """Refresh α where the count of epochs says so."""
+        self.epochs += 1
+        if self._epochs is not None and self.epochs % self._epochs == 0:
+            self._refresh(moment)
+
+    def describe(self) -> dict[str, Any]:
+        """The penalty's settings."""
+        pen, strengths = self.penalty, set(self.penalty.lam.values())
+        return {
+            "structure": str(pen.structure),
+            "lam": strengths.pop() if len(strengths) == 1 else dict(pen.lam),
+            "lam_schedule": self.lam_schedule,
+            "eps": pen.eps,
+            "scale_by_size": pen.scale_by_size,
+            "reweighted": pen.reweighted,
+            "method": self.method,
+            "refresh_every": self.refresh_every,
+            "matrices": list(pen.weights),
+        }
+
+    @torch.no_grad()
+    def observe(self) -> dict[str, float]:
+        """The penalty at full λ, and the share of groups near zero."""
+        weights = self.penalty.weights
+        return {"penalty": float(self.penalty()), "near_zero": near_zero_share(weights, self.penalty.structure)}
+
+    def state(self) -> State:
+        """α, how often it was refreshed, and how many epochs have ended."""
+        return State(dict(self.penalty.state_dict()["alpha"]), {"refreshes": self.refreshes, "epochs": self.epochs})
+
+    def load(self, state: State) -> None:
+        """Take α and the count."""
+        self.penalty.load_state_dict(self.penalty.state_dict() | {"alpha": state.tensors})
+        self.refreshes, self.epochs = state.values["refreshes"], state.values["epochs"]
+
+    def _share(self, moment: Moment) -> float:
+        return 1.0 if self.lam_schedule == "constant" else (moment.step + 1) / moment.steps
+
+    def _refresh(self, moment: Moment) -> None:
+        if moment.step < moment.steps:
+            self.penalty.reweight()
+            self.refreshes += 1
+
+
+class Masked(Rule):
+    """Masks that hold to the last bit; see `masking.HeldMasks`, whose arguments it takes."""
+
+    name = "masks"
+
+    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        self.held, self.masks = HeldMasks(model, masks), masks
+
+    def describe(self) -> dict[str, Any]:
+        """A checksum of the masks."""
+        checksum = 0
+        for name, mask in self.masks.items():
+            checksum = zlib.crc32(name.encode() + mask.cpu().contiguous().numpy().tobytes(), checksum)
+        return {"crc32": f"{checksum:08x}", "matrices": list(self.masks)}
+
+    def started(self, moment: Moment) -> None:
+        """Clear the pruned weights."""
+        self.held.mask_weights_()
+
+    def before_step(self, moment: Moment) -> None:
+        """Clear the gradients of pruned weights, so that clipping sees only what lives."""
+        self.held.mask_gradients_()
+
+    def after_step(self, moment: Moment) -> None:
+        """Clear the pruned weights, whatever the optimiser did to them."""
+        self.held.mask_weights_()
+
+
+def _refresh(every: Any) -> tuple[int | None, int | None]:
+    """Steps, or epochs, between two refreshes."""
+    if isinstance(every, int) and not isinstance(every, bool) and every >= 1:
+        return every, None
+    if every is None:
+        return None, None
+    match = re.fullmatch(r"epoch|([1-9]\d*) epochs?", every) if isinstance(every, str) else None
+    if match is None:
+        raise ValueError(f"refresh_every must be a number of steps, 'epoch', '4 epochs' or None; got {every!r}")
+    return None, int(match[1] or 1)
+
+
+@torch.no_grad()
+def near_zero_share(weights: Mapping[str, Tensor], structure: BlockStructure) -> float:
+    """The share of groups, 0 to 1, whose root mean square is below a tenth of their matrix's.
+
+    `weights` {name: (M, N)}. It tells how far the groups have split into some that matter and some that do not.
+
+    >>> near_zero_share({"w": torch.tensor([[3.0, 4.0, 0.1, 0.1]])}, BlockStructure.block_row(2))
+    0.5
+    """
+    check_structure(structure)
+    near = groups = 0
+    for weight in weights.values():
+        norms, sizes = group_norms(weight, structure), structure.sizes(weight.shape, weight.device)
+        typical = norms.square().sum().div(weight.numel()).sqrt()
+        near += int((norms <= NEAR_ZERO * typical * sizes.sqrt()).sum())
+        groups += norms.numel()
+    return near / groups

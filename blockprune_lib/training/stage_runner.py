@@ -1,0 +1,226 @@
+"""One training stage from its beginning to its report: begun or resumed, trained, scored, kept.
+
+It trains the model in place, prints nothing, leaves nothing on disk unless `settings.output_dir` says where, and leaves
+the global random state as it was. Left out: the stages themselves (see `training`), the loop (`pruning_trainer`) and
+what is on disk (`resuming`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from ..data.models import quiet
+from ..pruning.masks import Masks
+from ..pruning.structure import BlockStructure
+from .distillation import Teacher
+from .evaluation import Scores, TrainingData, fingerprint, prepare
+from .gradual import Gradual
+from .hooks import Masked, Penalised, Rule
+from .settings import StageReport, TrainingSettings, check_settings, first_and_last
+from .stage_folder import StageFolder, load_rules, save_rules, writing
+
+
+def run_stage(
+    stage: str,
+    model: Any,
+    tokenizer: Any,
+    source: Any,
+    settings: TrainingSettings | None,
+    rules: Sequence[Rule] = (),
+    teacher: Teacher | None = None,
+    around: AbstractContextManager[None] | None = None,
+) -> StageReport:
+    """Train one stage with a `PruningTrainer` that keeps `rules`, score before and after, and report.
+
+    `around` is entered for the training and left before the model is kept: it may put other layers in the model.
+    """
+    from .trainer import training_arguments
+
+    settings = check_settings(settings)
+    data = prepare(model, tokenizer, source, settings.max_length)
+    with _folder(settings, stage) as folder, _undisturbed(model, settings):
+        arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
+        what = _what(stage, settings, data, model, rules, teacher)
+        with arguments.main_process_first():
+            kept = StageFolder(folder, what)
+            if (report := kept.report()) is not None:
+                _take_weights_(model, folder)
+                if rules:
+                    load_rules(folder, rules)
+                return StageReport.from_dict(report)
+            kept.begin()
+            checkpoint = kept.newest()
+        with around or nullcontext():
+            result = _train(stage, model, data, settings, arguments, rules, teacher, checkpoint)
+        if settings.output_dir is not None and arguments.should_save:
+            with writing(folder), quiet():
+                model.save_pretrained(folder)
+                tokenizer.save_pretrained(folder)
+                if rules:
+                    save_rules(folder, rules, {})
+                kept.finish(result.to_dict())
+        PartialState().wait_for_everyone()
+    return result
+
+
+def _train(
+    stage: str,
+    model: Any,
+    data: TrainingData,
+    settings: TrainingSettings,
+    arguments: Any,
+    rules: Sequence[Rule],
+    teacher: Teacher | None,
+    checkpoint: Path | None,
+) -> StageReport:
+    """Train from the start or from `checkpoint` to the end."""
+    from .trainer import PruningTrainer
+
+    clock = _Clock()
+    scores = Scores(model, data)
+    trainer = PruningTrainer(
+        model=model,
+        args=arguments,
+        data_collator=data.collate,
+        train_dataset=data.with_lengths(),
+        eval_dataset=data.validation,
+        compute_metrics=data.compute_metrics,
+        rules=rules,
+        teacher=teacher,
+        checkpointed=clock.now,
+    )
+    if checkpoint is None:
+        clock.done["before"] = scores.now() if settings.evaluate_first else None
+        clock.done["begin"] = trainer.observed()
+    else:
+        clock.done = load_rules(checkpoint, rules)
+        clock.done["resumed"] += 1
+    clock.start()
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    done = clock.now()
+    begin = [{"step": 0, **done["begin"]}] if done["begin"] else []
+    history = begin + [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
+    on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
+    masks = next((rule.masks for rule in rules if isinstance(rule, (Masked, Gradual))), None)
+    after = scores.now()
+    return StageReport(
+        stage=stage,
+        steps=trainer.state.global_step,
+        seconds=done["seconds"] - on_the_way,
+        evaluation_seconds=scores.seconds + on_the_way,
+        device=arguments.device.type,
+        examples=0 if data.validation is None else len(data.validation),
+        metric=data.metric,
+        majority=data.majority(),
+        before=done["before"],
+        after=after,
+        loss=first_and_last(history, "loss"),
+        penalty=first_and_last(history, "penalty"),
+        near_zero=first_and_last(history, "near_zero"),
+        refreshes=next((rule.refreshes for rule in rules if isinstance(rule, Penalised)), None),
+        density=Masks(masks, BlockStructure.irregular()).density if masks else None,
+        densities={name: float(mask.float().mean()) for name, mask in (masks or {}).items()},
+        processes=arguments.world_size,
+        resumed=done["resumed"],
+        settings=settings,
+        history=history,
+    )
+
+
+class _Clock:
+    """What a checkpoint remembers of the stage: the scores it began with, and seconds that a killed run spent."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, Any] = {"seconds": 0.0, "resumed": 0}
+        self._start = 0.0
+
+    def start(self) -> None:
+        self._start = time.perf_counter()
+
+    def now(self) -> dict[str, Any]:
+        return self.done | {"seconds": self.done["seconds"] + time.perf_counter() - self._start}
+
+
+def _what(
+    stage: str, settings: TrainingSettings, data: TrainingData, model: Any, rules: Sequence[Rule], teacher: Any
+) -> dict[str, Any]:
+    """Everything that decides the stage's result; what a folder must have in common to be resumed."""
+    lesson = None
+    if teacher is not None:
+        weights = fingerprint(teacher.model)
+        lesson = {"weights": weights, "weight": teacher.weight, "temperature": teacher.temperature}
+    return {
+        "stage": stage,
+        "settings": settings.what(),
+        "data": data.fingerprint() if settings.output_dir is not None else None,
+        "weights": fingerprint(model) if settings.output_dir is not None else None,
+        "rules": {rule.name: rule.describe() for rule in rules},
+        "teacher": lesson,
+    }
+
+
+def _take_weights_(model: Any, folder: Path) -> None:
+    """The weights of a finished stage, in place."""
+    with quiet():
+        kept = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    model.load_state_dict(kept.state_dict())
+    model.eval()
+
+
+@contextmanager
+def _folder(settings: TrainingSettings, stage: str) -> Iterator[Path]:
+    """Where the stage is kept, or a folder that goes when the stage ends."""
+    if settings.output_dir is not None:
+        folder = Path(settings.output_dir) / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="blockprune-") as scratch:
+            yield Path(scratch)
+
+
+@contextmanager
+def _undisturbed(model: Any, settings: TrainingSettings) -> Iterator[None]:
+    """Freeze what the settings freeze; afterwards leave the model in eval mode, and the rest as it was."""
+    frozen = [weight for weight in _embeddings(model) if weight.requires_grad] if settings.freeze_embeddings else []
+    attributes = dict(vars(model))
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION")  # transformers 4.57 sets it for bf16, for good
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  (the Trainer seeds it)
+    try:
+        for weight in frozen:
+            weight.requires_grad_(False)
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
+        if precision is not None:
+            os.environ["ACCELERATE_MIXED_PRECISION"] = precision
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        for weight in frozen:
+            weight.requires_grad_(True)
+        # Accelerate marks the model, and under bf16 leaves an autocast around its forward.
+        for key in set(vars(model)) - set(attributes):
+            delattr(model, key)
+        vars(model).update({key: value for key, value in attributes.items() if key == "forward"})
+        model.zero_grad(set_to_none=True)
+        model.eval()
+
+
+def _embeddings(model: Any) -> list[nn.Parameter]:
+    """The parameters of the embeddings, their layer normalisation included: below them no gradient is needed."""
+    encoder = getattr(model, model.base_model_prefix, model)
+    return list(getattr(encoder, "embeddings", model.get_input_embeddings()).parameters())

@@ -1,0 +1,201 @@
+"""The four stages on the Hugging Face Trainer: fine-tune, train with the penalty, prune, retrain under the masks.
+
+    fine_tune         minimise the task's loss
+    train_reweighted  ... plus the reweighted group Lasso, so that groups worth little become small
+    prune             zero all but exactly k groups of every matrix; what is left is in the masks
+    retrain           minimise the task's loss again; the masks hold to the last bit
+
+    prune_gradually   the last two at once: the masks shrink while the model trains
+
+Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
+`StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
+from its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step
+is in `rules` and `gradual`, how a stage runs in `running`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ..nn.block_sparse_linear import BlockSparseLinear
+from ..pruning.groups import group_norms
+from ..pruning.lasso import ReweightedGroupLasso
+from ..pruning.masks import Masks, apply_masks_
+from ..pruning.selection import Balance, select_model
+from ..pruning.structure import BlockStructure
+from .distillation import Teacher
+from .evaluation import evaluate
+from .gradual import Gradual
+from .hooks import Masked, Penalised, near_zero_share
+from .settings import StageReport, TrainingSettings, check_settings
+from .stage_runner import run_stage
+
+__all__ = [
+    "StageReport",
+    "Teacher",
+    "TrainingSettings",
+    "evaluate",
+    "fine_tune",
+    "near_zero_share",
+    "prune",
+    "prune_gradually",
+    "retrain",
+    "train_reweighted",
+]
+
+
+def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings | None = None) -> StageReport:
+    """Stage 1: train `model` on `data`, a `tasks.Task` or a pair (train, validation) of encoded datasets.
+
+    An encoded dataset is a sequence of dicts with input_ids and label (or labels); validation may be None.
+    Raises ValueError for data without examples or labels that do not fit the model's head, and FloatingPointError
+    where the training diverges.
+
+    >>> fine_tune(model, tokenizer, tasks.load("rte"), TrainingSettings(max_steps=80))  # doctest: +SKIP
+    """
+    return run_stage("fine-tune", model, tokenizer, data, settings)
+
+
+def train_reweighted(
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    structure: BlockStructure,
+    lam: float | Mapping[str, float] = 1e-4,
+    eps: float = 1e-3,
+    *,
+    refresh_every: int | Literal["epoch"] | None = "epoch",
+    method: Literal["penalty", "proximal"] = "penalty",
+    lam_schedule: Literal["constant", "rise"] = "constant",
+    scale_by_size: bool = False,
+    reweighted: bool = True,
+    settings: TrainingSettings | None = None,
+    **which: bool,
+) -> StageReport:
+    """Stage 2: train with sum over n, g of λ · α_g · ||W_g||_2 added, α_g = 1 / (||W_g|| + ε).
+
+    `method="penalty"` adds the penalty of the current weights to the loss, once a step; groups become small.
+    `method="proximal"` shrinks each group by (learning rate) · λ · α_g after the optimiser's step; groups become zero.
+    α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", or never
+    (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from 0 to its value over
+    the stage. `which` are the flags of `layers.prunable`. The rest as in `fine_tune` and `ReweightedGroupLasso`.
+    Raises as they do, and ValueError for an unknown method, schedule or refresh.
+    """
+    settings = check_settings(settings)
+    _refuse_frozen(settings, which)
+    penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)
+    rule = Penalised(penalty, method, refresh_every, lam_schedule)
+    return run_stage("reweight", model, tokenizer, data, settings, [rule])
+
+
+def prune(
+    model: nn.Module,
+    structure: BlockStructure,
+    rate: float,
+    scope: Literal["matrix", "model"] = "matrix",
+    balanced: Balance = False,
+    **which: bool,
+) -> Masks:
+    """Stage 3: zero all but the best groups in place, exactly k = max(1, round(n / rate)) of n in each matrix.
+
+    Returns the masks for `retrain`. Arguments and errors are those of `selection.select_model`.
+
+    >>> layer = nn.Linear(8, 4)
+    >>> masks = prune(layer, BlockStructure.block_row(4), rate=4.0)
+    >>> int(layer.weight.count_nonzero()), masks.density
+    (8, 0.25)
+    """
+    masks = select_model(model, structure, rate, scope, balanced, None, **which)
+    apply_masks_(model, masks)
+    return masks
+
+
+def retrain(
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    masks: Mapping[str, Tensor],
+    settings: TrainingSettings | None = None,
+    *,
+    teacher: Teacher | None = None,
+    support: Literal["masks", "packed"] = "masks",
+) -> StageReport:
+    """Stage 4: train on as in `fine_tune` while every weight that `masks` prunes stays +0.0, to the last bit.
+
+    `masks` {parameter name: bool, the parameter's shape}, True where the weight lives, as `prune` returns them.
+    `teacher`: learn from a trained model too. `support="packed"` trains on what is left alone, with block-sparse layers
+    forward and backward (on a CPU; `masks` must be what `prune` returned); the model comes back dense, zeros in place.
+    Raises ValueError where the masks are empty, name no parameter of the model, or do not fit its shape.
+    """
+    if support not in ("masks", "packed"):
+        raise ValueError(f"support must be 'masks' (dense, with masks) or 'packed' (block-sparse); got {support!r}")
+    rule = Masked(model, masks)
+    if support == "masks":
+        return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
+    if not isinstance(masks, Masks):
+        raise TypeError(f"masks must be what prune returns where support='packed'; got {type(masks).__name__}")
+    return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher, around=_packed(model, masks))
+
+
+def prune_gradually(
+    model: Any,
+    tokenizer: Any,
+    data: Any,
+    structure: BlockStructure,
+    rate: float,
+    *,
+    score: Literal["magnitude", "movement"] = "magnitude",
+    scope: Literal["matrix", "model"] = "matrix",
+    balanced: Balance = False,
+    begin: float = 0.1,
+    end: float = 0.7,
+    settings: TrainingSettings | None = None,
+    teacher: Teacher | None = None,
+    **which: bool,
+) -> tuple[StageReport, Masks]:
+    """Stages 3 and 4 at once: the masks shrink on the cubic schedule between two shares of the steps, then hold.
+
+    `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). Returns the report and the
+    last masks. The rest as in `prune`, `retrain` and `gradual.Gradual`.
+    """
+    settings = check_settings(settings)
+    _refuse_frozen(settings, which)
+    rule = Gradual(model, structure, rate, score, scope, balanced, begin, end, **which)
+    report = run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
+    return report, rule.masks
+
+
+def _refuse_frozen(settings: TrainingSettings, which: Mapping[str, bool]) -> None:
+    if which.get("embeddings") and settings.freeze_embeddings:
+        raise ValueError("freeze_embeddings leaves the embeddings as they are, but embeddings=True would prune them")
+
+
+@contextmanager
+def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
+    """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards."""
+    names = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    packed = [name for name in names if f"{name}.weight" in masks]
+    for name in packed:
+        # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
+        keep = group_norms(masks[f"{name}.weight"].float(), masks.structure) > 0
+        _swap(model, name, BlockSparseLinear.from_linear(names[name], masks.structure, keep))
+    try:
+        yield
+    finally:
+        for name in packed:
+            layer = model.get_submodule(name)
+            assert isinstance(layer, BlockSparseLinear)
+            dense = layer.to_linear()
+            names[name].weight.data.copy_(dense.weight.data)
+            if names[name].bias is not None:
+                names[name].bias.data.copy_(dense.bias.data)
+            _swap(model, name, names[name])
+
+
+def _swap(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)

@@ -1,0 +1,125 @@
+"""What every chapter owes its reader, checked on the sources; the built pages are checked in tests/pages."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+ids = [path.stem for path in CHAPTERS]
+
+
+def cells(path, kind=None):
+    found = json.loads(path.read_text())["cells"]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def prose(path):
+    return "\n\n".join(source(cell) for cell in cells(path, "markdown"))
+
+
+def test_every_page_of_the_contents_exists_and_every_chapter_is_in_them():
+    contents = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())
+    pages = [contents["root"]] + [page["file"] for part in contents["parts"] for page in part["chapters"]]
+    have = {path.stem for path in [*BOOK.glob("*.md"), *CHAPTERS]}
+    assert sorted(pages) == sorted(have)
+    assert not [page for page in pages if "_" in page]
+
+
+def test_the_glossary_tells_each_term_once():
+    body = (BOOK / "glossary.md").read_text().partition("```{glossary}\n")[2].partition("\n```")[0]
+    heads = re.findall(r"^(?! )(?!:)(\S.*)$", body, re.M)
+    terms = [term.strip().lower() for head in heads for term in head.split(",")]
+    assert len(terms) > 30
+    assert len(set(terms)) == len(terms)
+
+
+def test_the_bibliography_is_whole_and_holds_every_entry_that_is_cited():
+    from pybtex.database import parse_file
+
+    entries = set(parse_file(str(BOOK / "references.bib")).entries)
+    for path in [*BOOK.glob("*.md"), *CHAPTERS]:
+        text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+        cited = {key.strip() for keys in re.findall(r"\{cite:?\w*\}`([^`]+)`", text) for key in keys.split(",")}
+        assert cited <= entries, path.name
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=ids)
+class TestChapter:
+    def test_opens_with_title_glance_setup_and_passport(self, path):
+        kinds = [cell["cell_type"] for cell in cells(path)]
+        assert kinds[0] == "markdown"
+        assert source(cells(path)[0]).startswith("# ")
+        assert "At a glance" in prose(path)
+        code = cells(path, "code")
+        assert tags(code[0]) == ["setup", "hide-input"]
+        assert "chapter.passport()" in source(code[1])
+
+    def test_promises_its_time_in_three_tiers(self, path):
+        metadata = json.loads(path.read_text())["metadata"]["blockprune"]
+        assert {"read_minutes", "laptop_seconds", "full"} <= set(metadata)
+        glance = prose(path).partition("At a glance")[2][:2500].lower()
+        assert f"{metadata['read_minutes']} min" in glance
+        assert re.search(rf"\b{metadata['laptop_seconds']} (s\b|seconds)", glance)
+
+    def test_asks_before_it_measures_and_closes_with_what_to_remember(self, path):
+        text = prose(path)
+        assert re.search(r"\{admonition\} Predict", text)
+        for heading in ("Where it stops being true", "What to remember", "Further reading"):
+            assert heading in text, heading
+        assert "{cite" in text
+
+    def test_has_three_exercises_each_with_a_folded_solution(self, path):
+        text = prose(path)
+        labels = re.findall(r":label: (ex-[\w-]+)", text)
+        assert len(labels) >= 3
+        for label in labels:
+            assert re.search(r"\{solution[\w-]*\} " + label, text), label
+        stubs = [cell for cell in cells(path, "code") if "exercise-stub" in tags(cell)]
+        solutions = [cell for cell in cells(path, "code") if "exercise-solution" in tags(cell)]
+        assert len(stubs) == len(solutions) >= 2
+        assert all("hide-input" in tags(cell) for cell in solutions)
+
+    def test_shows_a_figure_early_and_describes_every_one(self, path):
+        code = [source(cell) for cell in cells(path, "code")]
+        drawn = [text for text in code if "plots.figure(" in text]
+        assert drawn
+        for text in drawn:
+            assert re.search(r"\balt=", text)
+            assert re.search(r"\bcaption=", text)
+        assert not [text for text in code if "plt.show(" in text]
+
+    def test_cells_fit_a_phone(self, path):
+        for cell in cells(path, "code"):
+            if "setup" not in tags(cell):
+                lines = [line for line in source(cell).splitlines() if line.strip()]
+                assert len(lines) <= 24, source(cell)
+                assert max(map(len, lines)) <= 110, source(cell)
+
+    def test_has_no_measured_number_typed_by_hand(self, path):
+        typed = re.compile(
+            r"\b\d+(\.\d+)?\s?(x|×|times|GFLOP/s|ms|GB/s)\s+(as fast|faster|quicker|slower|speed|smaller)"
+        )
+        assert not typed.search(prose(path))
+
+    def test_keeps_the_voice(self, path):
+        for word in ("simply", "obviously", "let's dive in"):
+            assert word not in prose(path).lower(), word
+        visible = re.sub(r"`[^`]*`|\$[^$]*\$|!\[|!=", "", prose(path))
+        assert "!" not in visible
+
+    def test_has_no_outputs(self, path):
+        for cell in cells(path, "code"):
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None

@@ -1,0 +1,122 @@
+"""The page on running one's own experiments says what the code does, and every shipped recipe can be planned."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from blockprune_lib.cli import main
+from blockprune_lib.data.metrics import PRIMARY
+from blockprune_lib.data.own_data import KEYS
+from blockprune_lib.data.tasks import NAMES
+from blockprune_lib.experiments import plan, read_recipe, safe_yaml
+from blockprune_lib.experiments.presets import PRESETS, TRAINED
+from blockprune_lib.experiments.recipe import METHOD_MEANING, PLAIN, STAGE_KEYS, SWEPT
+from tools import experiments_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "book" / "experiments.md").read_text(encoding="utf-8")
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
+
+
+def test_every_key_method_preset_task_and_metric_is_told():
+    stages = {key for keys in STAGE_KEYS.values() for key in keys}
+    wanted = {*SWEPT, *PLAIN, *STAGE_KEYS, *stages, *METHOD_MEANING, *PRESETS, *NAMES}
+    assert not wanted - CODE
+    description = PAGE.partition("(experiments-data)=")[2]
+    assert not [word for word in (*KEYS, *PRIMARY) if not re.search(rf"\b{word}\b", description)]
+
+
+def test_every_setting_in_the_tables_is_one():
+    table = PAGE.partition("The three trained stages take these settings:")[2].partition("(experiments-methods)=")[0]
+    told = {
+        word
+        for row in re.findall(r"^\|([^|]*)\|([^|]*)\|", table, re.M)
+        for word in re.findall(r"`(\w+)`", "".join(row))
+    }
+    known = {key for keys in STAGE_KEYS.values() for key in keys} | set(STAGE_KEYS)
+    named_in_meanings = {"max_steps", "epochs", "max_grad_norm", "penalty", "proximal", "constant", "rise", "matrix",
+                         "model", "rows", "columns", "once", "gradual", "masks", "packed", "epoch", "null", "true",
+                         "lam", "linear", "adamw_torch_fused"}  # fmt: skip
+    assert told <= known | named_in_meanings
+    assert {key for stage in TRAINED for key in STAGE_KEYS[stage]} <= told
+
+
+def test_methods_are_told_in_the_librarys_words():
+    plain = (
+        PAGE.replace("$", "").replace(r"\alpha", "alpha").replace(" {cite:p}`sanh2020movement`", " (Sanh et al. 2020)")
+    )
+    for method, meaning in METHOD_MEANING.items():
+        assert f"| `{method}` | {meaning}" in plain
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.S))
+def test_every_recipe_of_the_page_can_be_planned(text):
+    recipe = safe_yaml.load(text, "the page")
+    count = len(plan(recipe))
+    if "method" in recipe:
+        assert f"= {count} runs" in PAGE
+    else:
+        assert count == 1
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_every_shipped_recipe_can_be_planned_and_opens_with_what_it_is_for(path):
+    assert plan(read_recipe(path))
+    assert path.read_text().startswith("# ")
+    assert f"`recipes/{path.name}`" in PAGE
+
+
+def test_the_papers_recipe_never_refreshes_and_takes_the_rates_of_the_ratio_files():
+    runs = plan(read_recipe(ROOT / "recipes" / "paper-bert.yaml"))
+    assert {run.task for run in runs} == {"mnli", "qqp", "qnli", "sst2", "cola", "stsb", "mrpc", "rte"}
+    ratios = sorted({round(1 - 1 / run.rate, 1) for run in runs})
+    assert ratios == [0.3, 0.4, 0.5, 0.6]
+    assert all(run.which == {"embeddings": False, "pooler": True, "classifier": True} for run in runs)
+    assert all(run.extra("reweight")["refresh_every"] == "4 epochs" for run in runs)
+    assert all(run.stages["reweight"]["epochs"] <= 4 for run in runs)
+
+
+LINES = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+COMMANDS = [line.partition(" #")[0] for line in LINES if re.match(r"blockprune (run|report|data)|torchrun", line)]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_of_the_page_is_understood(line, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line)
+    words = words[words.index("blockprune_lib.cli") + 1 :] if words[0] == "torchrun" else words[1:]
+    if words[0] == "run":
+        assert main([*words, "--plan"]) == 0
+        assert "seed" in capsys.readouterr().out
+    else:
+        assert main(words) == 2  # the flags are understood; there is no such folder here
+        assert "there is no folder 'runs/" in capsys.readouterr().err
+
+
+def test_the_tables_say_what_the_record_says():
+    def ratio(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    def case(threads, added, faster):
+        options = {"baseline": "without", "timings": {"without": {"ratio": ratio(1)}, "bf16": {"ratio": ratio(faster)}}}
+        return {
+            "threads": threads,
+            "structures": [{"structure": "row", "added_share": ratio(added)}],
+            "options": options,
+        }
+
+    record = {
+        "hardware": {"cpu": "A Processor", "isa": "NEON"},
+        "provenance": {"date": "2026-01-02T03:04"},
+        "model": {"name": "minilm"},
+        "settings": {"batch": 32, "tokens": 64},
+        "cases": [case(2, 0.034, 1.5), case(1, -0.002, 0.25)],
+    }
+    table = experiments_tables.training_cost(record)
+    assert "A Processor (NEON), 2026-01-02" in table
+    assert "| `row` | +3.4 % (+2.4 to +4.4) | -0.2 % (-1.2 to +0.8) |" in table
+    assert "| bf16 | 1.50 (1.49 to 1.51) | 0.25 (0.24 to 0.26) |" in table
+    assert "| structure | 2 threads | 1 thread |" in table

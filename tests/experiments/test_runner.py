@@ -1,0 +1,230 @@
+"""One run, every method, to the end on a tiny model: what it leaves, what it shares, and what it refuses."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import blockprune_lib as bp
+from blockprune_lib import experiments, models
+from blockprune_lib._common.schema import check_schema
+from blockprune_lib.data import own_data
+from blockprune_lib.experiments import records, runner
+from blockprune_lib.experiments.recipe import METHOD_MEANING, plan
+from blockprune_lib.experiments.stage_checks import SECOND_STAGE
+from blockprune_lib.nn import convert
+from blockprune_lib.training.evaluation import evaluate
+
+from ..helpers.small_runs import one, recipe, rows, write_jsonl
+
+SECOND = ("fine-tune", "reweight", "retrain")
+STAGES = {
+    "reweighted": SECOND,
+    "no-refresh": SECOND,
+    "group-lasso": SECOND,
+    "magnitude": ("fine-tune", "fine-tune", "retrain"),
+    "gradual": ("fine-tune", "retrain"),
+    "movement": ("fine-tune", "retrain"),
+    "one-shot": ("fine-tune",),
+}
+
+
+@pytest.fixture(scope="module")
+def every_method(material, tmp_path_factory):
+    """The records of every method, run into one folder, and the folder."""
+    folder = tmp_path_factory.mktemp("methods")
+    found = experiments.run(recipe(material, method=list(METHOD_MEANING), seed=3), folder)
+    return {record["run"]["method"]: record for record in found}, folder
+
+
+@pytest.mark.parametrize("method", METHOD_MEANING)
+def test_every_method_runs_to_the_end(method, every_method):
+    found, folder = every_method
+    record = found[method]
+    check_schema(record, records.SCHEMA)
+    assert tuple(stage["stage"] for stage in record["stages"]) == STAGES[method]
+    assert record == records.read(folder / "records" / f"{record['name']}.json")
+    assert record["dense"] == found["one-shot"]["dense"], "all share the fine-tuned model"
+    assert record["data"]["fingerprint"]
+    assert record["model"]["sha256"]
+    for density in record["densities"].values():
+        assert density == pytest.approx(0.5)
+    assert record["compression"]["rate_pruned"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("method", METHOD_MEANING)
+def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, material):
+    found, folder = every_method
+    record = found[method]
+    model = bp.load(folder / "models" / record["name"])
+    tokenizer = models.load(recipe(material)["model"]).tokenizer
+    assert json.loads(json.dumps(convert.compression(model).to_dict())) == record["compression"]
+    task = own_data.load(recipe(material)["task"], None, None, 0)
+    assert evaluate(model, tokenizer, task, max_length=16) == pytest.approx(record["final"], abs=1e-5)
+
+
+def test_methods_get_the_same_number_of_steps(every_method):
+    found, _ = every_method
+    totals = {method: sum(stage["steps"] for stage in record["stages"]) for method, record in found.items()}
+    assert {total for method, total in totals.items() if method != "one-shot"} == {6}
+    assert totals["one-shot"] == 2
+
+
+def test_the_penalty_is_what_the_method_says(every_method):
+    found, _ = every_method
+    for method in SECOND_STAGE:
+        second = found[method]["stages"][1]
+        assert second["near_zero"] is not None
+        assert any("penalty" in key for entry in second["history"] for key in entry), method
+    assert not any("penalty" in key for entry in found["magnitude"]["stages"][1]["history"] for key in entry)
+
+
+def test_a_record_names_no_path_of_this_machine(every_method):
+    found, folder = every_method
+    text = json.dumps([record["stages"] for record in found.values()])
+    assert str(folder) not in text
+    assert str(Path.home()) not in text
+
+
+def test_runs_that_begin_alike_share_their_stages(material, tmp_path, trainings):
+    experiments.run(recipe(material, rate=[2, 4], method=["reweighted", "one-shot"]), tmp_path)
+    assert sorted(trainings) == ["fine-tune", "retrain", "retrain", "reweight"]
+
+
+def test_a_finished_run_is_read_and_never_done_again(material, tmp_path, trainings):
+    first = one(material, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    trainings.clear()
+    assert one(material, tmp_path) == first
+    assert trainings == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_without_its_record_is_made_from_its_stages(material, tmp_path, trainings):
+    first = one(material, tmp_path)
+    (tmp_path / "records" / f"{first['name']}.json").unlink()
+    trainings.clear()
+    again = one(material, tmp_path)
+    assert trainings == []
+    assert [again[key] for key in ("dense", "final", "densities", "compression")] == [
+        first[key] for key in ("dense", "final", "densities", "compression")
+    ]
+
+
+def test_the_same_recipe_elsewhere_gives_the_same_result(material, tmp_path):
+    first, second = one(material, tmp_path / "a"), one(material, tmp_path / "b")
+    for key in ("run", "dense", "final", "densities", "compression", "data", "name"):
+        assert first[key] == second[key]
+
+
+def test_another_text_under_the_same_name_trains_anew(material, tmp_path, trainings):
+    shutil.copytree(material, tmp_path / "material")
+    one(tmp_path / "material", tmp_path / "runs")
+    for path in (tmp_path / "runs" / "records").iterdir():
+        path.unlink()
+    write_jsonl(tmp_path / "material" / "text.jsonl", rows(24))
+    trainings.clear()
+    one(tmp_path / "material", tmp_path / "runs")
+    assert trainings == ["fine-tune", "reweight", "retrain"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"prune": {"schedule": "gradual", "begin": 0.0, "end": 1.0}},
+        {"prune": {"scope": "model"}},
+        {"prune": {"balanced": "rows"}, "structure": "block_column:4"},
+        {"retrain": {"support": "packed", "max_steps": 2, "max_length": 16}},
+        {"retrain": {"distil": 0.5, "temperature": 3.0, "max_steps": 2, "max_length": 16}},
+        {"embeddings": True, "pooler": True, "classifier": True},
+        {"keep_model": False},
+        {"train_rows": 8, "validation_rows": 4, "data_seed": 2},
+        {"preset": "paper"},
+        {
+            "reweight": {
+                "method": "penalty",
+                "refresh_every": 1,
+                "scale_by_size": True,
+                "max_steps": 2,
+                "max_length": 16,
+            }
+        },
+    ],
+    ids=lambda more: "-".join(more),
+)
+def test_options_reach_the_result(more, material, tmp_path):
+    record = one(material, tmp_path, **more)
+    assert record["compression"]["rate_pruned"] == pytest.approx(2.0, rel=0.05)
+    assert (tmp_path / "models" / record["name"]).is_dir() == more.get("keep_model", True)
+    if "embeddings" in more:
+        assert {
+            f"{name}.weight" for name in ("bert.embeddings.word_embeddings", "bert.pooler.dense", "classifier")
+        } <= set(record["densities"])
+    if "train_rows" in more:
+        assert record["examples"] == 4
+    if "prune" in more and more["prune"].get("scope") == "model":
+        assert len({round(density, 3) for density in record["densities"].values()}) > 1
+
+
+def test_zeros_stay_exactly_where_the_mask_is(material, tmp_path):
+    (run,) = plan(recipe(material))
+    tmp_path.joinpath("records").mkdir()
+    work = runner._Work(run, tmp_path, lambda line: None, False)
+    masks = work.train()
+    weights = dict(work.model.named_parameters())
+    for name, mask in masks.items():
+        weight = weights[name].detach().numpy()
+        np.testing.assert_array_equal(weight != 0, np.asarray(mask))
+
+
+# --- refused ---
+
+
+def test_the_record_of_another_run_is_refused(material, tmp_path):
+    record = one(material, tmp_path)
+    path = tmp_path / "records" / f"{record['name']}.json"
+    other = copy.deepcopy(record)
+    other["run"]["stages"]["retrain"]["learning_rate"] = 0.5
+    path.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match=r"is the record of another run.*learning_rate"):
+        one(material, tmp_path)
+    assert json.loads(path.read_text()) == other
+
+
+def test_a_record_cut_short_says_what_to_do(material, tmp_path):
+    record = one(material, tmp_path)
+    path = tmp_path / "records" / f"{record['name']}.json"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"is damaged.*delete it, and blockprune run makes it again from its stages"):
+        one(material, tmp_path)
+    path.unlink()
+    assert one(material, tmp_path)["final"] == record["final"]
+
+
+def test_a_rate_that_a_matrix_cannot_have_names_the_matrix(material, tmp_path):
+    with pytest.raises(ValueError, match=r"bert\.encoder\.layer\.0"):
+        one(material, tmp_path, structure="tile:32x32", rate=5)
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_task_without_labels_is_named(material, tmp_path):
+    path = write_jsonl(tmp_path / "bare.jsonl", [{"text": row["text"], "label": None} for row in rows()])
+    task = recipe(material)["task"] | {"train": path, "validation": path}
+    with pytest.raises((TypeError, ValueError), match="label"):
+        one(material, tmp_path / "runs", task=task)
+
+
+def test_a_model_that_is_not_there_is_named(material, tmp_path):
+    with pytest.raises((OSError, ValueError), match="nowhere"):
+        one(material, tmp_path, model=str(tmp_path / "nowhere"))
+
+
+def test_training_that_diverges_ends_with_a_sentence(material, tmp_path):
+    wild = {"max_steps": 4, "learning_rate": 1e30, "max_grad_norm": 0, "max_length": 16}
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        one(material, tmp_path, fine_tune=wild)
+    assert torch.isfinite(torch.tensor(one(material, tmp_path / "tame")["final"]["accuracy"]))

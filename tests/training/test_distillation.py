@@ -1,0 +1,95 @@
+"""A teacher's part of the loss: against SciPy, by finite differences, and what it must leave alone."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+from torch import nn
+
+from blockprune_lib.training.distillation import Teacher, distillation_loss
+from blockprune_lib.training.stages import fine_tune, prune, retrain
+
+from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
+
+
+@given(st.integers(1, 6), st.integers(2, 5), st.floats(0.3, 8), st.integers(0, 99))
+def test_the_loss_is_the_divergence_of_the_softened_classes(
+    n: int, classes: int, temperature: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    student, teacher = rng.normal(size=(2, n, classes)) * 3
+    p, q = (log_softmax(logits / temperature, axis=1) for logits in (teacher, student))
+    right = temperature**2 * (np.exp(p) * (p - q)).sum(1).mean()
+    got = distillation_loss(torch.tensor(student), torch.tensor(teacher), temperature)
+    assert float(got) == pytest.approx(right, rel=1e-4, abs=1e-5)
+
+
+def test_its_gradient_is_that_of_finite_differences() -> None:
+    student = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.5, 0.0]], requires_grad=True)
+    teacher = torch.tensor([[1.0, 0.0, 0.5], [0.2, 0.1, 2.0]])
+    distillation_loss(student, teacher, 3.0).backward()
+    assert student.grad is not None
+    for i in range(2):
+        for j in range(3):
+            ends = []
+            for sign in (1, -1):
+                moved = student.detach().clone()
+                moved[i, j] += sign * 1e-2
+                ends.append(float(distillation_loss(moved, teacher, 3.0)))
+            assert float(student.grad[i, j]) == pytest.approx((ends[0] - ends[1]) / 2e-2, abs=2e-3)
+
+
+def test_a_regression_takes_the_mean_square() -> None:
+    assert float(distillation_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [1.0]]))) == pytest.approx(2.5)
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"teacher's logits have shape \(2, 2\), the student's \(2, 3\)"):
+        distillation_loss(torch.zeros(2, 3), torch.zeros(2, 2))
+
+
+def taught(weight: float, labels: Any = None) -> dict[str, torch.Tensor]:
+    model = tiny(dropout=0.0)
+    masks = prune(model, ROWS, rate=2.0)
+    train = DATA[0] if labels is None else [example | {"label": labels} for example in DATA[0]]
+    teacher = tiny(dropout=0.0)
+    retrain(model, TOKENIZER, (train, None), masks, settings(), teacher=Teacher(teacher, weight))
+    return dict(model.state_dict())
+
+
+def test_weight_0_is_plain_training_and_weight_1_ignores_the_labels() -> None:
+    plain = tiny(dropout=0.0)
+    masks = prune(plain, ROWS, rate=2.0)
+    retrain(plain, TOKENIZER, (DATA[0], None), masks, settings())
+    for name, weight in taught(0.0).items():
+        torch.testing.assert_close(weight, plain.state_dict()[name])
+    zeros, ones = taught(1.0, 0), taught(1.0, 1)
+    for name, weight in zeros.items():
+        assert torch.equal(weight, ones[name])
+    assert any(not torch.equal(weight, plain.state_dict()[name]) for name, weight in zeros.items())
+
+
+def test_the_teacher_stays_as_it_is() -> None:
+    model, dense = tiny(), tiny()
+    fine_tune(dense, TOKENIZER, DATA, settings())
+    before = copy.deepcopy(dense.state_dict())
+    masks = prune(model, ROWS, rate=2.0)
+    retrain(model, TOKENIZER, DATA, masks, settings(), teacher=Teacher(dense))
+    for name, weight in dense.state_dict().items():
+        assert torch.equal(weight, before[name])
+    assert not dense.training
+    assert all(parameter.grad is None for parameter in dense.parameters())
+
+
+@pytest.mark.parametrize(
+    ("weight", "temperature", "message"),
+    [(1.5, 2.0, "distil must be a share"), (-0.1, 2.0, "distil"), (0.5, 0.0, "temperature"), ("half", 2.0, "distil")],
+)
+def test_what_cannot_be_meant_is_refused(weight: Any, temperature: float, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        Teacher(nn.Linear(2, 2), weight, temperature)

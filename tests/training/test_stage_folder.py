@@ -1,0 +1,213 @@
+"""A stage that is killed goes on to the same result, and what is damaged on disk is told, not used."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blockprune_lib.training.stage_folder import (
+    StageFolder,
+    check_same,
+    listed,
+    make_whole,
+    refuse_strangers,
+    wrong_files,
+)
+from blockprune_lib.training.stages import fine_tune
+
+from ..helpers.stages_by_name import DEATHS, STAGES
+from ..helpers.tiny_training import DATA, TOKENIZER, settings, tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+VARYING = ("seconds", "evaluation_seconds", "resumed", "settings")
+
+
+def run_alone(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "tests.helpers.stages_by_name", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+
+
+# ---- killed, and taken up again
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    done = run_alone(*STAGES, str(folder), "--kill")
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()[0] in STAGES}
+    assert list(lines) == list(STAGES)
+    for line in lines.values():  # undisturbed; killed by the system, each time; to the end
+        assert line.endswith(f"[0, {', '.join(['-9'] * len(DEATHS))}, 0]"), done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_that_is_killed_goes_on_to_the_same_result(stage: str, killed: Path) -> None:
+    whole, resumed = (torch.load(killed / f"{stage}-{kind}.pt", weights_only=True) for kind in ("whole", "killed"))
+    for part in ("weights", "masks"):
+        assert set(whole[part]) == set(resumed[part])
+        for name, value in whole[part].items():
+            assert torch.equal(value, resumed[part][name]), f"{name} is another after a kill"
+    assert resumed["report"]["resumed"] == len(DEATHS) - 1  # the last checkpoint but one died with its process
+    assert without_times(whole["report"]) == without_times(resumed["report"])
+    assert not list((killed / "killed" / stage).glob("*/checkpoints")), "a finished stage needs no checkpoints"
+
+
+def without_times(report: dict[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in report.items() if key not in VARYING}
+    plain["history"] = [
+        {k: v for k, v in e.items() if "runtime" not in k and "second" not in k} for e in plain["history"]
+    ]
+    return plain
+
+
+def test_a_finished_stage_is_read_and_not_trained_again(tmp_path: Path) -> None:
+    chosen = settings(output_dir=tmp_path)
+    first, model = tiny(), tiny()
+    report = fine_tune(first, TOKENIZER, DATA, chosen)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    again = fine_tune(model, TOKENIZER, DATA, chosen)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert again.to_dict() == report.to_dict()
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name])
+    assert not model.training
+
+
+# ---- a disk that fails
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
+    model = tiny()
+    size = 4 * sum(weight.numel() for weight in model.parameters())
+    # The weights fit, the optimiser's state, twice as large, does not.
+    failed = run_alone("fine-tune", str(tmp_path), "--limit", str(int(1.5 * size)))
+    assert failed.returncode == 1
+    last = failed.stderr.strip().splitlines()[-1]
+    assert "checkpoint-3' could not be written" in last
+    assert "make room and run the same again" in last
+    assert run_alone("fine-tune", str(tmp_path)).returncode == 0
+    report = json.loads(next(tmp_path.glob("fine-tune/*/report.json")).read_text())["report"]
+    assert report["steps"] == 30
+
+
+# ---- what lies on disk
+
+
+def checkpoint(folder: Path, step: int) -> Path:
+    place = folder / "checkpoints" / f"checkpoint-{step}"
+    place.mkdir(parents=True)
+    (place / "model.safetensors").write_bytes(b"weights" * 10)
+    (place / "trainer_state.json").write_text("{}")
+    make_whole(place)
+    return place
+
+
+def cut_file(place: Path) -> None:
+    (place / "model.safetensors").write_bytes(b"weights")
+
+
+def flip_byte(place: Path) -> None:
+    (place / "model.safetensors").write_bytes(b"Weights" + b"weights" * 9)
+
+
+def lose_file(place: Path) -> None:
+    (place / "trainer_state.json").unlink()
+
+
+def lose_list(place: Path) -> None:
+    (place / "whole.json").unlink()
+
+
+def cut_list(place: Path) -> None:
+    (place / "whole.json").write_text((place / "whole.json").read_text()[:20])
+
+
+@pytest.mark.parametrize("damage", [cut_file, flip_byte, lose_file, lose_list, cut_list])
+def test_the_newest_whole_checkpoint_counts(damage: Any, tmp_path: Path) -> None:
+    stage = StageFolder(tmp_path, {"stage": "fine-tune"})
+    stage.begin()
+    assert stage.newest() is None
+    old, new = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
+    (tmp_path / "checkpoints" / "checkpoint-x").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stage.newest() == new
+    damage(new)
+    with pytest.warns(UserWarning, match="checkpoint-10, which was cut short"):
+        assert stage.newest() == old
+    damage(old)
+    with pytest.warns(UserWarning, match="checkpoint-9"):
+        assert stage.newest() is None
+
+
+def test_a_folder_of_another_stage_is_refused_and_says_what_differs(tmp_path: Path) -> None:
+    fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+    with pytest.raises(ValueError, match=r"another stage: settings.learning_rate is 0.001 there, 0.002 here"):
+        fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path, learning_rate=2e-3))
+    with pytest.raises(ValueError, match=r"another stage: data is 'crc32"):
+        fine_tune(tiny(), TOKENIZER, (DATA[0][:-1], DATA[1]), settings(output_dir=tmp_path))
+    other = tiny()
+    other.classifier.bias.data += 1
+    with pytest.raises(ValueError, match=r"another stage: weights is"):
+        fine_tune(other, TOKENIZER, DATA, settings(output_dir=tmp_path))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fine-tune").mkdir()
+    (tmp_path / "fine-tune" / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match=r"files of something else \(thesis.tex\)"):
+        fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+    assert (tmp_path / "fine-tune" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_finished_stage_that_is_damaged_is_told(name: str, tmp_path: Path) -> None:
+    fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+    place = tmp_path / "fine-tune" / name
+    place.write_bytes(place.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=rf"is damaged: {name} has .* bytes; delete this folder"):
+        fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+    shutil.rmtree(tmp_path / "fine-tune")
+    fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+
+
+def test_a_stage_or_report_file_that_is_cut_is_told(tmp_path: Path) -> None:
+    fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+    for name in ("report.json", "stage.json"):
+        place = tmp_path / "fine-tune" / name
+        place.write_text(place.read_text()[:40])
+        with pytest.raises(ValueError, match=rf"{name}' is damaged"):
+            fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
+
+
+def test_what_a_killed_run_left_half_is_no_stranger(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".stage.json.1234.tmp").write_text("{")
+    refuse_strangers(tmp_path)
+    StageFolder(tmp_path, {"stage": "fine-tune"})
+
+
+def test_lists_of_files_tell_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    files = listed([tmp_path / "a"])
+    assert wrong_files(tmp_path, files) == ""
+    (tmp_path / "a").write_bytes(b"13")
+    assert "other content" in wrong_files(tmp_path, files)
+    assert "missing" in wrong_files(tmp_path, {"b": [1, 1]})
+
+
+def test_differences_are_named_by_key() -> None:
+    check_same({"a": {"b": 1}, "c": [1]}, {"c": [1], "a": {"b": 1}}, "x")
+    with pytest.raises(ValueError, match=r"x: a.b is 1 there, 2 here; d is None there, 3 here; name another"):
+        check_same({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}, "x")

@@ -1,0 +1,367 @@
+"""Explorers without a browser: their settings, their figures against plain arithmetic, and the page they write."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import image
+from torch import nn
+
+import blockprune_lib as bp
+from blockprune_lib import widgets
+from blockprune_lib.pruning.groups import group_norms
+from blockprune_lib.pruning.structure import BlockStructure
+from blockprune_lib.widgets import block_explorer, host, kernel_animation, reweighting_explorer, roofline_explorer
+
+from ..helpers.references import boxes
+
+NAMES = ("block_explorer", "kernel_animation", "reweighting_explorer", "roofline_explorer")
+MACHINE = {
+    "cpu": "A Processor", "isa": "NEON", "peak_core_gflops": 50.0, "peak_all_gflops": 90.0, "bandwidth_core_gbs": 10.0,
+    "bandwidth_gbs": 16.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def static(monkeypatch):
+    monkeypatch.setenv(host.STATIC, "1")
+
+
+def two_layers(seed=0, shapes=((32, 48), (48, 32))):
+    torch.manual_seed(seed)
+    return nn.Sequential(*(nn.Linear(columns, rows) for rows, columns in shapes))
+
+
+def explorers():
+    model = two_layers()
+    return {
+        "block_explorer": widgets.BlockExplorer({"before": model, "after": two_layers(1)}, structure="tile:8x8"),
+        "kernel_animation": widgets.KernelAnimation(step=2),
+        "reweighting_explorer": widgets.ReweightingExplorer(rounds=1),
+        "roofline_explorer": widgets.RooflineExplorer([MACHINE]),
+    }
+
+
+# --- one module, three hosts ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_module_imports_nothing_and_asks_nobody(name):
+    code = host.source(name)
+    assert not re.search(r"^\s*import\b", code, re.M)
+    assert code.count("export default explorer(") == 1
+    assert len(re.findall(r"^export ", code, re.M)) >= 1
+    addresses = set(re.findall(r"https?://[^\s\"'`]+", code))
+    assert addresses <= {"http://www.w3.org/2000/svg"}
+
+
+class Parts(html.parser.HTMLParser):
+    """The scripts of a page by type, and everything that would be fetched."""
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.fetched, self.open = {}, [], None
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.fetched += [values[key] for key in ("src", "href") if key in values]
+        self.open = values.get("type") if tag == "script" else None
+
+    def handle_data(self, data):
+        if self.open:
+            self.scripts[self.open] = self.scripts.get(self.open, "") + data
+
+    def handle_endtag(self, tag):
+        self.open = None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_without_a_kernel_holds_everything(name, static):
+    explorer = explorers()[name]
+    bundle, _ = explorer._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain", "image/png"}
+    parts = Parts()
+    parts.feed(bundle["text/html"])
+    assert parts.fetched == []
+    state = json.loads(parts.scripts["application/json"])
+    assert set(state) == {*explorer.settings(), "data"}
+    assert {key: state[key] for key in explorer.settings()} == explorer.settings()
+    assert parts.scripts["text/plain"] == host.source(name).replace("</script", "<\\/script")
+    assert bundle["text/plain"] == explorer.describe() == repr(explorer)
+    assert image.imread(io.BytesIO(base64.b64decode(bundle["image/png"]))).std() > 0.01
+    assert len(bundle["text/html"]) < 200_000
+
+
+def test_a_static_page_opens_no_channel_to_a_kernel(static):
+    assert all(explorer.comm is None for explorer in explorers().values())
+
+
+def test_with_a_kernel_it_is_an_ordinary_widget(monkeypatch):
+    monkeypatch.delenv(host.STATIC, raising=False)
+    for name, explorer in explorers().items():
+        bundle, _ = explorer._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in bundle, name
+        assert "text/html" not in bundle
+        state = explorer.get_state()
+        assert state["_esm"] == host.source(name)
+        assert set(explorer.settings()) <= set(state)
+
+
+def test_text_that_looks_like_a_tag_stays_text(static):
+    explorer = widgets.RooflineExplorer([MACHINE | {"cpu": "</script><script>alert(1)</script>"}])
+    parts = Parts()
+    parts.feed(explorer.html())
+    assert json.loads(parts.scripts["application/json"])["machine"].startswith("</script>")
+    assert explorer.html().count("</script>") == 3
+
+
+def test_names_are_told():
+    assert dir(widgets) == list(widgets.__all__)
+    with pytest.raises(AttributeError, match="it has BlockExplorer, KernelAnimation"):
+        _ = widgets.Explorer
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value", "says"),
+    [
+        ("block_explorer", "rate", 0.5, "rate"),
+        ("block_explorer", "rate", 21.0, "rate"),
+        ("block_explorer", "rate", "5", "rate"),
+        ("block_explorer", "structure", "rows", "text 'rows' is no structure"),
+        ("block_explorer", "structure", "block_row:7", "structure must be one of irregular, block_row:8"),
+        ("block_explorer", "scope", "block", "scope"),
+        ("block_explorer", "layer", "2", "layer '2' names 0 of the matrices"),
+        ("kernel_animation", "structure", "tile:2x2", "structure"),
+        ("kernel_animation", "step", -1, "step"),
+        ("reweighting_explorer", "eps", 0.0, "eps"),
+        ("reweighting_explorer", "rounds", 1.5, "rounds"),
+        ("reweighting_explorer", "grouping", "rows", "grouping"),
+        ("roofline_explorer", "machine", "another", "machine must be one of A Processor, NEON; got 'another'"),
+        ("roofline_explorer", "tokens", 100, "tokens"),
+        ("roofline_explorer", "density", 0.0, "density"),
+        ("roofline_explorer", "shape", "8x8", "shape"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_change_nothing(name, setting, value, says):
+    explorer = explorers()[name]
+    before = explorer.settings()
+    with pytest.raises(traitlets.TraitError, match=says):
+        setattr(explorer, setting, value)
+    assert explorer.settings() == before
+    given = {"block_explorer": [{"m": two_layers()}], "roofline_explorer": [[MACHINE]]}.get(name, [])
+    with pytest.raises(traitlets.TraitError, match=says):
+        type(explorer)(*given, **{setting: value})
+
+
+# --- block explorer ---
+
+
+def test_models_that_do_not_fit_together():
+    with pytest.raises(ValueError, match="models must name one model or two"):
+        widgets.BlockExplorer({})
+    with pytest.raises(ValueError, match=r"models\['b'\] has other matrices than the first"):
+        widgets.BlockExplorer({"a": two_layers(), "b": two_layers(shapes=((8, 8),))})
+    with pytest.raises(ValueError, match=r"layer 'nine' names 0 of the matrices; there are 0\.weight"):
+        widgets.BlockExplorer({"a": two_layers()}, layers=["nine"])
+
+
+def test_layers_are_sent_when_they_are_asked_for():
+    explorer = widgets.BlockExplorer({"a": two_layers()})
+    assert list(explorer.data["matrices"]) == ["0.weight"]
+    explorer.layer = "1"
+    assert explorer.layer == "1.weight"
+    assert list(explorer.data["matrices"]) == ["1.weight"]
+    assert explorer.data["matrices"]["1.weight"]["shape"] == [48, 32]
+
+
+@pytest.mark.parametrize("values", [[0.0], [1.0, -2.0, 1e-9], [1e30, 1e-30]])
+def test_eight_bits_hold_the_magnitudes(values):
+    weight = torch.tensor([values], dtype=torch.float64)
+    code = block_explorer._codes(weight)
+    back = code["scale"] * (np.frombuffer(code["codes"], np.uint8) / 255) ** 2
+    size = weight.abs().numpy()[0]
+    # A code is wrong by at most half: d(scale u²) = 2 scale u / 510, with u = sqrt(size / scale).
+    assert (abs(back - size) <= code["scale"] * (np.sqrt(size / code["scale"]) / 255 + 1 / 510**2) + 1e-300).all()
+
+
+def by_hand(weight, structure, rate, scope):
+    """Kept groups and their share of the squared norm, by loops and sorts."""
+    parsed = BlockStructure.parse(structure)
+    cut = [(i, j, weight[rows, columns]) for i, j, rows, columns in boxes(parsed, weight.shape)]
+    scores = {(i, j): np.sqrt((block**2).mean()) for i, j, block in cut}
+    side = 1 if parsed.kind in ("block_row", "row") else 0
+    strips = {}
+    for place in scores:
+        strips.setdefault(place[side] if scope == "strips" else 0, []).append(place)
+    kept = set()
+    for places in strips.values():
+        order = sorted(places, key=lambda place: -scores[place])
+        kept |= set(order[: max(1, round(len(places) / rate))])
+    squares = {(i, j): (block**2).sum() for i, j, block in cut}
+    return len(kept), sum(squares[place] for place in kept) / sum(squares.values())
+
+
+@pytest.mark.parametrize("scope", ["matrix", "strips"])
+@pytest.mark.parametrize("structure", block_explorer.STRUCTURES)
+def test_figures_are_those_of_loops_and_sorts(structure, scope):
+    explorer = widgets.BlockExplorer({"a": two_layers(shapes=((64, 128), (128, 128)))}, scope=scope)
+    explorer.structure = structure
+    for rate in (1.0, 1.79, 5.0, 20.0):
+        explorer.rate = rate
+        found = explorer.figures()["a"]
+        kept, energy = by_hand(explorer.weight("a").double().numpy(), structure, rate, scope)
+        assert found["kept"] == kept
+        assert found["energy"] == pytest.approx(energy, rel=1e-6)
+        r, c = BlockStructure.parse(structure).group_shape((64, 128))
+        R, _ = BlockStructure.parse(structure).grid((64, 128))
+        assert found["bytes"] == kept * (4 * r * c + 4) + 8 * (R + 1)
+
+
+@given(st.integers(0, 5), st.sampled_from(["irregular", "block_row:8", "tile:8x8", "row", "column"]), st.booleans())
+def test_one_ranking_over_the_model_keeps_what_select_model_keeps(seed, text, ties):
+    model, structure = two_layers(seed, ((16, 24), (24, 16), (8, 8))), BlockStructure.parse(text)
+    if ties:
+        with torch.no_grad():
+            for layer in model:
+                layer.weight.copy_((layer.weight * 6).round() / 6)
+    weights = dict(bp.pruning.prunable_weights(model))
+    found = block_explorer.kept_together(weights, structure, block_explorer.RATES)
+    for at in range(0, len(block_explorer.RATES), 9):
+        masks = bp.select_model(model, structure, block_explorer.RATES[at], scope="model")
+        assert {name: int(masks.keep(name).sum()) for name in masks} == {name: of[at] for name, of in found.items()}
+
+
+# --- reweighting explorer ---
+
+
+@pytest.mark.parametrize("grouping", ["separate", "together"])
+@pytest.mark.parametrize("lam", [0.0, 0.2, 0.9])
+@pytest.mark.parametrize("rounds", [0, 1, 4])
+def test_each_round_ends_at_its_minimum(grouping, lam, rounds):
+    explorer = widgets.ReweightingExplorer(lam=lam, rounds=rounds, grouping=grouping, eps=0.1)
+    found = explorer.figures()
+    w, least, rho = np.array(found["w"]), np.array([explorer.first, explorer.second]), reweighting_explorer.RHO
+    slope = np.array([[1, rho], [rho, 1]]) @ (w - least)
+    groups = [[0], [1]] if grouping == "separate" else [[0, 1]]
+    for alpha, group in zip(found["alpha"], groups, strict=True):
+        size = np.linalg.norm(w[group])
+        if size > 0:  # the loss pulls one way as hard as the penalty the other
+            np.testing.assert_allclose(slope[group], -lam * alpha * w[group] / size, atol=1e-6)
+        else:
+            assert np.linalg.norm(slope[group]) <= lam * alpha + 1e-9
+
+
+def test_refreshes_never_raise_the_loss_and_its_logs():
+    before = np.inf
+    for rounds in range(6):
+        explorer = widgets.ReweightingExplorer(rounds=rounds, lam=0.3, eps=0.05)
+        found = explorer.figures()
+        now = found["loss"] + 0.3 * np.log(np.abs(found["w"]) + 0.05).sum()
+        assert now <= before + 1e-9 or rounds == 1  # the first round weighs all alike, and minimises something else
+        before = now
+
+
+# --- roofline explorer ---
+
+
+def test_times_are_those_of_the_machines_own_roofline():
+    machine = bp.hardware()
+    explorer = widgets.RooflineExplorer([machine], shape="384x1536", structure="tile:32x32", tokens=64, density=0.25)
+    torch.manual_seed(0)
+    structure = BlockStructure.tile(32, 32)
+    keep = torch.zeros(structure.grid((384, 1536)), dtype=torch.bool)
+    keep.view(-1)[::4] = True
+    packed = bp.pack(torch.randn(384, 1536) * bp.expand(keep, structure, (384, 1536)), structure)
+    for threads, number in (("one", 1), ("all", None)):
+        explorer.threads = threads
+        found, moved = explorer.figures(), 4 * 64 * (384 + 1536)
+        dense = machine.roofline(2 * 64 * 384 * 1536, 4 * 384 * 1536 + moved, threads=number)
+        sparse = machine.roofline(2 * 64 * packed.elements, packed.bytes_total + moved, threads=number)
+        assert found["dense_ms"] == pytest.approx(dense.ms)
+        assert found["sparse_ms"] == pytest.approx(sparse.ms)
+        assert found["intensity"] == pytest.approx(sparse.intensity)
+
+
+@pytest.mark.parametrize("structure", roofline_explorer.STRUCTURES)
+@pytest.mark.parametrize("tokens", [1, 16, 4096])
+def test_the_break_even_is_where_both_take_as_long(structure, tokens):
+    explorer = widgets.RooflineExplorer([MACHINE], structure=structure, tokens=tokens)
+    even = explorer.figures()["break_even"]
+    dense, sparse, _ = explorer._times(even)
+    if even < 1:
+        assert sparse == pytest.approx(dense, rel=1e-6)
+    else:
+        assert explorer._times(1.0)[1] <= dense * (1 + 1e-12)
+    if structure == "irregular" and tokens == 1:
+        assert 0.45 < even < 0.55, "an index for each weight doubles the bytes"
+
+
+def case(density, ours, dense):
+    times = [{"key": "torch", "ms": {"median": dense, "q1": dense, "q3": dense}},
+             {"key": "blockprune", "ms": {"median": ours, "q1": ours - 0.1, "q3": ours + 0.1}}]  # fmt: skip
+    what = {"shape": [768, 768], "structure": "block_column:16", "density": density, "tokens": 128, "threads": 1}
+    return {"what": what, "engines": times, "ours": "blockprune"}
+
+
+def test_what_was_measured_stands_beside_the_roofline():
+    record = {"hardware": MACHINE, "cases": [case(0.5, 1.0, 2.0), case(0.1, 0.25, 2.0), case(1.0, 3.0, 2.0)]}
+    explorer = widgets.RooflineExplorer([MACHINE | {"cpu": "Another"}], [record], shape="768x768")
+    assert explorer.figures()["measured_break_even"] is None
+    explorer.machine = "A Processor, NEON"
+    assert explorer.figures()["measured_break_even"] == pytest.approx(0.75)
+    (entry,) = explorer.data["measured"]
+    assert [point["density"] for point in entry["points"]] == [0.1, 0.5, 1.0]
+
+
+def test_a_machine_that_was_not_measured_is_refused():
+    with pytest.raises(ValueError, match="peak and bandwidth of A Processor, NEON were not measured"):
+        widgets.RooflineExplorer([MACHINE | {"bandwidth_gbs": None}])
+
+
+# --- kernel animation ---
+
+
+@pytest.mark.parametrize("text", kernel_animation.STRUCTURES)
+def test_the_steps_compute_the_product_and_use_each_kept_weight_once(text):
+    weight, mask, x = kernel_animation.weights().double(), kernel_animation.kept(text), torch.randn(12, 4).double()
+    y, used = torch.zeros(8, 4).double(), torch.zeros(8, 12, dtype=torch.int64)
+    for step in kernel_animation.steps(text):
+        assert len(step["weights"]) <= kernel_animation.LANES
+        for i, j in step["weights"]:
+            y[i] += weight[i, j] * x[j]
+            used[i, j] += 1
+            assert i in step["outputs"]
+            assert j in step["inputs"]
+    assert torch.equal(used, mask.long())
+    torch.testing.assert_close(y, (weight * mask) @ x)
+
+
+def test_panels_do_more_for_each_number_they_move_than_single_weights():
+    def per_number(text):
+        explorer, work, moved = widgets.KernelAnimation(structure=text), 0, 0
+        for step in range(explorer.figures()["steps"]):
+            explorer.step = step
+            found = explorer.figures()
+            work, moved = work + found["work"], moved + found["loads"]
+        return work / moved
+
+    assert per_number("block_column:4") > per_number("block_row:4") > per_number("irregular")
+    assert min(per_number(text) for text in ("tile:4x4", "column")) > 1.5 * per_number("irregular")
+
+
+def test_the_norms_split_in_two_under_a_strong_penalty():
+    model, tuned = two_layers(), two_layers()
+    penalty = bp.ReweightedGroupLasso(tuned, BlockStructure.block_row(8), lam=1.0)
+    before = group_norms(tuned[0].weight.detach(), BlockStructure.block_row(8)).median().item()
+    penalty.proximal_(before**2)
+    explorer = widgets.BlockExplorer({"dense": model, "tuned": tuned}, structure="block_row:8", rate=2.0)
+    found = explorer.figures()
+    assert found["tuned"]["energy"] > found["dense"]["energy"]
