@@ -13,8 +13,8 @@ from torch import nn
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.structure import BlockStructure
 from ..training.distillation import Teacher
-from ..training.gradual import Gradual
-from ..training.hooks import Penalised
+from ..training.gradual import GradualPruning
+from ..training.hooks import LassoHook
 from ..training.settings import TrainingSettings
 from .presets import TRAINED
 
@@ -67,12 +67,12 @@ def _try_penalty(run: Run, extra: dict[str, Any]) -> None:
     values = {key: extra.get(key, usual) for key, usual in (("lam", 1e-4), ("eps", 1e-3))}
     penalty = ReweightedGroupLasso(nn.Linear(1, 1), BlockStructure.irregular(), **values)
     told = {key: extra[key] for key in ("method", "refresh_every", "lam_schedule") if key in extra}
-    Penalised(penalty, **told)
+    LassoHook(penalty, **told)
 
 
 def _try_prune(run: Run, extra: dict[str, Any]) -> None:
     told = {key: value for key, value in extra.items() if key != "schedule"}
-    Gradual(nn.Linear(1, 1), BlockStructure.irregular(), run.rate, **told)
+    GradualPruning(nn.Linear(1, 1), BlockStructure.irregular(), run.rate, **told)
 
 
 def _try_teacher(run: Run, extra: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ Two ways to choose what goes: by magnitude (the root mean square of a group, as 
 Wolf and Rush 2020, "Movement pruning", equation 2): the score of a group is how far training wants its weights away
 from zero, S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the order of the scores, so their
 learning rate does not matter. A pruned group keeps its old values aside under movement and comes back with them where
-its score rises again. Left out: selection itself (see `selection`) and masks that never change (see `rules.Masked`).
+its score rises again. Left out: selection itself (see `selection`) and masks that never change (see `hooks.MaskHook`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..pruning.architectures import prunable_weights
 from ..pruning.masks import HeldMasks, Masks
 from ..pruning.selection import Balance, select_model
 from ..pruning.structure import BlockStructure
-from .hooks import Moment, Rule, State
+from .hooks import Hook, HookState, Progress
 
 SCORES = ("magnitude", "movement")
 
@@ -35,7 +35,7 @@ def cubic_density(step: int, start: int, end: int, final: float) -> float:
     return final + (1 - final) * left**3
 
 
-class Gradual(Rule):
+class GradualPruning(Hook):
     """Masks that shrink from density 1 to 1 / `rate` between two shares of the training, then hold.
 
     `model` and `which` say which matrices, `structure`, `rate`, `scope` and `balanced` what `select_model` takes.
@@ -80,19 +80,19 @@ class Gradual(Rule):
                 self.scores[name] = torch.zeros(structure.grid(weight.shape), device=weight.device)
                 self.aside[name] = torch.zeros_like(weight, requires_grad=False)
 
-    def describe(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The schedule and the choice."""
         shares = {"begin": self.begin, "end": self.end, "updates": self.updates}
         return {"structure": str(self.structure), "rate": self.rate, "score": self.score} | shares | self._choice
 
-    def started(self, moment: Moment) -> None:
+    def started(self, progress: Progress) -> None:
         """Bind the masks where the model is now."""
         for kept in (self.scores, self.aside):
             kept.update({name: value.to(self.weights[name].device) for name, value in kept.items()})
         self.held = HeldMasks(self.model, self.masks)
 
     @torch.no_grad()
-    def before_step(self, moment: Moment) -> None:
+    def before_step(self, progress: Progress) -> None:
         """Add what this step's gradient says to the movement scores; clear the gradients of pruned weights."""
         for name, scores in self.scores.items():
             weight = self.weights[name]
@@ -101,28 +101,28 @@ class Gradual(Rule):
         if self.held is not None:
             self.held.mask_gradients_()
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, progress: Progress) -> None:
         """Clear the pruned weights."""
         if self.held is not None:
             self.held.mask_weights_()
 
-    def step_ended(self, moment: Moment) -> None:
+    def step_ended(self, progress: Progress) -> None:
         """Choose the masks anew, where the schedule says so."""
-        start, end = round(self.begin * moment.steps), max(1, round(self.end * moment.steps))
+        start, end = round(self.begin * progress.steps), max(1, round(self.end * progress.steps))
         every = max(1, (end - start) // self.updates)
-        if moment.step == end or (start < moment.step < end and (moment.step - start) % every == 0):
-            self._choose(1 / cubic_density(moment.step, start, end, 1 / self.rate))
+        if progress.step == end or (start < progress.step < end and (progress.step - start) % every == 0):
+            self._choose(1 / cubic_density(progress.step, start, end, 1 / self.rate))
 
-    def observe(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """The density of the masks."""
         return {"density": self.masks.density}
 
-    def state(self) -> State:
+    def state(self) -> HookState:
         """The masks, and under movement the scores and what lies aside."""
         parts = {"mask": self.masks, "score": self.scores, "aside": self.aside}
-        return State({f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()}, {})
+        return HookState({f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()}, {})
 
-    def load(self, state: State) -> None:
+    def load(self, state: HookState) -> None:
         """Take the masks, scores and what lies aside."""
         parts: dict[str, dict[str, Tensor]] = {"mask": {}, "score": {}, "aside": {}}
         for key, value in state.tensors.items():

@@ -1,14 +1,14 @@
-"""What pruning adds to a training step, one rule a thing: the penalty, and masks that hold.
+"""What pruning adds to a training step, one hook a thing: the penalty, and masks that hold.
 
     backward of the task's loss                     the Trainer's own
-    rule.before_step    the penalty's gradient joins; gradients of pruned weights go
+    hook.before_step    the penalty's gradient joins; gradients of pruned weights go
     clip, optimiser step                            the Trainer's own
-    rule.after_step     group soft-threshold (method "proximal"); pruned weights back to +0.0
-    rule.step_ended, rule.new_epoch                 alpha is refreshed; masks shrink (see `gradual`)
+    hook.after_step     group soft-threshold (method "proximal"); pruned weights back to +0.0
+    hook.step_ended, hook.new_epoch                 alpha is refreshed; masks shrink (see `gradual`)
 
-`before_step` comes after the last micro-batch, so a rule acts once a step however the batch is cut up. Every process of
+`before_step` comes after the last micro-batch, so a hook acts once a step however the batch is cut up. Every process of
 a distributed run sees the same weights and the same summed gradients there, hence keeps the same alpha and masks.
-A rule's `state` goes into each checkpoint. Left out: the training loop (see `pruning_trainer`).
+A hook's `state` goes into each checkpoint. Left out: the training loop (see `pruning_trainer`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METHODS = ("penalty", "proximal")
 LAM_SCHEDULES = ("constant", "rise")
 
 
-class Moment(NamedTuple):
+class Progress(NamedTuple):
     """Where a training stands: optimiser steps done, steps there will be, and the learning rate in force."""
 
     step: int
@@ -39,50 +39,50 @@ class Moment(NamedTuple):
     learning_rate: float
 
 
-class State(NamedTuple):
-    """A rule's part of a checkpoint: tensors by name, and values that JSON can hold."""
+class HookState(NamedTuple):
+    """A hook's part of a checkpoint: tensors by name, and values that JSON can hold."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
 
 
-class Rule:
-    """The hooks of one training step, in order; each does nothing unless a rule says otherwise."""
+class Hook:
+    """The hooks of one training step, in order; each does nothing unless a hook says otherwise."""
 
     name: ClassVar[str] = ""
 
-    def started(self, moment: Moment) -> None:
+    def started(self, progress: Progress) -> None:
         """Called before the first step, of a resumed training too."""
 
-    def before_step(self, moment: Moment) -> None:
+    def before_step(self, progress: Progress) -> None:
         """Called after the backward pass of a step's last micro-batch, before clipping."""
 
-    def after_step(self, moment: Moment) -> None:
-        """Called after the optimiser's step; `moment.step` counts the steps before it."""
+    def after_step(self, progress: Progress) -> None:
+        """Called after the optimiser's step; `progress.step` counts the steps before it."""
 
-    def step_ended(self, moment: Moment) -> None:
-        """Called after a step was counted: `moment.step` is at least 1."""
+    def step_ended(self, progress: Progress) -> None:
+        """Called after a step was counted: `progress.step` is at least 1."""
 
-    def new_epoch(self, moment: Moment) -> None:
+    def new_epoch(self, progress: Progress) -> None:
         """Called before the first step of each epoch but the first."""
 
-    def describe(self) -> dict[str, Any]:
-        """What the rule is, JSON-able: what a resumed stage must have in common with the one begun."""
+    def config(self) -> dict[str, Any]:
+        """What the hook is, JSON-able: what a resumed stage must have in common with the one begun."""
         return {}
 
-    def observe(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """What a log entry should hold."""
         return {}
 
-    def state(self) -> State:
+    def state(self) -> HookState:
         """What a checkpoint needs to go on from here."""
-        return State({}, {})
+        return HookState({}, {})
 
-    def load(self, state: State) -> None:
+    def load(self, state: HookState) -> None:
         """Go on from a `state()`."""
 
 
-class Penalised(Rule):
+class LassoHook(Hook):
     """The reweighted group Lasso in training, in the loss or as a decoupled proximal step.
 
     `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; the end of training
@@ -107,28 +107,28 @@ class Penalised(Rule):
         self.refresh_every = refresh_every if penalty.reweighted else None
         self.refreshes = self.epochs = 0
 
-    def before_step(self, moment: Moment) -> None:
+    def before_step(self, progress: Progress) -> None:
         """Add the penalty's gradient to the task's."""
         if self.method == "penalty":
-            self.penalty.add_gradient_(self._share(moment))
+            self.penalty.add_gradient_(self._scale(progress))
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, progress: Progress) -> None:
         """Shrink every group by (learning rate) · λ · α_g."""
         if self.method == "proximal":
-            self.penalty.proximal_(moment.learning_rate * self._share(moment))
+            self.penalty.proximal_(progress.learning_rate * self._scale(progress))
 
-    def step_ended(self, moment: Moment) -> None:
+    def step_ended(self, progress: Progress) -> None:
         """Refresh α where the count of steps says so."""
-        if self._steps is not None and moment.step % self._steps == 0:
-            self._refresh(moment)
+        if self._steps is not None and progress.step % self._steps == 0:
+            self._refresh(progress)
 
-    def new_epoch(self, moment: Moment) -> None:
+    def new_epoch(self, progress: Progress) -> None:
         """Refresh α where the count of epochs says so."""
         self.epochs += 1
         if self._epochs is not None and self.epochs % self._epochs == 0:
-            self._refresh(moment)
+            self._refresh(progress)
 
-    def describe(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The penalty's settings."""
         pen, strengths = self.penalty, set(self.penalty.lam.values())
         return {
@@ -144,30 +144,30 @@ class Penalised(Rule):
         }
 
     @torch.no_grad()
-    def observe(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """The penalty at full λ, and the share of groups near zero."""
         weights = self.penalty.weights
         return {"penalty": float(self.penalty()), "near_zero": near_zero_share(weights, self.penalty.structure)}
 
-    def state(self) -> State:
+    def state(self) -> HookState:
         """α, how often it was refreshed, and how many epochs have ended."""
-        return State(dict(self.penalty.state_dict()["alpha"]), {"refreshes": self.refreshes, "epochs": self.epochs})
+        return HookState(dict(self.penalty.state_dict()["alpha"]), {"refreshes": self.refreshes, "epochs": self.epochs})
 
-    def load(self, state: State) -> None:
+    def load(self, state: HookState) -> None:
         """Take α and the count."""
         self.penalty.load_state_dict(self.penalty.state_dict() | {"alpha": state.tensors})
         self.refreshes, self.epochs = state.values["refreshes"], state.values["epochs"]
 
-    def _share(self, moment: Moment) -> float:
-        return 1.0 if self.lam_schedule == "constant" else (moment.step + 1) / moment.steps
+    def _scale(self, progress: Progress) -> float:
+        return 1.0 if self.lam_schedule == "constant" else (progress.step + 1) / progress.steps
 
-    def _refresh(self, moment: Moment) -> None:
-        if moment.step < moment.steps:
+    def _refresh(self, progress: Progress) -> None:
+        if progress.step < progress.steps:
             self.penalty.reweight()
             self.refreshes += 1
 
 
-class Masked(Rule):
+class MaskHook(Hook):
     """Masks that hold to the last bit; see `masking.HeldMasks`, whose arguments it takes."""
 
     name = "masks"
@@ -175,22 +175,22 @@ class Masked(Rule):
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         self.held, self.masks = HeldMasks(model, masks), masks
 
-    def describe(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """A checksum of the masks."""
         checksum = 0
         for name, mask in self.masks.items():
             checksum = zlib.crc32(name.encode() + mask.cpu().contiguous().numpy().tobytes(), checksum)
         return {"crc32": f"{checksum:08x}", "matrices": list(self.masks)}
 
-    def started(self, moment: Moment) -> None:
+    def started(self, progress: Progress) -> None:
         """Clear the pruned weights."""
         self.held.mask_weights_()
 
-    def before_step(self, moment: Moment) -> None:
+    def before_step(self, progress: Progress) -> None:
         """Clear the gradients of pruned weights, so that clipping sees only what lives."""
         self.held.mask_gradients_()
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, progress: Progress) -> None:
         """Clear the pruned weights, whatever the optimiser did to them."""
         self.held.mask_weights_()
 

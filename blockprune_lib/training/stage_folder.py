@@ -1,7 +1,7 @@
-"""A stage on disk: where it stands, so that one that is killed at any moment goes on to the same result.
+"""A stage on disk: where it stands, so that one that is killed at any progress goes on to the same result.
 
     FOLDER/stage.json                 what this stage is: written before the first step
-    FOLDER/checkpoints/checkpoint-N/  the Trainer's state after N steps, our rules' state, whole.json
+    FOLDER/checkpoints/checkpoint-N/  the Trainer's state after N steps, our hooks' state, whole.json
     FOLDER/model.safetensors, ...     the trained model and tokenizer
     FOLDER/report.json                what the stage did, with the size and CRC-32 of every file: written last
 
@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .._common.files import read_json, write_json
-from .hooks import Rule, State
+from .hooks import Hook, HookState
 
 STAGE, REPORT, WHOLE, RULES = "stage.json", "report.json", "whole.json", "rules"
 
@@ -92,9 +92,9 @@ class StageFolder:
         return None
 
 
-def save_rules(folder: Path, rules: Sequence[Rule], values: dict[str, Any]) -> None:
-    """Write the rules' state, and `values`, into a folder."""
-    states = {rule.name: rule.state() for rule in rules}
+def save_hooks(folder: Path, hooks: Sequence[Hook], values: dict[str, Any]) -> None:
+    """Write the hooks' state, and `values`, into a folder."""
+    states = {hook.name: hook.state() for hook in hooks}
     tensors = {
         f"{name}:{key}": t.detach().cpu().contiguous() for name, s in states.items() for key, t in s.tensors.items()
     }
@@ -107,15 +107,15 @@ def make_whole(folder: Path) -> None:
     write_json(folder / WHOLE, listed([path for path in folder.iterdir() if path.is_file() and path.name != WHOLE]))
 
 
-def load_rules(folder: Path, rules: Sequence[Rule]) -> dict[str, Any]:
-    """Give the rules their state back; returns what `save_rules` took as `values`."""
-    tensors: dict[str, dict[str, Any]] = {rule.name: {} for rule in rules}
+def load_hooks(folder: Path, hooks: Sequence[Hook]) -> dict[str, Any]:
+    """Give the hooks their state back; returns what `save_hooks` took as `values`."""
+    tensors: dict[str, dict[str, Any]] = {hook.name: {} for hook in hooks}
     for key, value in load_file(folder / f"{RULES}.safetensors").items():
         name, _, rest = key.partition(":")
         tensors[name][rest] = value
     plain = read_json(folder / f"{RULES}.json")
-    for rule in rules:
-        rule.load(State(tensors[rule.name], plain["rules"][rule.name]))
+    for hook in hooks:
+        hook.load(HookState(tensors[hook.name], plain["rules"][hook.name]))
     values: dict[str, Any] = plain["stage"]
     return values
 

@@ -26,10 +26,10 @@ from ..pruning.masks import Masks
 from ..pruning.structure import BlockStructure
 from .distillation import Teacher
 from .evaluation import Scores, TrainingData, fingerprint, prepare
-from .gradual import Gradual
-from .hooks import Masked, Penalised, Rule
+from .gradual import GradualPruning
+from .hooks import Hook, LassoHook, MaskHook
 from .settings import StageReport, TrainingSettings, check_settings, first_and_last
-from .stage_folder import StageFolder, load_rules, save_rules, writing
+from .stage_folder import StageFolder, load_hooks, save_hooks, writing
 
 
 def run_stage(
@@ -38,11 +38,11 @@ def run_stage(
     tokenizer: Any,
     source: Any,
     settings: TrainingSettings | None,
-    rules: Sequence[Rule] = (),
+    hooks: Sequence[Hook] = (),
     teacher: Teacher | None = None,
     around: AbstractContextManager[None] | None = None,
 ) -> StageReport:
-    """Train one stage with a `PruningTrainer` that keeps `rules`, score before and after, and report.
+    """Train one stage with a `PruningTrainer` that keeps `hooks`, score before and after, and report.
 
     `around` is entered for the training and left before the model is kept: it may put other layers in the model.
     """
@@ -52,24 +52,24 @@ def run_stage(
     data = prepare(model, tokenizer, source, settings.max_length)
     with _folder(settings, stage) as folder, _undisturbed(model, settings):
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
-        what = _what(stage, settings, data, model, rules, teacher)
+        what = _what(stage, settings, data, model, hooks, teacher)
         with arguments.main_process_first():
             kept = StageFolder(folder, what)
             if (report := kept.report()) is not None:
                 _take_weights_(model, folder)
-                if rules:
-                    load_rules(folder, rules)
+                if hooks:
+                    load_hooks(folder, hooks)
                 return StageReport.from_dict(report)
             kept.begin()
             checkpoint = kept.newest()
         with around or nullcontext():
-            result = _train(stage, model, data, settings, arguments, rules, teacher, checkpoint)
+            result = _train(stage, model, data, settings, arguments, hooks, teacher, checkpoint)
         if settings.output_dir is not None and arguments.should_save:
             with writing(folder), quiet():
                 model.save_pretrained(folder)
                 tokenizer.save_pretrained(folder)
-                if rules:
-                    save_rules(folder, rules, {})
+                if hooks:
+                    save_hooks(folder, hooks, {})
                 kept.finish(result.to_dict())
         PartialState().wait_for_everyone()
     return result
@@ -81,7 +81,7 @@ def _train(
     data: TrainingData,
     settings: TrainingSettings,
     arguments: Any,
-    rules: Sequence[Rule],
+    hooks: Sequence[Hook],
     teacher: Teacher | None,
     checkpoint: Path | None,
 ) -> StageReport:
@@ -97,15 +97,15 @@ def _train(
         train_dataset=data.with_lengths(),
         eval_dataset=data.validation,
         compute_metrics=data.compute_metrics,
-        rules=rules,
+        hooks=hooks,
         teacher=teacher,
         checkpointed=clock.now,
     )
     if checkpoint is None:
         clock.done["before"] = scores.now() if settings.evaluate_first else None
-        clock.done["begin"] = trainer.observed()
+        clock.done["begin"] = trainer.log_values()
     else:
-        clock.done = load_rules(checkpoint, rules)
+        clock.done = load_hooks(checkpoint, hooks)
         clock.done["resumed"] += 1
     clock.start()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -113,7 +113,7 @@ def _train(
     begin = [{"step": 0, **done["begin"]}] if done["begin"] else []
     history = begin + [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
     on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
-    masks = next((rule.masks for rule in rules if isinstance(rule, (Masked, Gradual))), None)
+    masks = next((hook.masks for hook in hooks if isinstance(hook, (MaskHook, GradualPruning))), None)
     after = scores.now()
     return StageReport(
         stage=stage,
@@ -129,7 +129,7 @@ def _train(
         loss=first_and_last(history, "loss"),
         penalty=first_and_last(history, "penalty"),
         near_zero=first_and_last(history, "near_zero"),
-        refreshes=next((rule.refreshes for rule in rules if isinstance(rule, Penalised)), None),
+        refreshes=next((hook.refreshes for hook in hooks if isinstance(hook, LassoHook)), None),
         density=Masks(masks, BlockStructure.irregular()).density if masks else None,
         densities={name: float(mask.float().mean()) for name, mask in (masks or {}).items()},
         processes=arguments.world_size,
@@ -154,7 +154,7 @@ class _Clock:
 
 
 def _what(
-    stage: str, settings: TrainingSettings, data: TrainingData, model: Any, rules: Sequence[Rule], teacher: Any
+    stage: str, settings: TrainingSettings, data: TrainingData, model: Any, hooks: Sequence[Hook], teacher: Any
 ) -> dict[str, Any]:
     """Everything that decides the stage's result; what a folder must have in common to be resumed."""
     lesson = None
@@ -166,7 +166,7 @@ def _what(
         "settings": settings.what(),
         "data": data.fingerprint() if settings.output_dir is not None else None,
         "weights": fingerprint(model) if settings.output_dir is not None else None,
-        "rules": {rule.name: rule.describe() for rule in rules},
+        "rules": {hook.name: hook.config() for hook in hooks},
         "teacher": lesson,
     }
 

@@ -10,7 +10,7 @@
 Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
 `StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
 from its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step
-is in `rules` and `gradual`, how a stage runs in `running`.
+is in `hooks` and `gradual`, how a stage runs in `running`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ..pruning.selection import Balance, select_model
 from ..pruning.structure import BlockStructure
 from .distillation import Teacher
 from .evaluation import evaluate
-from .gradual import Gradual
-from .hooks import Masked, Penalised, near_zero_share
+from .gradual import GradualPruning
+from .hooks import LassoHook, MaskHook, near_zero_share
 from .settings import StageReport, TrainingSettings, check_settings
 from .stage_runner import run_stage
 
@@ -88,8 +88,8 @@ def train_reweighted(
     settings = check_settings(settings)
     _refuse_frozen(settings, which)
     penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)
-    rule = Penalised(penalty, method, refresh_every, lam_schedule)
-    return run_stage("reweight", model, tokenizer, data, settings, [rule])
+    hook = LassoHook(penalty, method, refresh_every, lam_schedule)
+    return run_stage("reweight", model, tokenizer, data, settings, [hook])
 
 
 def prune(
@@ -133,12 +133,12 @@ def retrain(
     """
     if support not in ("masks", "packed"):
         raise ValueError(f"support must be 'masks' (dense, with masks) or 'packed' (block-sparse); got {support!r}")
-    rule = Masked(model, masks)
+    hook = MaskHook(model, masks)
     if support == "masks":
-        return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
+        return run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
     if not isinstance(masks, Masks):
         raise TypeError(f"masks must be what prune returns where support='packed'; got {type(masks).__name__}")
-    return run_stage("retrain", model, tokenizer, data, settings, [rule], teacher, around=_packed(model, masks))
+    return run_stage("retrain", model, tokenizer, data, settings, [hook], teacher, around=_packed(model, masks))
 
 
 def prune_gradually(
@@ -160,13 +160,13 @@ def prune_gradually(
     """Stages 3 and 4 at once: the masks shrink on the cubic schedule between two shares of the steps, then hold.
 
     `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). Returns the report and the
-    last masks. The rest as in `prune`, `retrain` and `gradual.Gradual`.
+    last masks. The rest as in `prune`, `retrain` and `gradual.GradualPruning`.
     """
     settings = check_settings(settings)
     _refuse_frozen(settings, which)
-    rule = Gradual(model, structure, rate, score, scope, balanced, begin, end, **which)
-    report = run_stage("retrain", model, tokenizer, data, settings, [rule], teacher)
-    return report, rule.masks
+    hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, **which)
+    report = run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
+    return report, hook.masks
 
 
 def _refuse_frozen(settings: TrainingSettings, which: Mapping[str, bool]) -> None:

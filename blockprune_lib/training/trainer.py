@@ -1,6 +1,6 @@
-"""A Hugging Face Trainer that keeps rules: what pruning adds to a training step, and what a checkpoint must hold.
+"""A Hugging Face Trainer that keeps hooks: what pruning adds to a training step, and what a checkpoint must hold.
 
-The rules are in `rules` and `gradual`, the teacher's part of the loss in `distillation`, the order of examples in
+The hooks are in `hooks` and `gradual`, the teacher's part of the loss in `distillation`, the order of examples in
 `batching`, what a checkpoint must hold in `resuming`. Works with transformers 4.57 and 5.x, in one process or, started
 by torchrun or accelerate launch, in several.
 
@@ -23,16 +23,16 @@ from transformers.training_args import OptimizerNames
 
 from ..data.models import quiet
 from .distillation import Teacher
-from .hooks import Moment, Rule
+from .hooks import Hook, Progress
 from .sampler import EpochSampler
 from .settings import TrainingSettings
-from .stage_folder import make_whole, save_rules, writing
+from .stage_folder import make_whole, save_hooks, writing
 
 LOGS = 20
 
 
 class PruningTrainer(Trainer):
-    """A Trainer with rules and perhaps a teacher; every other argument is the Trainer's.
+    """A Trainer with hooks and perhaps a teacher; every other argument is the Trainer's.
 
     `checkpointed() -> dict`: called at each checkpoint, what it returns is kept in it. The Trainer's printed logs are
     always off, and a loss that is not finite ends the training with FloatingPointError.
@@ -41,7 +41,7 @@ class PruningTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        rules: Sequence[Rule] = (),
+        hooks: Sequence[Hook] = (),
         teacher: Teacher | None = None,
         checkpointed: Callable[[], dict[str, Any]] = dict,
         **kwargs: Any,
@@ -50,19 +50,19 @@ class PruningTrainer(Trainer):
         # BERT-like heads take **kwargs yet ignore num_items_in_batch: told otherwise, the Trainer would not divide
         # their mean loss by the accumulation count.
         self.model_accepts_loss_kwargs = False
-        self.rules, self.teacher, self.checkpointed = tuple(rules), teacher, checkpointed
+        self.hooks, self.teacher, self.checkpointed = tuple(hooks), teacher, checkpointed
         self.remove_callback(PrinterCallback)
         if self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
-        self.add_callback(_Rules(self))
+        self.add_callback(_HookCalls(self))
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """The Trainer's step on one micro-batch; after the last one, the rules on the gradients."""
+        """The Trainer's step on one micro-batch; after the last one, the hooks on the gradients."""
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
-            moment = self.moment()
-            for rule in self.rules:
-                rule.before_step(moment)
+            progress = self.progress()
+            for hook in self.hooks:
+                hook.before_step(progress)
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
@@ -74,9 +74,9 @@ class PruningTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """The Trainer's log, with what the rules see; a loss that is not finite ends the training."""
+        """The Trainer's log, with what the hooks see; a loss that is not finite ends the training."""
         if "loss" in logs:
-            logs.update(self.observed())
+            logs.update(self.log_values())
         super().log(logs, *args, **kwargs)
         if not math.isfinite(logs.get("loss", 0.0)):
             raise FloatingPointError(
@@ -84,18 +84,18 @@ class PruningTrainer(Trainer):
                 f"and use a learning_rate below {self.args.learning_rate:g}"
             )
 
-    def observed(self) -> dict[str, float]:
-        """What the rules see now."""
-        return {key: value for rule in self.rules for key, value in rule.observe().items()}
+    def log_values(self) -> dict[str, float]:
+        """What the hooks see now."""
+        return {key: value for hook in self.hooks for key, value in hook.log_values().items()}
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with writing(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"), quiet():
             super()._save_checkpoint(*args, **kwargs)
 
-    def moment(self) -> Moment:
+    def progress(self) -> Progress:
         """Where the training stands."""
         rate = float(self.optimizer.param_groups[0]["lr"]) if self.optimizer is not None else 0.0
-        return Moment(self.state.global_step, self.state.max_steps, rate)
+        return Progress(self.state.global_step, self.state.max_steps, rate)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data = self.train_dataset if train_dataset is None else train_dataset
@@ -108,16 +108,16 @@ class PruningTrainer(Trainer):
         return EpochSampler(len(data), self.args.seed, batch, lengths)
 
 
-class _Rules(TrainerCallback):
-    """Calls every rule at its moments."""
+class _HookCalls(TrainerCallback):
+    """Calls every hook when its turn comes."""
 
     def __init__(self, trainer: PruningTrainer) -> None:
         self.trainer = trainer
 
-    def _call(self, hook: str) -> None:
-        moment = self.trainer.moment()
-        for rule in self.trainer.rules:
-            getattr(rule, hook)(moment)
+    def _call(self, method: str) -> None:
+        progress = self.trainer.progress()
+        for hook in self.trainer.hooks:
+            getattr(hook, method)(progress)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._call("started")
@@ -139,7 +139,7 @@ class _Rules(TrainerCallback):
         if args.should_save:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             with writing(folder):
-                save_rules(folder, self.trainer.rules, self.trainer.checkpointed())
+                save_hooks(folder, self.trainer.hooks, self.trainer.checkpointed())
                 make_whole(folder)
 
 

@@ -78,14 +78,14 @@ def run(stage: str, folder: Path, dropout: float = 0.1) -> dict[str, Any]:
 def die_in(stage: str, folder: Path, step: int, within: bool) -> None:
     """Begin or resume the stage, to be killed at a step: at its end, or while its checkpoint is half written."""
     if within:
-        save = trainer.save_rules
+        save = trainer.save_hooks
 
         def dying(place: Path, *arguments: Any) -> None:
             save(place, *arguments)
             if place.name == f"checkpoint-{step}":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        trainer.save_rules = dying
+        trainer.save_hooks = dying
     else:
         begin = trainer.PruningTrainer.__init__
 

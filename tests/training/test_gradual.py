@@ -13,8 +13,8 @@ from torch import nn
 
 from blockprune_lib.pruning.architectures import prunable_weights
 from blockprune_lib.pruning.structure import BlockStructure
-from blockprune_lib.training.gradual import Gradual, cubic_density
-from blockprune_lib.training.hooks import Moment
+from blockprune_lib.training.gradual import GradualPruning, cubic_density
+from blockprune_lib.training.hooks import Progress
 from blockprune_lib.training.stages import prune_gradually
 
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
@@ -50,42 +50,44 @@ def test_it_ends_with_exactly_k_groups_and_zeros_to_the_last_bit(text: str, scor
     assert set(report.densities) == set(masks)
 
 
-class Watch(Gradual):
+class Watch(GradualPruning):
     """Keeps every mask that was in force."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.seen: list[dict[str, torch.Tensor]] = []
 
-    def step_ended(self, moment: Moment) -> None:
-        super().step_ended(moment)
+    def step_ended(self, progress: Progress) -> None:
+        super().step_ended(progress)
         self.seen.append({name: mask.clone() for name, mask in self.masks.items()})
 
 
-def drive(rule: Gradual, weights: dict[str, nn.Parameter], steps: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
-    """Steps of plain gradient descent on made-up gradients, as a Trainer would call the rule; returns the gradients."""
+def drive(
+    hook: GradualPruning, weights: dict[str, nn.Parameter], steps: int, seed: int = 0
+) -> list[dict[str, np.ndarray]]:
+    """Steps of plain gradient descent on made-up gradients, as a Trainer would call the hook; returns the gradients."""
     made = []
     generator = torch.Generator().manual_seed(seed)
-    rule.started(Moment(0, steps, 0.1))
+    hook.started(Progress(0, steps, 0.1))
     for step in range(steps):
         slopes = {name: torch.randn(w.shape, generator=generator) for name, w in weights.items()}
         made.append({name: slope.numpy().copy() for name, slope in slopes.items()})
         for name, weight in weights.items():
             weight.grad = slopes[name]
-        rule.before_step(Moment(step, steps, 0.1))
+        hook.before_step(Progress(step, steps, 0.1))
         with torch.no_grad():
             for weight in weights.values():
                 weight -= 0.1 * weight.grad
-        rule.after_step(Moment(step, steps, 0.1))
-        rule.step_ended(Moment(step + 1, steps, 0.1))
+        hook.after_step(Progress(step, steps, 0.1))
+        hook.step_ended(Progress(step + 1, steps, 0.1))
     return made
 
 
 def test_magnitude_never_takes_a_group_back() -> None:
     model = nn.Sequential(nn.Linear(20, 12), nn.Linear(12, 7))
-    rule = Watch(model, BlockStructure.block_row(4), 4.0, "magnitude", updates=5)
-    drive(rule, rule.weights, 30)
-    for earlier, later in zip(rule.seen, rule.seen[1:], strict=False):
+    hook = Watch(model, BlockStructure.block_row(4), 4.0, "magnitude", updates=5)
+    drive(hook, hook.weights, 30)
+    for earlier, later in zip(hook.seen, hook.seen[1:], strict=False):
         for name in earlier:
             assert not (later[name] & ~earlier[name]).any()
 
@@ -95,9 +97,9 @@ def test_movement_scores_are_the_sums_that_the_paper_gives(shape: tuple[int, int
     M, N = shape
     model = nn.Linear(N, M, bias=False)
     structure, steps = BlockStructure.tile(3, 4), 24
-    rule = Watch(model, structure, 3.0, "movement", begin=0.25, end=0.75, updates=4)
+    hook = Watch(model, structure, 3.0, "movement", begin=0.25, end=0.75, updates=4)
     w = model.weight.detach().numpy().copy().astype(np.float64)
-    slopes = drive(rule, rule.weights, steps)
+    slopes = drive(hook, hook.weights, steps)
     # The same in NumPy: full weights that move only where they live.
     R, C = -(-M // 3), -(-N // 4)
     scores, kept = np.zeros((R, C)), np.ones((M, N), bool)
@@ -109,9 +111,9 @@ def test_movement_scores_are_the_sums_that_the_paper_gives(shape: tuple[int, int
             for j in range(C):
                 scores[i, j] -= product[3 * i : 3 * i + 3, 4 * j : 4 * j + 4].sum()
         w = np.where(kept, w - 0.1 * slope, w)
-        kept = rule.seen[step]["weight"].numpy()
+        kept = hook.seen[step]["weight"].numpy()
         last = scores.copy() if step < 18 else last  # three quarters of 24: the last choice
-    np.testing.assert_allclose(rule.scores["weight"].numpy(), scores, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(hook.scores["weight"].numpy(), scores, rtol=1e-3, atol=1e-4)
     k = max(1, round(R * C / 3.0))
     assert set(last[kept[::3, ::4]]) == set(np.sort(last.ravel())[::-1][:k])
     np.testing.assert_allclose(model.weight.detach().numpy(), np.where(kept, w, 0), rtol=1e-3, atol=1e-4)
@@ -122,13 +124,13 @@ def test_under_movement_a_group_comes_back_with_its_old_values() -> None:
     structure = BlockStructure.block_row(2)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
-    rule = Gradual(model, structure, 2.0, "movement", begin=0.0, end=1.0, updates=1)
-    rule.started(Moment(0, 4, 0.0))
-    rule.scores["weight"].copy_(torch.tensor([[0.0, 1.0]]))
-    rule._choose(2.0)
+    hook = GradualPruning(model, structure, 2.0, "movement", begin=0.0, end=1.0, updates=1)
+    hook.started(Progress(0, 4, 0.0))
+    hook.scores["weight"].copy_(torch.tensor([[0.0, 1.0]]))
+    hook._choose(2.0)
     assert model.weight.tolist() == [[0.0, 0.0, 3.0, 4.0]]
-    rule.scores["weight"].copy_(torch.tensor([[5.0, 1.0]]))
-    rule._choose(2.0)
+    hook.scores["weight"].copy_(torch.tensor([[5.0, 1.0]]))
+    hook._choose(2.0)
     assert model.weight.tolist() == [[1.0, 2.0, 0.0, 0.0]]
 
 
@@ -172,4 +174,4 @@ def test_what_cannot_be_is_refused_before_any_step(how: dict[str, Any], message:
 @pytest.mark.parametrize("updates", [0, 1.5, True])
 def test_updates_must_be_a_count(updates: Any) -> None:
     with pytest.raises(ValueError, match="updates must be a whole number"):
-        Gradual(nn.Linear(4, 4), BlockStructure.row(), 2.0, updates=updates)
+        GradualPruning(nn.Linear(4, 4), BlockStructure.row(), 2.0, updates=updates)

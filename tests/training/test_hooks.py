@@ -1,4 +1,4 @@
-"""The penalty as a rule: when alpha is refreshed, how lambda rises, and what a checkpoint gives back."""
+"""The penalty as a hook: when alpha is refreshed, how lambda rises, and what a checkpoint gives back."""
 
 import copy
 from typing import Any
@@ -10,7 +10,7 @@ from torch import nn
 
 from blockprune_lib.pruning.lasso import ReweightedGroupLasso
 from blockprune_lib.pruning.structure import BlockStructure
-from blockprune_lib.training.hooks import Masked, Moment, Penalised, Rule, State
+from blockprune_lib.training.hooks import Hook, HookState, LassoHook, MaskHook, Progress
 from blockprune_lib.training.stages import prune, retrain, train_reweighted
 
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
@@ -28,24 +28,24 @@ def penalty(**more: Any) -> ReweightedGroupLasso:
     [(2, 7, 0, 3), (7, 7, 0, 0), (None, 9, 3, 0), ("epoch", 0, 3, 3), ("2 epochs", 0, 5, 2), ("1 epoch", 0, 2, 2)],
 )
 def test_refreshes_are_counted_by_steps_or_epochs(every: Any, steps: int, epochs: int, expected: int) -> None:
-    rule = Penalised(penalty(), refresh_every=every)
+    hook = LassoHook(penalty(), refresh_every=every)
     for step in range(1, steps + 1):
-        rule.step_ended(Moment(step, steps, 0.1))
+        hook.step_ended(Progress(step, steps, 0.1))
     for epoch in range(epochs):
-        rule.new_epoch(Moment(epoch, 100, 0.1))
-    assert rule.refreshes == expected
+        hook.new_epoch(Progress(epoch, 100, 0.1))
+    assert hook.refreshes == expected
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "steps", "0 epochs", "4 epoch s", ""])
 def test_a_refresh_that_cannot_be_meant_is_refused(every: Any) -> None:
     with pytest.raises(ValueError, match="refresh_every must be a number of steps, 'epoch', '4 epochs' or None"):
-        Penalised(penalty(), refresh_every=every)
+        LassoHook(penalty(), refresh_every=every)
 
 
 @pytest.mark.parametrize(("method", "schedule"), [("proximall", "constant"), ("penalty", "zigzag")])
 def test_unknown_words_are_refused(method: str, schedule: str) -> None:
     with pytest.raises(ValueError, match=r"(method|lam_schedule) must be"):
-        Penalised(penalty(), method, None, schedule)
+        LassoHook(penalty(), method, None, schedule)
 
 
 @pytest.mark.parametrize("method", ["penalty", "proximal"])
@@ -54,9 +54,9 @@ def test_lambda_rises_in_equal_steps(method: str) -> None:
         pen = penalty()
         weight = pen.weights["w"]
         start = weight.detach().numpy().copy()
-        rule = Penalised(pen, method, None, "rise")
-        rule.before_step(Moment(step, 4, 0.5))
-        rule.after_step(Moment(step, 4, 0.5))
+        hook = LassoHook(pen, method, None, "rise")
+        hook.before_step(Progress(step, 4, 0.5))
+        hook.after_step(Progress(step, 4, 0.5))
         groups = start.reshape(2, 2)
         norms = np.linalg.norm(groups, axis=1, keepdims=True)
         pull = 0.1 * (step + 1) / 4 * groups / norms / (norms + 1.0)
@@ -69,33 +69,33 @@ def test_lambda_rises_in_equal_steps(method: str) -> None:
 
 
 def test_a_state_gives_alpha_and_counts_back() -> None:
-    rule = Penalised(penalty(), refresh_every="2 epochs")
+    hook = LassoHook(penalty(), refresh_every="2 epochs")
     with torch.no_grad():
-        rule.penalty.weights["w"].mul_(0.5)
+        hook.penalty.weights["w"].mul_(0.5)
     for epoch in range(3):
-        rule.new_epoch(Moment(epoch, 9, 0.1))
-    state = copy.deepcopy(rule.state())
-    other = Penalised(penalty(), refresh_every="2 epochs")
+        hook.new_epoch(Progress(epoch, 9, 0.1))
+    state = copy.deepcopy(hook.state())
+    other = LassoHook(penalty(), refresh_every="2 epochs")
     other.load(state)
-    assert torch.equal(other.penalty.alpha["w"], rule.penalty.alpha["w"])
+    assert torch.equal(other.penalty.alpha["w"], hook.penalty.alpha["w"])
     assert (other.refreshes, other.epochs) == (1, 3)
 
 
-def test_a_rule_does_nothing_unless_it_says_so() -> None:
-    rule, moment = Rule(), Moment(0, 1, 0.1)
-    for hook in ("started", "before_step", "after_step", "step_ended", "new_epoch"):
-        assert getattr(rule, hook)(moment) is None
-    assert (rule.observe(), rule.describe(), rule.state()) == ({}, {}, State({}, {}))
-    rule.load(State({}, {}))
+def test_a_hook_does_nothing_unless_it_says_so() -> None:
+    hook, progress = Hook(), Progress(0, 1, 0.1)
+    for method in ("started", "before_step", "after_step", "step_ended", "new_epoch"):
+        assert getattr(hook, method)(progress) is None
+    assert (hook.log_values(), hook.config(), hook.state()) == ({}, {}, HookState({}, {}))
+    hook.load(HookState({}, {}))
 
 
 def test_masks_are_described_by_what_they_keep() -> None:
     layer = nn.Linear(4, 2)
     mask = torch.tensor([[True, False, True, True], [True, True, True, True]])
-    first = Masked(layer, {"weight": mask}).describe()
-    assert first == Masked(layer, {"weight": mask.clone()}).describe()
+    first = MaskHook(layer, {"weight": mask}).config()
+    assert first == MaskHook(layer, {"weight": mask.clone()}).config()
     mask[1, 1] = False
-    assert first != Masked(layer, {"weight": mask}).describe()
+    assert first != MaskHook(layer, {"weight": mask}).config()
 
 
 def test_a_rising_lambda_pulls_less_in_all() -> None:

@@ -28,7 +28,7 @@ from blockprune_lib.pruning.proximal import group_soft_threshold
 from blockprune_lib.pruning.selection import select_model
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.training.evaluation import Scores, evaluate, prepare
-from blockprune_lib.training.hooks import Masked, Penalised, near_zero_share
+from blockprune_lib.training.hooks import LassoHook, MaskHook, near_zero_share
 from blockprune_lib.training.settings import StageReport, TrainingSettings
 from blockprune_lib.training.stages import fine_tune, prune, retrain, train_reweighted
 from blockprune_lib.training.trainer import PruningTrainer, step_count, training_arguments
@@ -162,11 +162,11 @@ def test_no_old_state_and_no_optimiser_revives_a_weight(old: str, tmp_path: Any)
     for mask in masks.values():
         mask[0, 0] = False  # where Rogue puts its NaN
     steps = settings(max_steps=1 if old == "rogue" else 4)
-    rule = Masked(model, masks)
-    pruner = trainer(model, steps, tmp_path, rules=[rule], optimizers=(optimizer, None))
-    assert rule.held.violations() == {}
+    hook = MaskHook(model, masks)
+    pruner = trainer(model, steps, tmp_path, hooks=[hook], optimizers=(optimizer, None))
+    assert hook.held.violations() == {}
     pruner.train()
-    assert rule.held.violations() == {}
+    assert hook.held.violations() == {}
     assert_pattern_is_the_mask(model, masks)
 
 
@@ -180,7 +180,7 @@ def test_clipping_sees_only_what_lives(tmp_path: Any) -> None:
     for name, weight in reference.named_parameters():
         gradient = weight.grad.numpy().astype(np.float64)
         squares += float((gradient[masks[name].numpy()] ** 2 if name in masks else gradient**2).sum())
-    pruner = trainer(model, settings(max_steps=1), tmp_path, batch, rules=[Masked(model, masks)])
+    pruner = trainer(model, settings(max_steps=1), tmp_path, batch, hooks=[MaskHook(model, masks)])
     pruner.train()
     assert pruner.state.log_history[0]["grad_norm"] == pytest.approx(squares**0.5, rel=1e-4)
 
@@ -258,7 +258,7 @@ def test_the_penalty_counts_once_however_the_batch_is_cut(accumulation: int, lam
         learning_rate=0.5,
         max_grad_norm=0.0,
     )
-    trainer(model, chosen, tmp_path, batch, rules=[Penalised(penalty)]).train()
+    trainer(model, chosen, tmp_path, batch, hooks=[LassoHook(penalty)]).train()
     for name, weight in reference.named_parameters():
         before, gradient = weight.detach().double().numpy(), weight.grad.double().numpy()
         if name in penalty.weights:
@@ -289,13 +289,13 @@ def test_alpha_is_refreshed_on_time_and_only_then(refresh_every: Any, expected: 
     model = tiny()
     penalty = ReweightedGroupLasso(model, ROWS)
     watch = Watch(penalty)
-    rule = Penalised(penalty, refresh_every=refresh_every)
-    pruner = trainer(model, settings(max_steps=10), tmp_path, rules=[rule])
+    hook = LassoHook(penalty, refresh_every=refresh_every)
+    pruner = trainer(model, settings(max_steps=10), tmp_path, hooks=[hook])
     pruner.add_callback(watch)
     pruner.train()
     changed = [i for i in range(1, 11) if not torch.equal(watch.alpha[i], watch.alpha[i - 1])]
     assert changed == expected
-    assert rule.refreshes == len(expected)
+    assert hook.refreshes == len(expected)
     for i in expected:
         torch.testing.assert_close(watch.alpha[i], watch.fresh[i])
 
@@ -322,7 +322,7 @@ def test_proximal_step_is_the_soft_threshold_after_the_optimiser(tmp_path: Any) 
     trainer(plain, chosen, tmp_path, batch).train()
     penalty = ReweightedGroupLasso(model, ROWS, lam=0.05)
     alpha = {name: value.clone() for name, value in penalty.alpha.items()}
-    trainer(model, chosen, tmp_path, batch, rules=[Penalised(penalty, "proximal")]).train()
+    trainer(model, chosen, tmp_path, batch, hooks=[LassoHook(penalty, "proximal")]).train()
     zeros = 0
     for name, value in alpha.items():
         expected = group_soft_threshold(plain.get_parameter(name).detach(), ROWS, 0.25 * 0.05 * value)
