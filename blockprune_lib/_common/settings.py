@@ -48,6 +48,9 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise in_words(error, type(self)) from None
 
+    # Records inside a record are then checked by pydantic itself, and an error says the whole place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def of(cls, plain: Any, place: str = "") -> Self:
         """The record that a mapping describes, such as parsed JSON or YAML; errors begin with *place*."""
@@ -73,14 +76,14 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> TypeError | Valu
     """The first fault that pydantic found, as an error in the library's own words."""
     fault = error.errors(include_url=False)[0]
     place, value = fault["loc"], fault["input"]
-    name = ".".join(str(part) for part in place)
     if fault["type"] == "extra_forbidden":
-        return ValueError(unknown_name(str(place[-1]), _fields_at(model, place[:-1]), ".".join(map(str, place[:-1]))))
+        where, schema = _field_at(model, place[:-1])
+        return ValueError(unknown_name(str(place[-1]), list(schema.get("properties", {})), where))
+    name, schema = _field_at(model, place)
     if fault["type"] == "missing":
         return ValueError(f"{name} is missing")
     if fault["type"] in ("value_error", "assertion_error"):
         return ValueError(f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"]))
-    schema = _schema_at(model, place)
     examples = schema.get("examples", [])
     remedy = f": {' or '.join(map(repr, examples))} would do" if examples else ""
     wrong_type = fault["type"].endswith("_type") or fault["type"] == "is_instance_of"
@@ -113,7 +116,8 @@ def wanted(schema: Mapping[str, Any]) -> str:
         return repr(schema["const"])
     words = {
         "integer": "a whole number", "number": "a number", "boolean": "True or False", "string": "text",
-        "null": "None", "array": "a list", "object": "keys and values",
+        "null": "None", "array": "a list that is not empty" if schema.get("minItems") else "a list",
+        "object": "keys and values",
     }.get(schema.get("type", ""), schema.get("description", "something else"))  # fmt: skip
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
@@ -127,26 +131,23 @@ def wanted(schema: Mapping[str, Any]) -> str:
     return " ".join([words, " and ".join(bounds)]).strip()
 
 
-def _schema_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:
-    """The part of a model's JSON schema that describes the field at *place*."""
+def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, dict[str, Any]]:
+    """The name of the field at *place*, such as "stages[0].seed", and the part of the JSON schema that describes it."""
     whole = model.model_json_schema()
-    part: dict[str, Any] = whole
-    for step in place:
+    part, name = whole, ""
+    for key in place:
         part = _resolved(part, whole)
-        if isinstance(step, int):
-            part = part.get("items", {})
-        elif step in part.get("properties", {}):
-            part = part["properties"][step]
+        if isinstance(key, int):
+            name, part = f"{name}[{key}]", part.get("items") or {}
+        elif key in part.get("properties", {}):
+            name, part = f"{name}.{key}", part["properties"][key]
         elif isinstance(part.get("additionalProperties"), dict):
-            part = part["additionalProperties"]
-    return _resolved(part, whole)
+            name, part = f"{name}.{key}", part["additionalProperties"]
+        # Else it is pydantic's word for one branch of a union, which is no place.
+    return name.removeprefix("."), _resolved(part, whole)
 
 
 def _resolved(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in part:
         part = whole["$defs"][part["$ref"].rpartition("/")[2]]
     return part
-
-
-def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    return list(_schema_at(model, place).get("properties", {}))
