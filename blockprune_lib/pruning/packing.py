@@ -1,33 +1,25 @@
-"""What is left after pruning, packed for a kernel, and its bytes on disk.
+"""What is left after pruning, packed for a kernel.
 
-One format carries all six structures: compressed rows (BSR) over the grid of groups. It leaves out how the
-packed matrix is multiplied (`kernels`) and how a whole model is stored (`modules`).
+One format serves all six structures: compressed rows (BSR) over the grid of groups. Left out: the product with a
+packed matrix (`kernels`) and files (`nn.storage`).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .._common.checks import check_finite
-from .packed_checks import check_packed
-from .structure import BlockStructure, check_weight
-
-FORMAT = "blockprune packed matrices, version 1"
+from .structure import BlockStructure, check_structure, check_weight
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PackedMatrix:
-    """The groups of an M × N weight that are not all zero, row of groups after row of groups.
+    """The groups of an M × N weight that are stored, one row of groups after the other.
 
-    values   (n, c, r) float, contiguous; inside a group the r elements of a column lie together. Groups
+    values   (n, c, r) float, contiguous; within a group the r elements of a column are adjacent. Groups
              at a ragged edge are padded with zeros to r × c.
     columns  (n,) int32, the column of each group in the grid; ascending within a row of groups.
     offsets  (R + 1,) int64; row i of the grid owns groups offsets[i] to offsets[i + 1] - 1.
@@ -103,8 +95,14 @@ class PackedMatrix:
         return cells.view(R, C, c, r).permute(0, 3, 1, 2).reshape(R * r, C * c)[:M, :N].contiguous()
 
     def validate(self) -> PackedMatrix:
-        """Raise ValueError unless a kernel may trust every index and the padding; returns itself."""
-        check_packed(self)
+        """The matrix itself, safe for a kernel, which checks nothing; else raises ValueError naming the part.
+
+        Every index must be in range and in order, every value finite, and the padding zero.
+        """
+        check_structure(self.structure)
+        _check_parts(self)
+        _check_indices(self)
+        _check_values(self)
         return self
 
     def _group_rows(self) -> Tensor:
@@ -129,11 +127,11 @@ class PackedMatrix:
 def pack(weight: Tensor, structure: BlockStructure, keep: Tensor | None = None) -> PackedMatrix:
     """Keep the groups of `weight` (M, N) that hold anything but zero; the others are not stored.
 
-    `keep`, bool of shape `structure.grid(weight.shape)`, says instead which groups are stored, zero or not: a support
-    that is trained may hold groups that are zero today. A group that it leaves out must be zero. `to_dense()` gives the
-    weight back bit for bit; a group of nothing but zeros counts as zero whatever the
-    signs of its zeros, and comes back as +0.0. Any float type and strides; the result shares no memory with
-    `weight` and carries no gradient. Raises as `group_norms` does, and ValueError for a `keep` that will not do.
+    `keep`, bool of shape `structure.grid(weight.shape)`, says instead which groups are stored, zero or not: while a
+    model trains, a group that is kept may be zero for now. The groups it leaves out must be zero. `to_dense()` gives
+    the weight back bit for bit, but for -0.0 in a group that is not stored, which comes back as +0.0. Any float type
+    and strides; the result shares no memory with `weight` and carries no gradient. Raises as `group_norms` does, and
+    ValueError for a `keep` of another type or shape, or one that leaves out a group that is not zero.
 
     >>> packed = pack(torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), BlockStructure.block_row(2))
     >>> packed.values.tolist(), packed.columns.tolist(), packed.offsets.tolist()
@@ -145,7 +143,7 @@ def pack(weight: Tensor, structure: BlockStructure, keep: Tensor | None = None) 
     filled = torch.empty(R, C, dtype=torch.bool, device=weight.device)
     for cells, block in structure.regions(weight):
         filled[cells] = (block != 0).any(3).any(1)
-    keep = filled if keep is None else _checked(keep, filled)
+    keep = filled if keep is None else _checked_keep(keep, filled)
     place = keep.flatten().cumsum(0).view(R, C) - 1
     values = weight.new_zeros(int(keep.sum()), c, r)
     for cells, block in structure.regions(weight):
@@ -157,7 +155,7 @@ def pack(weight: Tensor, structure: BlockStructure, keep: Tensor | None = None) 
     return PackedMatrix(structure, (weight.shape[0], weight.shape[1]), values.detach(), columns, offsets)
 
 
-def _checked(keep: Tensor, filled: Tensor) -> Tensor:
+def _checked_keep(keep: Tensor, filled: Tensor) -> Tensor:
     if not isinstance(keep, Tensor) or keep.dtype != torch.bool or keep.shape != filled.shape:
         got = f"{keep.dtype} {tuple(keep.shape)}" if isinstance(keep, Tensor) else type(keep).__name__
         raise ValueError(f"keep must be a bool tensor of the grid's shape {tuple(filled.shape)}; got {got}")
@@ -167,98 +165,40 @@ def _checked(keep: Tensor, filled: Tensor) -> Tensor:
     return keep
 
 
-def to_tensors(matrices: Mapping[str, PackedMatrix]) -> tuple[dict[str, Tensor], str]:
-    """Flatten named matrices into tensors `NAME.values`, `NAME.columns`, `NAME.offsets` and a JSON description."""
-    tensors: dict[str, Tensor] = {}
-    description: dict[str, dict[str, object]] = {}
-    for name, packed in matrices.items():
-        if not isinstance(packed, PackedMatrix):
-            raise TypeError(f"{name!r} must be a PackedMatrix, as pack() returns; got {type(packed).__name__}")
-        _named(name, packed)
-        description[name] = {"structure": str(packed.structure), "shape": list(packed.shape)}
-        for part in _PARTS:
-            tensors[f"{name}.{part}"] = getattr(packed, part).detach().cpu().contiguous()
-    return tensors, json.dumps(description)
+def _check_parts(packed: PackedMatrix) -> None:
+    for name in ("values", "columns", "offsets"):
+        part = getattr(packed, name)
+        _require(isinstance(part, Tensor), f"{name} must be a tensor; got {type(part).__name__}")
+        _require(part.is_contiguous(), f"{name} must be contiguous; {name}.contiguous() would do")
 
 
-def from_tensors(tensors: Mapping[str, Tensor], description: str) -> dict[str, PackedMatrix]:
-    """The named matrices back from `to_tensors`, each validated; raises ValueError saying which is broken."""
-    try:
-        entries = {
-            name: (BlockStructure.parse(entry["structure"]), (int(entry["shape"][0]), int(entry["shape"][1])))
-            for name, entry in json.loads(description).items()
-        }
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"the description of the packed matrices is broken: {error}") from None
-    matrices = {}
-    for name, (structure, shape) in entries.items():
-        missing = [part for part in _PARTS if f"{name}.{part}" not in tensors]
-        if missing:
-            raise ValueError(f"matrix {name!r} lacks {', '.join(missing)}")
-        matrices[name] = _named(name, PackedMatrix(structure, shape, *(tensors[f"{name}.{p}"] for p in _PARTS)))
-    return matrices
+def _check_indices(packed: PackedMatrix) -> None:
+    (R, C), columns, offsets = packed.grid, packed.columns, packed.offsets
+    for name, part, dtype in (("columns", columns, torch.int32), ("offsets", offsets, torch.int64)):
+        sound = part.ndim == 1 and part.dtype == dtype
+        _require(sound, f"{name} must be a 1-D {dtype} tensor; got {part.ndim}-D {part.dtype}")
+    _require(len(offsets) == R + 1, f"offsets must have {R + 1} entries for {R} rows of groups; got {len(offsets)}")
+    first, last = int(offsets[0]), int(offsets[-1])
+    _require((first, last) == (0, len(columns)), f"offsets must run from 0 to {len(columns)}; got {first} to {last}")
+    _require(not bool((offsets.diff() < 0).any()), "offsets must not fall")
+    outside = int(((columns < 0) | (columns >= C)).sum())
+    _require(outside == 0, f"columns must lie in 0 to {C - 1}; {outside} of {len(columns)} do not")
+    rows = packed._group_rows()
+    ascending = (rows[1:] > rows[:-1]) | (columns[1:] > columns[:-1])
+    _require(bool(ascending.all()), "columns must ascend within each row of groups, without repeats")
 
 
-def save_packed(matrices: Mapping[str, PackedMatrix], path: str | os.PathLike[str]) -> None:
-    """Write named packed matrices to one safetensors file; the file appears whole or not at all.
-
-    Raises TypeError for other things than packed matrices, ValueError if there are none or the folder does
-    not exist.
-    """
-    from safetensors.torch import save_file
-
-    if not isinstance(matrices, Mapping):
-        raise TypeError(f"matrices must be a dict {{name: PackedMatrix}}; got {type(matrices).__name__}")
-    if not matrices:
-        raise ValueError("matrices is empty: there is nothing to save")
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ValueError(f"path {str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
-    if target.is_dir():
-        raise ValueError(f"path {str(target)!r} is a folder; name a file in it, such as packed.safetensors")
-    tensors, description = to_tensors(matrices)
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        save_file(_unshared(tensors), scratch, metadata={"format": FORMAT, "matrices": description})
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+def _check_values(packed: PackedMatrix) -> None:
+    (R, C), (r, c), (M, N), values = packed.grid, packed.group_shape, packed.shape, packed.values
+    got, shape = tuple(values.shape), (packed.groups, c, r)
+    _require(values.is_floating_point(), f"values must hold floats; got {values.dtype}")
+    _require(got == shape, f"values must have shape (groups, c, r) = {shape}; got {got}")
+    check_finite(values, "values")
+    below = values[packed._group_rows() == R - 1][:, :, M - (R - 1) * r :]
+    right = values[packed.columns == C - 1][:, N - (C - 1) * c :]
+    _require(not bool(below.any() | right.any()), "values beyond the matrix's edge must be zero")
 
 
-def load_packed(path: str | os.PathLike[str]) -> dict[str, PackedMatrix]:
-    """Read what `save_packed` wrote; every index is checked. Raises ValueError naming the file if it is broken."""
-    from safetensors import SafetensorError, safe_open
-
-    source = Path(path)
-    if not source.is_file():
-        raise ValueError(f"path {str(source)!r}: there is no such file; save_packed(matrices, path) writes one")
-    try:
-        with safe_open(source, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"it was not written by save_packed (format {metadata.get('format')!r})")
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
-        return from_tensors(tensors, metadata.get("matrices", ""))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"path {str(source)!r} cannot be read: {error}; save it again with save_packed") from error
-
-
-_PARTS = ("values", "columns", "offsets")
-
-
-def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors whose memory another one holds already (tied layers), which safetensors refuses."""
-    seen: set[int] = set()
-    separate = {}
-    for name, tensor in tensors.items():
-        separate[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return separate
-
-
-def _named(name: str, packed: PackedMatrix) -> PackedMatrix:
-    """Validate, and put the matrix's name into the error."""
-    try:
-        return packed.validate()
-    except ValueError as error:
-        raise ValueError(f"matrix {name!r}: {error}") from None
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
