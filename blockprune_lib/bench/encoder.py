@@ -150,8 +150,9 @@ def _case(
 def check_tokens(model: Any, tokens: tuple[int, ...]) -> None:
     """Raise ValueError where a sequence is longer than the model's positions."""
     config = model.config
-    # RoBERTa starts to count positions after its padding token.
-    reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-    most = config.max_position_embeddings - reserved
+    # Where the table of positions has a padding index, as RoBERTa's has, positions are counted from after it.
+    table = next((part for name, part in model.named_modules() if name.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)
+    most = config.max_position_embeddings - (0 if padding is None else padding + 1)
     if max(tokens) > most:
         raise ValueError(f"tokens: {config.model_type} of this size has {most} positions; got {max(tokens)}")

@@ -1,20 +1,14 @@
 """Let a block-sparse layer do the GELU that follows it, while its results are still in the first cache.
 
-Left out: activations other than the exact GELU, and models whose feed-forward block is not in the table.
+Left out: activations other than the exact GELU, and models of no family that `pruning.architectures` knows.
 """
 
 from __future__ import annotations
 
 from torch import nn
 
+from ..pruning.architectures import feed_forward
 from .block_sparse_linear import BlockSparseLinear
-
-#: Class of transformers -> (first layer of its feed-forward block, the activation that follows it and nothing else).
-FEED_FORWARD = {
-    "BertIntermediate": ("dense", "intermediate_act_fn"),
-    "RobertaIntermediate": ("dense", "intermediate_act_fn"),
-    "FFN": ("lin1", "activation"),  # DistilBERT
-}
 
 
 def fuse_gelu(model: nn.Module) -> int:
@@ -24,14 +18,13 @@ def fuse_gelu(model: nn.Module) -> int:
     """
     fused = 0
     for block in model.modules():
-        kind = type(block)
-        if kind.__name__ not in FEED_FORWARD or not kind.__module__.startswith("transformers."):
+        names = feed_forward(block)
+        if names is None:
             continue
-        layer, follows = FEED_FORWARD[kind.__name__]
-        linear, activation = getattr(block, layer, None), getattr(block, follows, None)
+        linear, activation = (getattr(block, name, None) for name in names)
         if isinstance(linear, BlockSparseLinear) and linear.activation is None and _is_exact_gelu(activation):
             linear.activation = "gelu"
-            setattr(block, follows, nn.Identity())
+            setattr(block, names[1], nn.Identity())
             fused += 1
     return fused
 

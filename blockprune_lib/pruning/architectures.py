@@ -1,40 +1,96 @@
-"""Which matrices of a model are pruned: one table, an entry per architecture.
+"""The model families the library knows: which matrices are pruned, and whatever else differs between families.
 
-By default the matrices of the transformer's encoder: query, key, value, attention output and the two of
-the feed-forward. Embeddings, pooler and classifier come only where asked for; biases and layer
-normalisation never do. How a matrix is cut into groups is `structure`'s business, not this module's.
+To add a family, add one `Architecture` to `ARCHITECTURES` and one tiny model to the test of the register
+(tests/pruning/test_architectures.py). Nothing else in the library asks what family a model is of: pruning, the penalty,
+`sparsify` and the fused GELU all read this register. A model of no family here works too: its `nn.Linear` layers are
+pruned, and its activations stay as they are.
+
+Left out: how a matrix is cut into groups (`structure`), and where a model's files come from (`data.weights`).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-_BERT = {
-    "encoder": r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|"
-    r"intermediate\.dense|output\.dense)",
-    "embeddings": r"embeddings\.(word|position|token_type)_embeddings",
-    "pooler": r"pooler\.dense",
-    "classifier": r"(classifier|qa_outputs)",
-}
-_ROBERTA = _BERT | {"classifier": r"(classifier|classifier\.(dense|out_proj)|qa_outputs)"}
-_DISTILBERT = {
-    "encoder": r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
-    "embeddings": r"embeddings\.(word|position)_embeddings",
-    "pooler": r"(?!)",  # it has none
-    "classifier": r"(pre_classifier|classifier|qa_outputs)",
-}
+_NONE = r"(?!)"  # matches nothing
 
-#: `config.model_type` → {part of the model: pattern that the end of a module's name matches}.
-ARCHITECTURES: dict[str, dict[str, str]] = {
-    "bert": _BERT,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
-    "distilbert": _DISTILBERT,
-}
+
+@dataclass(frozen=True)
+class Architecture:
+    """What differs between one family of models and another.
+
+    name            as its authors write it
+    model_types     every `config.model_type` of the family
+
+    Parts of a model, each a pattern that the end of a module's name must match:
+    encoder         query, key, value, attention output and the two of the feed-forward: what is pruned by default
+    embeddings, pooler, classifier   pruned where asked for
+
+    The feed-forward block, whose activation a sparse layer may compute itself:
+    blocks          transformers' classes that hold the first layer and the activation
+    first_layer     the attribute that is its first linear layer
+    activation      the attribute that is called on that layer's result, and on nothing else
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    encoder: str
+    embeddings: str
+    pooler: str
+    classifier: str
+    blocks: tuple[str, ...]
+    first_layer: str
+    activation: str
+
+
+_BERT_LAYER = (
+    r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|"
+    r"output\.dense)"
+)
+
+#: The register. Biases and layer normalisation are never pruned, so no entry names them.
+ARCHITECTURES = (
+    Architecture(
+        name="BERT",
+        model_types=("bert",),
+        encoder=_BERT_LAYER,
+        embeddings=r"embeddings\.(word|position|token_type)_embeddings",
+        pooler=r"pooler\.dense",
+        classifier=r"(classifier|qa_outputs)",
+        blocks=("BertIntermediate",),
+        first_layer="dense",
+        activation="intermediate_act_fn",
+    ),
+    Architecture(
+        name="RoBERTa",
+        model_types=("roberta", "xlm-roberta", "camembert"),
+        encoder=_BERT_LAYER,
+        embeddings=r"embeddings\.(word|position|token_type)_embeddings",
+        pooler=r"pooler\.dense",
+        classifier=r"(classifier|classifier\.(dense|out_proj)|qa_outputs)",
+        blocks=("RobertaIntermediate", "XLMRobertaIntermediate", "CamembertIntermediate"),
+        first_layer="dense",
+        activation="intermediate_act_fn",
+    ),
+    Architecture(
+        name="DistilBERT",
+        model_types=("distilbert",),
+        encoder=r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
+        embeddings=r"embeddings\.(word|position)_embeddings",
+        pooler=_NONE,
+        classifier=r"(pre_classifier|classifier|qa_outputs)",
+        blocks=("FFN",),
+        first_layer="lin1",
+        activation="activation",
+    ),
+)
+
+_OF_TYPE = {model_type: family for family in ARCHITECTURES for model_type in family.model_types}
+_OF_BLOCK = {block: family for family in ARCHITECTURES for block in family.blocks}
 
 
 def prunable(
@@ -42,27 +98,25 @@ def prunable(
 ) -> dict[str, nn.Module]:
     """The modules whose `.weight` (M, N) is pruned, {module name: module}, in the order of `named_modules()`.
 
-    For BERT, RoBERTa and DistilBERT the encoder's matrices, and what the flags add. In any other model every
+    For the families of `ARCHITECTURES` the encoder's matrices, and what the flags add. In any other model every
     `nn.Linear`, and with `embeddings=True` every `nn.Embedding`. A weight shared by two modules is listed
-    once, under the first name; layers that are block-sparse already are not listed. Raises TypeError for
-    what is no module, ValueError where nothing is found.
+    once, under the first name; layers that are block-sparse already are not listed. Raises TypeError for a
+    non-module or a flag that is not a bool, ValueError where nothing is found.
 
     >>> list(prunable(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))))
     ['0', '2']
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}: models.load() gives one")
-    kind = architecture(model)
+    model_type = architecture(model)
     wanted = {"encoder": True, "embeddings": embeddings, "pooler": pooler, "classifier": classifier}
     for flag, value in wanted.items():
         if not isinstance(value, bool):
             raise TypeError(f"{flag} must be True or False; got {value!r}")
-    if kind is None:
-        types: tuple[type[nn.Module], ...] = (nn.Linear, nn.Embedding) if embeddings else (nn.Linear,)
-        pattern = re.compile("")
-    else:
-        types = (nn.Linear, nn.Embedding)
-        parts = [ARCHITECTURES[kind][part] for part, asked in wanted.items() if asked]
+    types: tuple[type[nn.Module], ...] = (nn.Linear, nn.Embedding) if embeddings or model_type else (nn.Linear,)
+    pattern = re.compile("")
+    if model_type is not None:
+        parts = [getattr(_OF_TYPE[model_type], part) for part, asked in wanted.items() if asked]
         pattern = re.compile(rf"(^|.*\.)({'|'.join(parts)})$")
     found: dict[str, nn.Module] = {}
     seen: set[int] = set()
@@ -73,10 +127,11 @@ def prunable(
                 found[name] = module
             seen.add(id(weight))
     if not found:
-        looked = "nn.Linear" if kind is None else f"encoder matrix of {kind!r}"
+        looked = "nn.Linear" if model_type is None else f"encoder matrix of {model_type!r}"
+        *names, last = (family.name for family in ARCHITECTURES)
         raise ValueError(
             f"model {type(model).__name__} has nothing to prune: no {looked} that is not block-sparse yet was found; "
-            "a BERT, RoBERTa or DistilBERT model, or any module with nn.Linear layers, would do"
+            f"a {', '.join(names)} or {last} model, or any module with nn.Linear layers, would do"
         )
     return found
 
@@ -97,9 +152,15 @@ def prunable_weights(model: nn.Module, **which: bool) -> dict[str, nn.Parameter]
 
 
 def architecture(model: nn.Module) -> str | None:
-    """The entry of `ARCHITECTURES` that `model`, or the first model inside it, belongs to; None if there is none."""
+    """The `config.model_type` of `model`, or of the first model inside it; None if no family here has it."""
     for module in model.modules():
-        kind = getattr(getattr(module, "config", None), "model_type", None)
-        if isinstance(kind, str):
-            return kind if kind in ARCHITECTURES else None
+        model_type = getattr(getattr(module, "config", None), "model_type", None)
+        if isinstance(model_type, str):
+            return model_type if model_type in _OF_TYPE else None
     return None
+
+
+def feed_forward(block: nn.Module) -> tuple[str, str] | None:
+    """The attributes (first layer, activation) of `block` where it is the feed-forward block of a family here."""
+    family = _OF_BLOCK.get(type(block).__name__) if type(block).__module__.startswith("transformers.") else None
+    return (family.first_layer, family.activation) if family else None

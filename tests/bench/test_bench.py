@@ -341,8 +341,8 @@ def test_pictures_say_what_they_need(tmp_path, monkeypatch):
         ({"structures": "irregular"}, "must be a list"),
         ({"structures": ["tile:64x64"], "shapes": [(32, 32)]}, "block larger than the matrix"),
         ({"rates": [0.5]}, "rates must be a finite number at least 1"),
-        ({"tokens": [0]}, "tokens must be a positive int"),
-        ({"threads": [0]}, "threads must be a positive int"),
+        ({"tokens": [0]}, "tokens must be a whole number of at least 1"),
+        ({"threads": [0]}, "threads must be a whole number of at least 1"),
         ({"repeats": 2}, "repeats must be 3 or more"),
         ({"seed": -1}, "seed must not be negative"),
         ({"seed": 1.5}, "seed must be a whole number"),
@@ -429,7 +429,7 @@ def test_ids_never_are_padding():
     ("settings", "message"),
     [
         ({"model": "gpt"}, "expected one of bert-base, roberta-base, distilbert-base, minilm or a folder; got 'gpt'"),
-        ({"batches": [0]}, "batches must be a positive int"),
+        ({"batches": [0]}, "batches must be a whole number of at least 1"),
         ({"peers": ("torch-csr",)}, "there is no engine 'torch-csr' here; there are torch-bf16, torch-compile"),
     ],
 )
@@ -441,6 +441,22 @@ def test_wrong_settings_of_models(settings, message):
 def test_more_tokens_than_positions_are_refused(tiny_folder):  # noqa: F811
     with pytest.raises(ValueError, match="64 positions; got 65"):
         bench.bench_model(model=str(tiny_folder), structures=["irregular"], tokens=[65])
+
+
+@pytest.mark.parametrize(
+    ("family", "positions"), [("Bert", 20), ("Roberta", 18), ("Camembert", 18), ("DistilBert", 20)]
+)
+def test_positions_are_counted_from_after_the_padding_where_a_model_does(family, positions):
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=20
+    )
+    model = getattr(transformers, f"{family}Model")(config)
+    assert model(torch.full((1, positions), 5)).last_hidden_state.shape[1] == positions
+    encoders.check_tokens(model, (positions,))
+    with pytest.raises(ValueError, match=f"has {positions} positions; got {positions + 1}"):
+        encoders.check_tokens(model, (positions + 1,))
 
 
 def test_an_export_that_fails_says_why(tmp_path, tiny_folder, monkeypatch):  # noqa: F811

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from blockprune_lib.pruning.architectures import architecture, prunable, prunable_weights
+from blockprune_lib.pruning.architectures import (
+    ARCHITECTURES,
+    architecture,
+    feed_forward,
+    parameter_name,
+    prunable,
+    prunable_weights,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -152,3 +159,52 @@ def test_flags_must_be_flags() -> None:
         prunable(nn.Linear(2, 2), classifier="yes")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword"):
         prunable(nn.Linear(2, 2), heads=True)  # type: ignore[call-arg]
+
+
+# --- the register ---
+
+#: `config.model_type` → a tiny classifier of that type: a new entry of the register needs one here.
+TINY = {
+    "bert": bert,
+    "roberta": lambda: roberta("Roberta"),
+    "xlm-roberta": lambda: roberta("XLMRoberta"),
+    "camembert": lambda: roberta("Camembert"),
+    "distilbert": distilbert,
+}
+
+
+def test_every_family_has_a_tiny_model_here() -> None:
+    types = [model_type for family in ARCHITECTURES for model_type in family.model_types]
+    assert sorted(types) == sorted(TINY)
+    blocks = [block for family in ARCHITECTURES for block in family.blocks]
+    assert len(set(blocks)) == len(blocks)
+
+
+@pytest.mark.parametrize("model_type", TINY)
+def test_an_entry_finds_the_encoder_and_its_parts(model_type: str) -> None:
+    model = TINY[model_type]()
+    assert architecture(model) == model.config.model_type == model_type
+    in_layers = {name for name, part in model.named_modules() if ".layer." in name and isinstance(part, nn.Linear)}
+    assert set(prunable(model)) == in_layers
+    tables = {name for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    assert set(prunable(model, embeddings=True)) == in_layers | tables
+    every = {parameter_name(name) for name in prunable(model, embeddings=True, pooler=True, classifier=True)}
+    assert every == {name for name, weight in model.named_parameters() if weight.ndim == 2}
+
+
+@pytest.mark.parametrize("model_type", TINY)
+def test_an_entry_finds_the_feed_forward_and_its_activation(model_type: str) -> None:
+    model = TINY[model_type]()
+    found = [(block, *names) for block in model.modules() if (names := feed_forward(block))]
+    assert len(found) == model.config.num_hidden_layers
+    first_layers = {id(part) for part in prunable(model).values() if part.weight.shape == (16, 8)}
+    for block, first_layer, activation in found:
+        assert id(getattr(block, first_layer)) in first_layers
+        # The activation is called on the very result of that layer.
+        seen: list[torch.Tensor] = []
+        getattr(block, first_layer).register_forward_hook(lambda *args, seen=seen: seen.append(args[-1]))
+        getattr(block, activation).register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        block(torch.ones(1, 3, 8))
+        result, given = seen
+        assert given is result
+    assert feed_forward(nn.Linear(2, 2)) is None
