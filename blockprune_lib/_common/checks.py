@@ -1,10 +1,11 @@
-"""What the library asks of its input, and the words it says when the input will not do.
+"""Checks of arguments that several files share, and the words of their errors.
 
-Only checks that several modules share stand here; what a single function asks stays with that function.
+Every error reads "X must be Y; got Z: W would do". What only one function asks is checked in that function.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -53,17 +54,42 @@ def check_finite(tensor: Tensor, name: str = "weight") -> None:
     )
 
 
-def positive_int(value: Any, name: str) -> int:
-    """`value` as an int; raises TypeError for what is no int (True is none), ValueError below 1."""
+def whole_number(value: Any, name: str, at_least: int = 0, example: int | None = None) -> int:
+    """`value` as an int; raises TypeError unless it is one (a bool is not), ValueError below `at_least`.
+
+    >>> whole_number(-1, "seed")
+    Traceback (most recent call last):
+    ValueError: seed must be a whole number of at least 0; got -1: 0 would do
+    """
+    remedy = f"{at_least if example is None else example} would do"
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a positive int, such as 32; got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name} must be a positive int, such as 32; got {number}")
+    if number is None or number < at_least:
+        error = TypeError if number is None else ValueError
+        raise error(f"{name} must be a whole number of at least {at_least}; got {value!r}: {remedy}")
     return number
+
+
+def positive_int(value: Any, name: str) -> int:
+    """`value` as an int of at least 1; raises as `whole_number`."""
+    return whole_number(value, name, at_least=1, example=32)
+
+
+def one_of(value: Any, name: str, allowed: Iterable[str], remedy: str = "") -> str:
+    """`value`, if it is among `allowed`; raises ValueError naming all of them, and the nearest one.
+
+    >>> one_of("hubb", "source", ("auto", "hub"))
+    Traceback (most recent call last):
+    ValueError: source must be one of auto, hub; got 'hubb': did you mean 'hub'?
+    """
+    known = list(allowed)
+    if isinstance(value, str) and value in known:
+        return value
+    close = difflib.get_close_matches(str(value), known, n=1)
+    hints = [*(f"did you mean {word!r}?" for word in close), *([remedy] if remedy else [])]
+    raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{': ' if hints else ''}{' '.join(hints)}")
 
 
 def finite_number(value: Any, name: str, at_least: float, hint: str, above: bool = False) -> float:

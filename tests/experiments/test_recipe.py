@@ -220,7 +220,7 @@ def test_runs_that_would_overwrite_one_another_are_refused(lists):
         ({"fine_tune": [1]}, "fine_tune must hold settings"),
         ({"fine_tune": {"learning_rate": "2e-5x"}}, "recipe: fine_tune: learning_rate must be a number"),
         ({"fine_tune": {"learning_rate": 0}}, "recipe: fine_tune: learning_rate must be a finite number above 0"),
-        ({"reweight": {"batch_size": 0}}, "recipe: reweight: batch_size must be a positive int"),
+        ({"reweight": {"batch_size": 0}}, "recipe: reweight: batch_size must be a whole number of at least 1"),
         ({"retrain": {"epochs": -1}}, "recipe: retrain: epochs must be"),
         ({"retrain": {"bf16": "no"}}, "recipe: retrain: bf16 must be True or False"),
         ({"retrain": {"optimizer": "adamm"}}, "recipe: retrain: optimizer must be one of adamw_torch"),

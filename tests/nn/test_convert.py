@@ -182,8 +182,8 @@ def test_requires_grad_mode_and_text_are_kept() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: BlockSparseLinear(0, 4, ROW), ValueError, "in_features must be a positive int"),
-        (lambda: BlockSparseLinear(16, 2.0, ROW), TypeError, "out_features must be a positive int"),
+        (lambda: BlockSparseLinear(0, 4, ROW), ValueError, "in_features must be a whole number of at least 1"),
+        (lambda: BlockSparseLinear(16, 2.0, ROW), TypeError, "out_features must be a whole number of at least 1"),
         (lambda: BlockSparseLinear(16, 4, "block_row:16"), TypeError, "structure must be a BlockStructure"),
         (lambda: BlockSparseLinear(8, 4, ROW), ValueError, "block larger than the matrix"),
         (lambda: BlockSparseLinear(16, 4, ROW, keep=torch.ones(4, 1)), TypeError, "keep must be a bool tensor"),

@@ -62,7 +62,7 @@ BAD_TEXTS = [
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
 def test_bad_text_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"forms are irregular, block_row:WIDTH|must be a positive int"):
+    with pytest.raises(ValueError, match=r"forms are irregular, block_row:WIDTH|must be a whole number of at least 1"):
         BlockStructure.parse(text)
 
 
@@ -74,13 +74,13 @@ def test_text_that_is_no_text_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize("side", [True, 2.0, "3", None, torch.tensor(2.5), torch.tensor([2, 3])])
 def test_sides_that_are_no_ints_are_refused(side: object) -> None:
-    with pytest.raises(TypeError, match=r"width must be a positive int"):
+    with pytest.raises(TypeError, match=r"width must be a whole number of at least 1"):
         BlockStructure.block_row(side)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", [0, -1, np.int64(0)])
 def test_sides_below_one_are_refused(side: int) -> None:
-    with pytest.raises(ValueError, match="height must be a positive int, such as 32; got"):
+    with pytest.raises(ValueError, match="height must be a whole number of at least 1; got"):
         BlockStructure.tile(side, 4)
 
 
