@@ -12,7 +12,7 @@ import operator
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 
 def _whole(value: Any) -> Any:
@@ -24,6 +24,8 @@ def _whole(value: Any) -> Any:
 
 #: A whole number: int, and whatever counts as an index, such as numpy.int64; never bool.
 Whole = Annotated[int, BeforeValidator(_whole)]
+#: A whole number of 1 or more.
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class Settings(BaseModel):
@@ -114,11 +116,14 @@ def wanted(schema: Mapping[str, Any]) -> str:
         return f"one of {', '.join(map(repr, schema['enum']))}"
     if "const" in schema:
         return repr(schema["const"])
+    if "prefixItems" in schema and "description" in schema:
+        return str(schema["description"])
     words = {
         "integer": "a whole number", "number": "a number", "boolean": "True or False", "string": "text",
-        "null": "None", "array": "a list that is not empty" if schema.get("minItems") else "a list",
-        "object": "keys and values",
+        "null": "None", "array": "a list", "object": "keys and values",
     }.get(schema.get("type", ""), schema.get("description", "something else"))  # fmt: skip
+    if schema.get("minItems") or schema.get("minLength"):
+        words += " that is not empty"
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:
@@ -138,7 +143,8 @@ def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str
     for key in place:
         part = _resolved(part, whole)
         if isinstance(key, int):
-            name, part = f"{name}[{key}]", part.get("items") or {}
+            each = part["prefixItems"][key] if "prefixItems" in part else part.get("items", {})
+            name, part = f"{name}[{key}]", each
         elif key in part.get("properties", {}):
             name, part = f"{name}.{key}", part["properties"][key]
         elif isinstance(part.get("additionalProperties"), dict):
