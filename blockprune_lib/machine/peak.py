@@ -100,23 +100,44 @@ def together(work: Callable[[int], None], threads: int, bursts: int) -> list[flo
     return [float(seconds) for seconds in ended.max(axis=1) - begun.min(axis=1)]
 
 
+class MultiplyAdds:
+    """Bursts of fused multiply-adds on registers, each about `burst_seconds` long, on `threads` threads at once."""
+
+    def __init__(self, threads: int, burst_seconds: float = 0.003) -> None:
+        self._outs = [np.zeros(CHAINS * CHAIN_LANES, dtype=np.float32) for _ in range(threads)]
+        self._repeats = 10
+        self._work(0)  # compiles, or loads from the cache
+        self._repeats, seconds = 10_000, 0.0
+        while seconds < burst_seconds / 2:
+            self._repeats *= 2
+            [seconds] = self._seconds_alone(1)
+        self._repeats = max(1, int(self._repeats * burst_seconds / seconds))
+
+    def rates(self, bursts: int) -> list[float]:
+        """GFLOP/s of each of so many bursts, two operations for each lane."""
+        threads = len(self._outs)
+        seconds = self._seconds_alone(bursts) if threads == 1 else together(self._work, threads, bursts)
+        return [2.0 * CHAINS * CHAIN_LANES * self._repeats * threads / each / 1e9 for each in seconds]
+
+    def _work(self, thread: int) -> None:
+        _multiply_add(self._outs[thread], self._repeats)
+
+    def _seconds_alone(self, bursts: int) -> list[float]:
+        """As `together`, without the start of a thread."""
+        seconds = []
+        for _ in range(bursts):
+            begin = time.perf_counter()
+            self._work(0)
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+
 def peak_gflops(threads: int, *, bursts: int = 40, burst_seconds: float = 0.003) -> Spread:
-    """GFLOP/s of fused multiply-adds on registers, two operations for each lane, on `threads` threads at once.
+    """GFLOP/s of `MultiplyAdds` on `threads` threads.
 
     Many short bursts: on a busy machine some of them fit between two visits of somebody else.
     """
-    outs = [np.zeros(CHAINS * CHAIN_LANES, dtype=np.float32) for _ in range(threads)]
-    _multiply_add(outs[0], 10)  # compiles, or loads from the cache
-    steps, seconds = 10_000, 0.0
-    while seconds < burst_seconds / 2:
-        steps *= 2
-        begin = time.perf_counter()
-        _multiply_add(outs[0], steps)
-        seconds = time.perf_counter() - begin
-    steps = max(1, int(steps * burst_seconds / seconds))
-    operations = 2.0 * CHAINS * CHAIN_LANES * steps * threads
-    seconds_of = together(lambda thread: _multiply_add(outs[thread], steps), threads, bursts)
-    return Spread.of([operations / seconds / 1e9 for seconds in seconds_of])
+    return Spread.of(MultiplyAdds(threads, burst_seconds).rates(bursts))
 
 
 def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *, bursts: int = 12) -> Spread:
