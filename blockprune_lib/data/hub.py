@@ -1,39 +1,34 @@
 """The Hugging Face Hub, asked once: can it be reached, and where do a repository's files lie.
 
-This is the one place that decides whether there is a network. The question is put once per process and
-answered within three seconds, however the network fails; after a "no" nothing here tries again, and callers
-are handed local folders only, so that neither transformers nor datasets asks on its own.
+This is the one place that decides whether there is a network. It asks once per process and has the answer within
+three seconds, however the network fails; after a "no" it never tries again. Callers get local folders only, so that
+neither transformers nor datasets asks on its own.
 
-Left out: uploading, log-in, and any file that could carry code. Only safetensors, JSON, text and parquet are
-ever fetched.
+Left out: uploading, logging in, and any file that could carry code. Only safetensors, JSON, text and parquet files
+are ever fetched.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 DEADLINE_SECONDS = 2.5
 SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".parquet")
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt")
 
-__all__ = ["HubError", "cached", "reachable", "snapshot", "why"]
-
 
 class HubError(OSError):
-    """The Hub, or one repository on it, could not be had; the message says what was tried."""
+    """The Hub, or one repository on it, is not available; the message says what was tried."""
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     reachable: bool
     reason: str
-    seconds: float
 
 
 _answer: _Answer | None = None
@@ -43,8 +38,8 @@ _lock = threading.Lock()
 def reachable() -> bool:
     """Whether the Hub answers: decided once per process, in three seconds at most.
 
-    `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`) answers no without a look; `HF_ENDPOINT` names another
-    host. `why()` gives the reason in words.
+    `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`) means no, without a request; `HF_ENDPOINT` names another host.
+    `why()` gives the reason in words.
     """
     return _decide().reachable
 
@@ -62,24 +57,26 @@ def snapshot(
     repo_type: str = "model",
     revision: str | None = None,
 ) -> Path:
-    """Folder holding the files of `repo_id` that match `patterns`: the local cache first, then the Hub.
+    """Folder with the files of `repo_id` that match `patterns`: from the local cache, else from the Hub.
 
-    `required` are patterns each of which at least one file must match. The cache's copy is used as it is, even
-    where the Hub has a newer one; `revision` (a branch, tag or commit) pins it.
+    At least one file must match each pattern in `required`. A cached copy is used as it is, even where the Hub has a
+    newer one; `revision` (a branch, tag or commit) pins it.
 
     Raises `ValueError` for a pattern that could match a pickle or code, `HubError` where there is no copy.
     """
     for pattern in (*patterns, *required):
         if not pattern.endswith(SAFE_SUFFIXES):
-            raise ValueError(f"patterns: only {', '.join(SAFE_SUFFIXES)} files are fetched, got {pattern!r}")
+            raise ValueError(f"patterns must end in {', '.join(SAFE_SUFFIXES)}; got {pattern!r}: '*.json' would do")
     folder = cached(repo_id, required or patterns, repo_type=repo_type, revision=revision)
     if folder is not None:
         return folder
     if not reachable():
-        raise HubError(f"{repo_id} is not in the local cache {_cache_folder()}, and {why()}")
+        from huggingface_hub import constants
+
+        raise HubError(f"{repo_id} is not in the local cache {constants.HF_HUB_CACHE}, and {why()}")
     folder = _download(repo_id, patterns, repo_type, revision)
     if missing := _missing(folder, required):
-        raise HubError(f"{repo_id} on the Hub has no {' and no '.join(missing)} (pickles are not read)")
+        raise HubError(f"{repo_id} on the Hub has no {' and no '.join(missing)} (pickles are never read)")
     return folder
 
 
@@ -88,22 +85,21 @@ def cached(
 ) -> Path | None:
     """The cached copy of `repo_id` if it holds a file for each of the `required` patterns, else None.
 
-    Reads the Hub's cache layout itself: huggingface_hub may use the network even to look there.
+    Never uses the network.
     """
-    kind = {"model": "models", "dataset": "datasets"}.get(repo_type)
-    if kind is None:
-        raise ValueError(f"repo_type: expected 'model' or 'dataset', got {repo_type!r}")
-    repository = _cache_folder() / "--".join([kind, *repo_id.split("/")])
-    reference = repository / "refs" / (revision or "main")
-    commit = reference.read_text().strip() if reference.is_file() else revision
-    folder = repository / "snapshots" / commit if commit else None
-    if folder is None or not folder.is_dir() or _missing(folder, required):
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    wanted = {"repo_type": repo_type, "revision": revision, "allow_patterns": list(required)}
+    try:
+        folder = Path(snapshot_download(repo_id, **wanted, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):  # the latter: no repository can have this name
         return None
-    return folder
+    return None if _missing(folder, required) else folder
 
 
 def _missing(folder: Path, required: Sequence[str]) -> list[str]:
-    """Patterns of `required` that no file in `folder` matches; a dangling link is no file."""
+    """Patterns of `required` that no file in `folder` matches; a dangling link does not count as a file."""
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return [pattern for pattern in required if not any(fnmatch(name, pattern) for name in files)]
 
@@ -118,7 +114,6 @@ def _download(repo_id: str, patterns: Sequence[str], repo_type: str, revision: s
             repo_type=repo_type,
             revision=revision,
             allow_patterns=list(patterns),
-            cache_dir=_cache_folder(),
             endpoint=_endpoint(),
             etag_timeout=5,
         )
@@ -142,14 +137,14 @@ def _decide() -> _Answer:
 def _give_up(reason: str) -> None:
     global _answer
     with _lock:
-        _answer = _Answer(False, reason, 0.0)
+        _answer = _Answer(False, reason)
 
 
 def _ask() -> _Answer:
-    """One HEAD request in a daemon thread: a name look-up that hangs cannot be interrupted, only left behind."""
+    """One HEAD request in a daemon thread: a name look-up that hangs cannot be interrupted, only abandoned."""
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return _Answer(False, f"the Hub is switched off ({variable} is set)", 0.0)
+            return _Answer(False, f"the Hub is switched off ({variable} is set)")
     # The same client as the downloads will use: same proxies, same certificates. Imported outside the clock.
     from huggingface_hub.utils import get_session
 
@@ -162,14 +157,12 @@ def _ask() -> _Answer:
         except Exception as error:
             outcome[0] = _brief(error)
 
-    start = time.perf_counter()
     thread = threading.Thread(target=attempt, name="blockprune-hub", daemon=True)
     thread.start()
     thread.join(DEADLINE_SECONDS)
-    problem, seconds = outcome[0], time.perf_counter() - start
-    if problem:
-        return _Answer(False, f"the Hub is not reachable ({endpoint}: {problem})", seconds)
-    return _Answer(True, f"the Hub is reachable ({endpoint})", seconds)
+    if problem := outcome[0]:
+        return _Answer(False, f"the Hub is not reachable ({endpoint}: {problem})")
+    return _Answer(True, f"the Hub is reachable ({endpoint})")
 
 
 def _brief(error: Exception) -> str:
@@ -180,12 +173,3 @@ def _brief(error: Exception) -> str:
 
 def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def _cache_folder() -> Path:
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if folder := os.environ.get(variable):
-            return Path(folder).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"

@@ -23,7 +23,7 @@ needs_minilm = pytest.mark.skipif(not packaged, reason=f"{weights.MINILM_PACKAGE
 def offline(monkeypatch, tmp_path):
     """No network, nothing cached."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(hub, "_answer", None)
 
 

@@ -28,7 +28,7 @@ def offline(monkeypatch, tmp_path):
     """No GLUE folder, no network, nothing cached."""
     monkeypatch.delenv("BLOCKPRUNE_GLUE_DIR", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(hub, "_answer", None)
 
 
