@@ -18,16 +18,18 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def html_table(rows: Sequence[Sequence[str]], caption: str, kind: str = "") -> str:
-    """The same as an HTML table with a caption and, in `kind`, the classes that style it, if any.
+def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -> str:
+    """The same as an HTML table with a caption and the CSS `classes` that style it; every cell is escaped.
 
-    >>> html_table([["", "n"], ["a", "<1"]], "few").partition("<tbody>")[2]
-    "<tr><th scope='row'>a</th><td>&lt;1</td></tr></tbody></table>"
+    A head of empty cells, as a table of names and values has, and an empty caption are left out.
+
+    >>> html_table([["", ""], ["a", "<1"]], "")
+    "<table><tbody><tr><th scope='row'>a</th><td>&lt;1</td></tr></tbody></table>"
     """
     head = "".join(f"<th scope='col'>{html.escape(cell)}</th>" for cell in rows[0])
     cells = ((row[0], "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])) for row in rows[1:])
     body = "".join(f"<tr><th scope='row'>{html.escape(name)}</th>{rest}</tr>" for name, rest in cells)
-    opening = f'<table class="{kind}">' if kind else "<table>"
-    return (
-        f"{opening}<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    opening = f'<table class="{classes}">' if classes else "<table>"
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    heading = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
+    return f"{opening}{title}{heading}<tbody>{body}</tbody></table>"

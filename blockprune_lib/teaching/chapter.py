@@ -1,7 +1,7 @@
 """What every chapter's first cells call: set-up, the hardware passport, and sentences made by code.
 
-Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then keeps the
-text and shows nothing. What is left out: figures, which are in `plots`.
+Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then shows nothing.
+Left out: figures, which are in `plots`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from .._common.files import write_json
+from .._common.provenance import provenance
+from .._common.tables import html_table
+from ..machine.passport import hardware
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,7 @@ class Text:
     def __repr__(self) -> str:
         return self.markdown
 
-    def _repr_markdown_(self) -> str:
-        return self.markdown
+    _repr_markdown_ = __repr__
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,14 @@ class Passport:
         return self.line
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th scope='row'>{escape(key)}</th><td>{escape(_readable(value))}</td></tr>"
-            for key, value in self.details.items()
-        )
-        return (
-            f'<details class="bp-passport"><summary><strong>Measured on:</strong> {escape(self.line)}</summary>'
-            f"<table>{rows}</table></details>"
-        )
+        rows = [["", ""], *([key, _readable(value)] for key, value in self.details.items())]
+        table = html_table(rows, "")
+        summary = f"<summary><strong>Measured on:</strong> {escape(self.line)}</summary>"
+        return f'<details class="bp-passport">{summary}{table}</details>'
 
 
 def begin(seed: int = 0) -> None:
     """Set the seeds of Python, NumPy and torch, and keep progress noise off the page."""
-    import numpy as np
-    import torch
-
     # Tokenisers warn when a process forks after they ran in parallel; the page has no use for either.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     random.seed(seed)
@@ -66,8 +63,6 @@ def begin(seed: int = 0) -> None:
 
 def passport() -> Passport:
     """Return the hardware passport: CPU, cores, instruction set, measured peak and bandwidth, versions, date."""
-    from ..machine.passport import hardware
-
     machine = hardware()
     return Passport(machine.passport(), machine.to_dict())
 
@@ -103,18 +98,7 @@ def record(name: str, figures: dict[str, Any]) -> Text:
     folder = os.environ.get("BLOCKPRUNE_RECORD")
     if not folder:
         return Text("")
-    from ..machine.passport import hardware
-
     path = Path(folder) / f"{name}.json"
-    machine = hardware().to_dict()
-    write_json(path, {"name": name, "commit": _commit(), "hardware": machine, "figures": figures})
+    content = {"name": name, "provenance": provenance(), "hardware": hardware().to_dict(), "figures": figures}
+    write_json(path, content)
     return Text(f"Recorded as `{path.name}`.")
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-        where = Path(__file__).resolve().parent
-        return subprocess.run(command, cwd=where, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

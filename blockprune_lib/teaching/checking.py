@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from difflib import get_close_matches
 from typing import Any
 
+from .._common.settings import unknown_name
 from . import checkers, exercises
 from .exercises import Verdict, Wrong
 
@@ -30,14 +30,14 @@ def check(name: str, answer: Any) -> Verdict:
     """
     _load_checkers()
     if not isinstance(name, str):
-        raise TypeError(f"name: expected the exercise's name as text, got {type(name).__name__}; known: {names()}")
+        raise TypeError(f"name must be text; got {type(name).__name__}: {names()[0]!r} would do")
     if name not in exercises.REGISTER:
-        near = get_close_matches(name, exercises.REGISTER, n=1)
-        suggestion = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"name: there is no exercise {name!r}{suggestion} The exercises are: {', '.join(names())}")
+        raise ValueError(unknown_name(name, names(), "exercises"))
     found = exercises.REGISTER[name]
     if answer is None or answer is ...:
         return Verdict(name, False, "there is no answer yet (it is None or ...)", found.hint)
+    if found.function and not callable(answer):
+        return Verdict(name, False, f"the answer should be a function {found.function}", found.hint)
     try:
         message = found.checker(answer)
     except Wrong as wrong:

@@ -1,14 +1,21 @@
 """What a checker of an exercise is made of: `@exercise("name")`, `Wrong` for the property that failed, the `Verdict`.
 
-The checkers stand in `checkers/`, one module a chapter; `checking` finds and runs them.
+The checkers are in `checkers/`, one module per chapter, and `checking` finds and runs them; `answers` has what they
+ask of an answer.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+#: What a reader wrote: it may take and return anything, and raise.
+Function = Callable[..., Any]
+#: Takes the reader's answer, raises `Wrong`, and returns what held.
+Checker = Callable[[Any], str | None]
 
 
 class Wrong(Exception):  # noqa: N818 - reads as a statement: `raise Wrong("the norms are squared")`
@@ -49,27 +56,33 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A checker with the name that a chapter calls it by."""
+    """A checker, the name that a chapter calls it by, and the function that the reader is to write, if it is one."""
 
     name: str
-    checker: Callable[[Any], str | None]
-    hint: str
+    checker: Checker
+    function: str
+
+    @property
+    def hint(self) -> str:
+        """What helps where `Wrong` brings no hint of its own: the checker's docstring."""
+        return inspect.getdoc(self.checker) or ""
 
 
 REGISTER: dict[str, Exercise] = {}
 
 
-def exercise(name: str, hint: str = "") -> Callable[[Callable[[Any], str | None]], Callable[[Any], str | None]]:
+def exercise(name: str, function: str = "") -> Callable[[Checker], Checker]:
     """Register the decorated function as the checker of exercise *name*.
 
     The checker takes the reader's answer. It raises `Wrong` with the property that failed, and returns a sentence
-    about what held. *hint* is shown where `Wrong` brings none of its own.
+    about what held; its docstring is the reader's hint. *function*, such as "count(n, rate)", is what the reader is to
+    write: an answer that cannot be called is refused before the checker sees it.
     """
 
-    def register(checker: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    def register(checker: Checker) -> Checker:
         if name in REGISTER and REGISTER[name].checker.__module__ != checker.__module__:
             raise ValueError(f"exercise {name!r} is registered twice, in {REGISTER[name].checker.__module__} too")
-        REGISTER[name] = Exercise(name, checker, hint)
+        REGISTER[name] = Exercise(name, checker, function)
         return checker
 
     return register

@@ -1,3 +1,4 @@
+import json
 import random
 
 import numpy as np
@@ -31,3 +32,15 @@ def test_passport_is_one_line_with_details_to_unfold():
 def test_glue_keeps_text_without_quotes():
     chapter.glue("name", "3.1 times")  # outside a notebook nothing is shown
     assert repr(chapter.Text("3.1 times")) == "3.1 times"
+
+
+def test_a_record_says_where_its_numbers_came_from(tmp_path, monkeypatch):
+    monkeypatch.delenv("BLOCKPRUNE_RECORD", raising=False)
+    assert repr(chapter.record("a-page", {"ms": 3.5})) == ""
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("BLOCKPRUNE_RECORD", str(tmp_path))
+    assert repr(chapter.record("a-page", {"ms": 3.5})) == "Recorded as `a-page.json`."
+    kept = json.loads((tmp_path / "a-page.json").read_text())
+    assert kept["figures"] == {"ms": 3.5}
+    assert {"commit", "changed", "versions", "date"} <= set(kept["provenance"])
+    assert kept["hardware"]["cpu"]

@@ -57,8 +57,9 @@ def test_every_checker_has_one_stub_and_one_solution_in_the_book():
 def demo(monkeypatch):
     monkeypatch.setattr(exercises, "REGISTER", dict(exercises.REGISTER))
 
-    @exercise("demo-double", hint="think of addition")
+    @exercise("demo-double", "double(n)")
     def checker(answer):
+        """think of addition"""
         if answer(2) == 2:
             raise Wrong("the answer returns its input", hint="double it")
         if answer(2) != 4:
@@ -72,6 +73,10 @@ def test_verdicts_name_the_property_and_the_hint(demo):
     own = check("demo-double", lambda x: x)
     assert (own.passed, own.message, own.hint) == (False, "the answer returns its input", "double it")
     assert check("demo-double", lambda x: 5).hint == "think of addition"
+
+
+def test_an_answer_that_cannot_be_called_is_told_what_to_write(demo):
+    assert check("demo-double", 4).message == "the answer should be a function double(n)"
 
 
 def test_an_answer_that_raises_becomes_a_verdict(demo):

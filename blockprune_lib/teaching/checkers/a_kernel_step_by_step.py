@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-from ..exercises import Wrong, exercise
+from ..answers import several
+from ..exercises import Function, Wrong, exercise
 
 
-def _numbers(found: Any, count: int, what: str) -> tuple[Any, ...]:
-    if not isinstance(found, (tuple, list)) or len(found) != count:
-        raise Wrong(f"the function should return {what}; it returned {found!r}")
-    return tuple(found)
-
-
-@exercise("tile-cost", hint="The sums stay in registers; so do the vectors of a step, and the broadcast of the moment.")
-def tile_cost(cost: Callable[[int, int], Any]) -> str:
-    """Check the counts of a tile: multiply-adds, loads, registers."""
+@exercise("tile-cost", "cost(rows, vectors)")
+def tile_cost(cost: Function) -> str:
+    """The sums stay in registers; so do the vectors of a step, and the broadcast of the moment."""
     names = "multiply-adds", "loads", "registers"
     for rows, vectors in ((1, 1), (6, 1), (6, 2), (4, 3), (8, 4)):
-        found = _numbers(cost(rows, vectors), 3, "three numbers: multiply-adds, loads, registers")
+        where = f"for a {rows} x {vectors} tile"
+        found = several(cost(rows, vectors), 3, where, "three numbers: multiply-adds, loads, registers")
         want = rows * vectors, rows + vectors, rows * vectors + vectors + 1
         for name, got, expected in zip(names, found, want, strict=True):
             if got != expected:
@@ -39,33 +32,30 @@ def _best(registers: int, panel: int, sums: int) -> tuple[int, int] | None:
     return min(tiles)[2:] if tiles else None
 
 
-@exercise(
-    "choose-tile",
-    hint="Two loops over vectors and rows; skip what does not fit; keep the tile with the fewest loads a multiply-add.",
-)
-def choose_tile(choose: Callable[[int, int, int], Any]) -> str:
-    """Check the choice against all tiles there are."""
+@exercise("choose-tile", "choose(registers, panel, sums)")
+def choose_tile(choose: Function) -> str:
+    """Two loops over vectors and rows; skip what does not fit; keep the tile with the fewest loads per multiply-add."""
     for registers, panel, sums in ((16, 2, 8), (16, 4, 8), (32, 2, 8), (32, 4, 8), (32, 8, 16), (16, 3, 8), (16, 1, 1)):
-        case = f"{registers} registers, a panel of {panel} vectors, {sums} sums"
+        where = f"for {registers} registers, a panel of {panel} vectors and {sums} sums"
         want = _best(registers, panel, sums)
         assert want is not None
-        rows, vectors = _numbers(choose(registers, panel, sums), 2, "(rows, vectors)")
+        rows, vectors = several(choose(registers, panel, sums), 2, where, "(rows, vectors)")
         if vectors < 1 or rows < 1 or panel % vectors:
-            raise Wrong(f"for {case}: {rows} x {vectors} does not divide the panel into whole tiles")
+            raise Wrong(f"{where} {rows} x {vectors} does not divide the panel into whole tiles")
         if rows * vectors + vectors + 1 > registers:
-            raise Wrong(f"for {case}: {rows} x {vectors} needs {rows * vectors + vectors + 1} registers")
+            raise Wrong(f"{where} {rows} x {vectors} needs {rows * vectors + vectors + 1} registers")
         if rows * vectors < sums:
-            raise Wrong(f"for {case}: {rows} x {vectors} has only {rows * vectors} sums; they would wait")
+            raise Wrong(f"{where} {rows} x {vectors} has only {rows * vectors} sums; they would wait")
         if (rows, vectors) != want:
-            raise Wrong(f"for {case}: {want[0]} x {want[1]} loads less for each multiply-add than {rows} x {vectors}")
+            raise Wrong(f"{where} {want[0]} x {want[1]} loads less for each multiply-add than {rows} x {vectors}")
     if choose(8, 1, 12) is not None:
         raise Wrong("8 registers cannot hold 12 sums: return None where no tile will do")
     return "6 x 2 for 16 registers and panels of two vectors, 6 x 4 for 32 registers and panels of four"
 
 
-@exercise("row-groups", hint="`xt[first + i]` is a row of tokens: one weight times that row, added to one row of y.")
-def row_groups(product: Callable[..., Any]) -> str:
-    """Check a product with row groups against the dense one."""
+@exercise("row-groups", "row_product(xt, values, columns, offsets)")
+def row_groups(product: Function) -> str:
+    """`xt[first + i]` is a row of tokens: one weight times that row, added to one row of y."""
     generator = np.random.default_rng(0)
     for outputs, inputs, width, tokens in ((4, 8, 2, 3), (7, 12, 4, 5), (5, 6, 1, 2), (3, 8, 8, 4)):
         keep = generator.random((outputs, inputs // width)) < 0.5
@@ -92,12 +82,9 @@ def row_groups(product: Callable[..., Any]) -> str:
     return "the products agree with the dense one, and rows of which nothing is left are zero"
 
 
-@exercise(
-    "share-of-peak",
-    hint="A step takes the longest of three times: multiply-adds over ports, loads over load ports, latency.",
-)
-def share_of_peak(share: Callable[..., Any]) -> str:
-    """Check the three-way bound of a tile's step."""
+@exercise("share-of-peak", "share(rows, vectors, latency, ports, load_ports)")
+def share_of_peak(share: Function) -> str:
+    """A step takes the longest of three times: multiply-adds over ports, loads over load ports, latency."""
     machines = ((4, 2, 2), (5, 2, 2), (4, 4, 3), (4, 1, 1))  # latency, multiply-add ports, load ports
     for latency, ports, load_ports in machines:
         for rows, vectors in ((1, 1), (6, 1), (6, 2), (2, 4), (4, 4)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,37 +12,33 @@ from ...pruning.groups import group_scores
 from ...pruning.packing import pack
 from ...pruning.selection import select
 from ...pruning.structure import BlockStructure, expand
-from ..exercises import Wrong, exercise
+from ..answers import fields, several
+from ..exercises import Function, Wrong, exercise
 
 #: M, N, r, c, rate: even, ragged, larger than the matrix, half a group.
 CASES = ((384, 384, 1, 64, 5.0), (30, 50, 16, 1, 3.0), (10, 13, 4, 4, 1.79), (5, 2, 1, 1, 4.0), (2, 768, 2, 1, 100.0))
 
 
-@exercise("block-count", hint="Round the sides up to whole groups, and keep at least one group.")
-def block_count(answer: Callable[..., Any]) -> str:
-    """Compare with the library's grid and what packing stores."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function size(M, N, r, c, rate)")
+@exercise("block-count", "size(M, N, r, c, rate)")
+def block_count(answer: Function) -> str:
+    """Round the sides up to whole groups, and keep at least one group."""
     for M, N, r, c, rate in CASES:
         structure = BlockStructure.tile(r, c)
         R, C = structure.grid((M, N))
         keep = select(torch.rand(R, C, generator=torch.Generator().manual_seed(0)), rate)
         kept = int(keep.sum())
         stored = pack(expand(keep, structure, (M, N)).float(), structure).bytes_total
-        got = answer(M, N, r, c, rate)
-        if not isinstance(got, (tuple, list)) or len(got) != 3:
-            raise Wrong(f"for {M} x {N} in groups of {r} x {c} it gives {got!r}, expected three numbers")
+        where = f"for {M} x {N} in groups of {r} x {c} at rate {rate:g}"
+        got = several(answer(M, N, r, c, rate), 3, where, "three numbers")
         for what, mine, right in zip(("groups", "kept groups", "bytes"), got, (R * C, kept, stored), strict=True):
             if mine != right:
-                raise Wrong(f"for {M} x {N} in groups of {r} x {c} at rate {rate:g}: {what} {mine}, expected {right}")
+                raise Wrong(f"{where}: {what} {mine}, expected {right}")
     return "groups, kept groups and bytes are right, at ragged edges too"
 
 
-@exercise("block-scores", hint="Divide the sum of squares of each group by how many weights it really has.")
-def block_scores(answer: Callable[..., Any]) -> str:
-    """Compare with the library over whole and ragged groups."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function scores(W, r, c)")
+@exercise("block-scores", "scores(W, r, c)")
+def block_scores(answer: Function) -> str:
+    """Divide the sum of squares of each group by how many weights it has."""
     rng = np.random.default_rng(3)
     for (M, N), r, c in (((8, 12), 2, 3), ((8, 12), 1, 12), ((9, 13), 4, 4), ((5, 7), 1, 3), ((6, 4), 6, 1)):
         weight = rng.normal(size=(M, N))
@@ -58,12 +53,10 @@ def block_scores(answer: Callable[..., Any]) -> str:
     return "the root mean square of every group, at the edges too"
 
 
-@exercise("block-budget", hint="Small groups keep more, and real matrices have rows and columns that stand out.")
-def block_budget(answer: Mapping[str, Any]) -> str:
-    """Cut the matrix so, and weigh what is left."""
-    if not isinstance(answer, Mapping) or {"weight", "structure", "rate", "share"} - set(answer):
-        raise Wrong("the answer should be a dictionary with weight, structure, rate and share")
-    weight, structure, rate = answer["weight"], answer["structure"], answer["rate"]
+@exercise("block-budget")
+def block_budget(answer: Any) -> str:
+    """Small groups keep more, and real matrices have rows and columns that stand out."""
+    weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
     if not isinstance(weight, torch.Tensor) or weight.dim() != 2 or min(weight.shape) < 64:
         raise Wrong("weight should be a torch matrix of at least 64 x 64")
     if not isinstance(structure, BlockStructure) or structure.kind == "irregular":
@@ -73,8 +66,8 @@ def block_budget(answer: Mapping[str, Any]) -> str:
     squares = weight.detach().double().square()
     keep = expand(select(group_scores(weight.detach(), structure), float(rate)), structure, weight.shape)
     share = float(squares[keep].sum() / squares.sum())
-    if not math.isclose(share, float(answer["share"]), rel_tol=1e-3):
-        raise Wrong(f"it keeps {share:.4g} of the squared norm, not {answer['share']!r}")
+    if not math.isclose(share, float(stated), rel_tol=1e-3):
+        raise Wrong(f"it keeps {share:.4g} of the squared norm, not {stated!r}")
     if share < 1.5 / rate:
         raise Wrong(f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}, and half more is asked")
     return f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,13 @@ import torch
 from ...pruning.groups import group_norms
 from ...pruning.proximal import group_soft_threshold
 from ...pruning.structure import BlockStructure
-from ..exercises import Wrong, exercise
+from ..answers import fields
+from ..exercises import Function, Wrong, exercise
 
 
-@exercise("group-shrink", hint="The direction stays, the length goes down by t, and never below zero.")
-def group_shrink(answer: Callable[..., Any]) -> str:
-    """Compare with the closed form on groups of several lengths, an empty one and one at the edge among them."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function shrunk(v, t)")
+@exercise("group-shrink", "shrunk(v, t)")
+def group_shrink(answer: Function) -> str:
+    """The direction stays, the length goes down by t, and never below zero."""
     for v, t in (([3.0, 4.0], 1.0), ([0.6, 0.8], 2.0), ([0.0, 0.0], 0.5), ([-2.0], 0.5), ([1.0, 2.0, 2.0], 3.0)):
         got = answer(list(v), t)
         length = math.hypot(*v)
@@ -33,11 +31,9 @@ def group_shrink(answer: Callable[..., Any]) -> str:
     return "it keeps the direction, takes t from the length, and empties what is no longer than t"
 
 
-@exercise("lasso-optimality", hint="Alive: norm of slope + lam W / ||W||. Empty: what ||slope|| has above lam, or 0.")
-def lasso_optimality(answer: Callable[..., Any]) -> str:
-    """Compare with the two conditions at minima, next to minima, and where all groups are empty or alive."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function gap(slope, W, lam)")
+@exercise("lasso-optimality", "gap(slope, W, lam)")
+def lasso_optimality(answer: Function) -> str:
+    """Alive: norm of slope + lam W / ||W||. Empty: what ||slope|| has above lam, or 0."""
     rng = np.random.default_rng(5)
     weight = rng.normal(size=(4, 3))
     weight[[1, 3]] = 0
@@ -64,30 +60,25 @@ def lasso_optimality(answer: Callable[..., Any]) -> str:
 
 
 def _gap(slope: Any, weight: Any, lam: float) -> float:
-    worst = 0.0
-    for row, group in zip(slope, weight, strict=True):
-        length = np.linalg.norm(group)
-        if length > 0:
-            worst = max(worst, float(np.linalg.norm(row + lam * group / length)))
-        else:
-            worst = max(worst, float(np.linalg.norm(row)) - lam)
-    return worst
+    length = np.linalg.norm(weight, axis=1)
+    alive = length > 0
+    direction = weight / np.where(alive, length, 1.0)[:, None]
+    violation = np.linalg.norm(slope + lam * direction, axis=1) - np.where(alive, 0.0, lam)
+    return max(0.0, float(violation.max()))
 
 
-@exercise("threshold-for-rate", hint="Sort the norms; the threshold lies between the k-th largest and the next.")
-def threshold_for_rate(answer: Mapping[str, Any]) -> str:
-    """Apply the threshold and count what stays, and weigh it."""
-    if not isinstance(answer, Mapping) or {"weight", "structure", "rate", "threshold", "share"} - set(answer):
-        raise Wrong("the answer should be a dictionary with weight, structure, rate, threshold and share")
-    weight, structure, rate = answer["weight"], answer["structure"], answer["rate"]
+@exercise("threshold-for-rate")
+def threshold_for_rate(answer: Any) -> str:
+    """Sort the norms; the threshold lies between the k-th largest and the next."""
+    weight, structure, rate, threshold, stated = fields(answer, "weight", "structure", "rate", "threshold", "share")
     if not isinstance(weight, torch.Tensor) or not isinstance(structure, BlockStructure):
         raise Wrong("weight should be a torch matrix, and structure a BlockStructure")
     norms = group_norms(weight, structure)
-    left = group_norms(group_soft_threshold(weight, structure, float(answer["threshold"])), structure)
+    left = group_norms(group_soft_threshold(weight, structure, float(threshold)), structure)
     kept, wanted = int((left > 0).sum()), max(1, round(norms.numel() / float(rate)))
     if kept != wanted:
         raise Wrong(f"{kept} of {norms.numel()} groups stay, rate {rate:g} asks for {wanted}")
     share = float(left.square().sum() / norms.square().sum())
-    if not math.isclose(share, float(answer["share"]), rel_tol=1e-3, abs_tol=1e-6):
-        raise Wrong(f"after it the survivors hold {share:.4g} of the squared norm, not {answer['share']:.4g}")
+    if not math.isclose(share, float(stated), rel_tol=1e-3, abs_tol=1e-6):
+        raise Wrong(f"after it the survivors hold {share:.4g} of the squared norm, not {stated:.4g}")
     return f"{kept} of {norms.numel()} groups stay, and hold {share:.1%} of the squared norm"

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from ...pruning.groups import group_norms
 from ...pruning.structure import BlockStructure
-from ..exercises import Wrong, exercise
+from ..answers import Judged, agree, fields, number
+from ..exercises import Function, Wrong, exercise
 
 
-@exercise("reweighting-rounds", hint="α = 1 / (present norm + ε); the new norm is max(0, starting norm - λ α).")
-def reweighting_rounds(answer: Callable[..., Any]) -> str:
-    """Compare with the recursion at several norms and counts, none and many rounds among them."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function after(n, lam, eps, count)")
-    for n, lam, eps, count in ((0.6, 0.1, 1e-3, 2), (1.2, 0.1, 1e-3, 1), (0.3, 0.1, 1e-3, 5), (0.7, 0.1, 0.0, 0),
-                               (0.7, 0.1, 0.05, 30)):  # fmt: skip
-        got, right = answer(n, lam, eps, count), _rounds(n, lam, eps, count)
-        where = f"for n = {n}, λ = {lam}, ε = {eps} and {count} rounds"
-        if isinstance(got, bool) or not isinstance(got, (int, float)):
-            raise Wrong(f"{where} it returned {type(got).__name__}, expected a number")
-        if not math.isclose(got, right, rel_tol=1e-9, abs_tol=1e-12):
-            chained = n
-            for _ in range(count):
-                chained = max(0.0, chained - lam / (chained + eps))
-            same = math.isclose(got, chained, rel_tol=1e-9, abs_tol=1e-12)
-            hint = "the starting norm is lowered in each round, not the present one" if same else ""
-            raise Wrong(f"{where} it gives {got:.6g}, not {right:.6g}", hint)
+@exercise("reweighting-rounds", "after(n, lam, eps, count)")
+def reweighting_rounds(answer: Function) -> str:
+    """α = 1 / (present norm + ε); the new norm is max(0, starting norm - λ α)."""
+    cases = ((0.6, 0.1, 1e-3, 2), (1.2, 0.1, 1e-3, 1), (0.3, 0.1, 1e-3, 5), (0.7, 0.1, 0.0, 0), (0.7, 0.1, 0.05, 30))
+
+    def judge(n: float, lam: float, eps: float, count: int) -> Judged:
+        chained = n
+        for _ in range(count):
+            chained = max(0.0, chained - lam / (chained + eps))
+        slips = {"the starting norm is lowered in each round, not the present one": chained}
+        return _rounds(n, lam, eps, count), slips
+
+    agree(answer, cases, judge, "for n = {}, λ = {}, ε = {} and {} rounds", abs_tol=1e-12)
     return "it follows the rounds, from none to thirty"
 
 
@@ -41,38 +36,35 @@ def _rounds(n: float, lam: float, eps: float, count: int) -> float:
     return now
 
 
-@exercise("reweighting-cliff", hint="At rest n = n0 - λ / (n + ε): a quadratic equation. When has it a solution?")
-def reweighting_cliff(answer: Callable[..., Any]) -> str:
-    """Run many rounds just below and just above the answer: one must die, the other live."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function cliff(lam, eps)")
+@exercise("reweighting-cliff", "cliff(lam, eps)")
+def reweighting_cliff(answer: Function) -> str:
+    """At rest n = n0 - λ / (n + ε): a quadratic equation. When has it a solution?"""
     for lam, eps in ((0.1, 1e-3), (0.01, 1e-3), (1.0, 0.1), (0.25, 0.0625)):
-        got = answer(lam, eps)
-        if isinstance(got, bool) or not isinstance(got, (int, float)) or not got > 0:
-            raise Wrong(f"for λ = {lam} and ε = {eps} it gives {got!r}, expected a norm")
-        if (low := _rounds(0.99 * got, lam, eps, 5000)) > 0:
-            raise Wrong(f"λ = {lam}, ε = {eps}: a group that begins at 0.99 of {got:.4g} survives, at {low:.3g}")
-        if _rounds(1.01 * got, lam, eps, 5000) == 0:
-            raise Wrong(f"λ = {lam}, ε = {eps}: a group that begins at 1.01 of {got:.4g} dies")
+        where = f"for λ = {lam} and ε = {eps}"
+        norm = number(answer(lam, eps), where)
+        if not norm > 0:
+            raise Wrong(f"{where} it gives {norm:g}, expected a norm")
+        if (low := _rounds(0.99 * norm, lam, eps, 5000)) > 0:
+            raise Wrong(f"{where} a group that begins at 0.99 of {norm:.4g} survives, at {low:.3g}")
+        if _rounds(1.01 * norm, lam, eps, 5000) == 0:
+            raise Wrong(f"{where} a group that begins at 1.01 of {norm:.4g} dies")
     return "a group one per cent below it dies, and one per cent above it lives, for four pairs of λ and ε"
 
 
-@exercise("reweighting-own", hint="Ten rounds on bp.group_norms(weight, structure), each from the starting norms.")
-def reweighting_own(answer: Mapping[str, Any]) -> str:
-    """Do the ten rounds and compare both shares."""
-    if not isinstance(answer, Mapping) or {"weight", "structure", "lam", "empty", "left"} - set(answer):
-        raise Wrong("the answer should be a dictionary with weight, structure, lam, empty and left")
-    weight, structure = answer["weight"], answer["structure"]
+@exercise("reweighting-own")
+def reweighting_own(answer: Any) -> str:
+    """Ten rounds on bp.group_norms(weight, structure), each from the starting norms."""
+    weight, structure, lam, said_empty, said_left = fields(answer, "weight", "structure", "lam", "empty", "left")
     if not isinstance(weight, torch.Tensor) or not isinstance(structure, BlockStructure):
         raise Wrong("weight should be a torch matrix, and structure a BlockStructure")
     first = now = group_norms(weight.detach(), structure).double()
     for _ in range(10):
-        now = (first - float(answer["lam"]) / (now + 1e-3)).clamp_min(0)
+        now = (first - float(lam) / (now + 1e-3)).clamp_min(0)
     empty = float((now == 0).double().mean())
     left = float(now.square().sum() / first.square().sum())
     if not 0 < empty < 1:
         raise Wrong(f"{empty:.0%} of the groups are empty", "choose λ so that some die and some live")
-    for key, right in (("empty", empty), ("left", left)):
-        if not math.isclose(float(answer[key]), right, rel_tol=1e-2, abs_tol=1e-3):
-            raise Wrong(f"{key} is {answer[key]:.4g}; ten rounds give {right:.4g}")
+    for key, said, right in (("empty", said_empty, empty), ("left", said_left, left)):
+        if not math.isclose(float(said), right, rel_tol=1e-2, abs_tol=1e-3):
+            raise Wrong(f"{key} is {said:.4g}; ten rounds give {right:.4g}")
     return f"{empty:.0%} of the groups are empty, and {left:.0%} of the squared norm is left"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
-from numbers import Real
 from typing import Any
 
-from ..exercises import Wrong, exercise
+from ..answers import is_number, number
+from ..exercises import Function, Wrong, exercise
 
 
-@exercise("needed-speed", hint="Solve 1 / (1 - share + share / speed) = target for the speed. When is there none?")
-def needed_speed(answer: Callable[..., Any]) -> str:
-    """Compare with the solved law at several points, targets out of reach among them."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function needed(share, target)")
+@exercise("needed-speed", "needed(share, target)")
+def needed_speed(answer: Function) -> str:
+    """Solve 1 / (1 - share + share / speed) = target for the speed. When is there none?"""
     for share, target in ((1.0, 5.0), (0.5, 1.5), (2 / 3, 2.0), (1 / 3, 2.0), (0.9, 12.0), (0.8, 1.0)):
         got = answer(share, target)
         left = 1 / target - (1 - share)
@@ -24,12 +22,9 @@ def needed_speed(answer: Callable[..., Any]) -> str:
             if got is not None:
                 raise Wrong(f"{where} it gives {got!r}", "with the part gone altogether the whole is still too slow")
             continue
-        if isinstance(got, bool) or not isinstance(got, Real):
-            raise Wrong(f"{where} it returned {type(got).__name__}, expected a number")
-        if not math.isclose(got, share / left, rel_tol=1e-9):
-            raise Wrong(
-                f"{where} it gives {got:.4g}", f"the whole would be {_whole(share, float(got)):.4g} times as fast"
-            )
+        speed = number(got, where)
+        if not math.isclose(speed, share / left, rel_tol=1e-9):
+            raise Wrong(f"{where} it gives {speed:.4g}", f"the whole would be {_whole(share, speed):.4g} times as fast")
     return "it agrees with the law at six points, and says where no speed will do"
 
 
@@ -37,11 +32,9 @@ def _whole(share: float, speed: float) -> float:
     return 1 / (1 - share + share / speed) if speed > 0 else 0.0
 
 
-@exercise("choose-layers", hint="Each layer saves dense minus sparse. Fewest layers: take the largest savings first.")
-def choose_layers(answer: Callable[..., Any]) -> str:
-    """Try every subset of small models: the answer must reach the target with as few layers as any."""
-    if not callable(answer):
-        raise Wrong("the answer should be a function choose(layers, rest, target)")
+@exercise("choose-layers", "choose(layers, rest, target)")
+def choose_layers(answer: Function) -> str:
+    """Each layer saves dense minus sparse. Fewest layers: take the largest savings first."""
     cases = (
         ({"query": (4.0, 1.0), "up": (16.0, 4.0), "down": (16.0, 9.0)}, 5.0, 30.0),
         ({"query": (4.0, 1.0), "up": (16.0, 4.0), "down": (16.0, 9.0)}, 5.0, 41.0),
@@ -63,7 +56,7 @@ def choose_layers(answer: Callable[..., Any]) -> str:
         if _time(layers, set(got), rest) > target + 1e-9:
             raise Wrong(f"{where} {sorted(got)} still takes {_time(layers, set(got), rest):g} ms")
         if len(set(got)) > best:
-            raise Wrong(f"{where} it swaps {len(set(got))} layers", f"{best} would do; a layer may even get slower")
+            raise Wrong(f"{where} it swaps {len(set(got))} layers", f"{best} are enough; a layer may even get slower")
     return "it reaches each target with the fewest layers, and says where none is reached"
 
 
@@ -78,16 +71,16 @@ def _fewest(layers: Mapping[str, tuple[float, float]], rest: float, target: floa
     return None
 
 
-@exercise("own-profile", hint="Time the parts with hooks as the page does; what you did not name is the rest.")
+@exercise("own-profile")
 def own_profile(answer: Any) -> str:
-    """The parts must be named, positive, and not add up to more than the total."""
+    """Time the parts with hooks as the page does; what you did not name is the rest."""
     if not isinstance(answer, Mapping) or "total" not in answer:
         raise Wrong('the answer should be a dictionary of ms with the key "total"')
     parts = {name: ms for name, ms in answer.items() if name != "total"}
     if len(parts) < 3:
         raise Wrong(f"it names {len(parts)} parts, expected three or more besides the total")
     for name, ms in answer.items():
-        if isinstance(ms, bool) or not isinstance(ms, Real) or not math.isfinite(ms) or ms < 0:
+        if not is_number(ms) or not 0 <= ms < math.inf:
             raise Wrong(f"{name!r} should be a time in ms, got {ms!r}")
     if sum(parts.values()) > 1.1 * answer["total"]:
         raise Wrong("the parts add up to more than the total", "is a part counted inside another one?")

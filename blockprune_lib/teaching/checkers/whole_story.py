@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ...pruning.groups import group_norms
 from ...pruning.packing import pack
 from ...pruning.structure import BlockStructure
-from ..exercises import Wrong, exercise
+from ..exercises import Function, Wrong, exercise
 
 
-@exercise("row-norms", hint="weight.reshape(outputs, inputs // width, width) puts each group on the last axis")
-def row_norms(answer: Callable[[Tensor, int], Tensor]) -> str:
-    """The norms of 1 x width groups, against `group_norms`."""
+@exercise("row-norms", "row_norms(weight, width)")
+def row_norms(answer: Function) -> str:
+    """weight.reshape(outputs, inputs // width, width) puts each group on the last axis"""
     for shape, width in (((4, 6), 3), ((5, 8), 2), ((3, 7), 7)):
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
         got = answer(weight, width)
@@ -33,12 +31,9 @@ def row_norms(answer: Callable[[Tensor, int], Tensor]) -> str:
     return "the norms of all row segments agree with the library's"
 
 
-@exercise(
-    "stored-bytes",
-    hint="values: 4 * height a kept group; column numbers: 4 a kept group; offsets: 8 a block, and one more",
-)
-def stored_bytes(answer: Callable[[int, int, int, float], float]) -> str:
-    """The bytes of a packed matrix, against a matrix that is really packed."""
+@exercise("stored-bytes", "stored_bytes(outputs, inputs, height, rate)")
+def stored_bytes(answer: Function) -> str:
+    """values: 4 * height per kept group; column numbers: 4 per kept group; offsets: 8 per block, and one more"""
     for outputs, inputs, height, rate in ((32, 10, 16, 5.0), (64, 64, 1, 2.0), (48, 7, 16, 1.0), (16, 3, 16, 100.0)):
         got = answer(outputs, inputs, height, rate)
         structure = BlockStructure.block_column(height)
@@ -53,9 +48,9 @@ def stored_bytes(answer: Callable[[int, int, int, float], float]) -> str:
     return "the count agrees with matrices that were really packed; at height 1, break-even lies a little above rate 2"
 
 
-@exercise("amdahl", hint="new time = (1 - p) + p / k, in units of the dense time")
-def amdahl(answer: Callable[[float, float], float]) -> str:
-    """The speed-up of the whole from the speed-up of a part."""
+@exercise("amdahl", "whole_speedup(p, k)")
+def amdahl(answer: Function) -> str:
+    """new time = (1 - p) + p / k, in units of the dense time"""
     if answer(0.0, 5.0) != 1:
         raise Wrong("with p = 0 nothing is pruned, and the speed-up must be 1")
     if abs(answer(1.0, 5.0) - 5) > 1e-9:

@@ -1,0 +1,190 @@
+"""Each chapter's checkers name the usual slips; what is no answer at all is refused with a sentence, never an error."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from blockprune_lib.pruning.groups import group_norms
+from blockprune_lib.pruning.structure import BlockStructure
+from blockprune_lib.teaching import check, checking
+
+ROWS = BlockStructure.block_row(2)
+NO_ANSWERS = [
+    None, ..., True, math.nan, -1, 1.5, np.float32(2), np.ones(3), "8", [], [1, 2], (1, 2, 3), {}, {"total": 1.0}, 1j,
+    torch.ones(2, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", checking.names())
+def test_what_is_no_answer_is_refused_and_never_raises(name):
+    for thing in NO_ANSWERS:
+        for answer in (thing, lambda *_, thing=thing: thing):
+            verdict = check(name, answer)
+            assert verdict.passed is False, thing
+            assert len(verdict.message) > 10
+
+
+def whole_story():
+    return [
+        ("row-norms", lambda w, width: w.reshape(len(w), -1, width).square().sum(2), "squared norms"),
+        ("row-norms", lambda w, width: w.reshape(-1, width).norm(dim=1), "shape"),
+        ("row-norms", lambda w, width: w.reshape(len(w), -1, width).norm(dim=2) + 1, "values are not"),
+        ("row-norms", lambda w, width: [1.0], "expected a tensor"),
+        ("stored-bytes", lambda o, i, h, rate: 4 * h * max(1, round(o // h * i / rate)), "the values alone"),
+        ("stored-bytes", lambda o, i, h, rate: 0, "and the packed matrix has"),
+        ("amdahl", lambda p, k: k, "with p = 0"),
+        ("amdahl", lambda p, k: 1 + p, "with p = 1"),
+        ("amdahl", lambda p, k: 1 - p + p * k, "expected 2.5"),
+    ]
+
+
+def a_kernel():
+    def tile(rows, vectors):
+        return rows * vectors, rows + vectors, rows * vectors + vectors
+
+    def forgets(xt, values, columns, offsets):
+        xt[:] = 0
+        return np.zeros((len(offsets) - 1, xt.shape[1]))
+
+    return [
+        ("tile-cost", lambda rows, vectors: 3, "three numbers"),
+        ("tile-cost", tile, "registers, not"),
+        ("choose-tile", lambda registers, panel, sums: (1, 1), "they would wait"),
+        ("choose-tile", lambda registers, panel, sums: (16, 1), "needs 18 registers"),
+        ("choose-tile", lambda registers, panel, sums: (2, 3), "does not divide the panel"),
+        ("choose-tile", lambda registers, panel, sums: (8, 1), "loads less for each multiply-add"),
+        ("row-groups", lambda xt, values, columns, offsets: None, "returned nothing"),
+        ("row-groups", lambda xt, values, columns, offsets: xt, "expected"),
+        ("row-groups", forgets, "changes its input"),
+        ("row-groups", lambda xt, v, c, offsets: np.ones((len(offsets) - 1, xt.shape[1])), "no group left"),
+        ("row-groups", lambda xt, v, c, offsets: np.zeros((len(offsets) - 1, xt.shape[1])), "differs from the dense"),
+        ("share-of-peak", lambda *tile: None, "returned nothing"),
+        ("share-of-peak", lambda *tile: 2.0, "no share between 0 and 1"),
+        ("share-of-peak", lambda *tile: 1.0, "the latency decide"),
+    ]
+
+
+def blocks():
+    weight = torch.ones(64, 64)
+    own = {"weight": weight, "structure": ROWS, "rate": 4.0, "share": 0.25}
+
+    def scores(W, r, c):
+        norms = group_norms(torch.from_numpy(W), BlockStructure.tile(r, c))
+        return (norms / math.sqrt(r * c)).numpy()
+
+    return [
+        ("block-count", lambda M, N, r, c, rate: 3, "expected three numbers"),
+        ("block-count", lambda M, N, r, c, rate: (M * N // (r * c), 0, 0), "kept groups 0, expected"),
+        ("block-scores", lambda W, r, c: W, "the shape is"),
+        ("block-scores", scores, "they have fewer weights"),
+        ("block-scores", lambda W, r, c: 2 * scores(W, r, c), "the scores differ"),
+        ("block-budget", own | {"weight": torch.ones(2, 2)}, "at least 64 x 64"),
+        ("block-budget", own | {"structure": BlockStructure.irregular()}, "other than irregular"),
+        ("block-budget", own | {"rate": 2}, "rate should be at least 3"),
+        ("block-budget", own | {"share": 0.5}, "of the squared norm, not 0.5"),
+        ("block-budget", own, "half more is asked"),
+        ("block-budget", {"rate": 3}, "a dictionary with weight, structure, rate and share"),
+    ]
+
+
+def group_lasso():
+    def alone(v, t):
+        return [math.copysign(max(0.0, abs(x) - t), x) for x in v]
+
+    own = {"weight": torch.eye(4), "structure": ROWS, "rate": 2.0, "threshold": 0.5, "share": 1.0}
+    return [
+        ("group-shrink", alone, "that is Lasso"),
+        ("group-shrink", lambda v, t: 1.0, "expected a list of 2 numbers"),
+        ("lasso-optimality", lambda slope, W, lam: "much", "at a minimum it gives no number"),
+        ("lasso-optimality", lambda slope, W, lam: 0.0, "where an empty group should wake it gives 0"),
+        ("threshold-for-rate", own | {"weight": 3}, "weight should be a torch matrix"),
+        ("threshold-for-rate", own | {"threshold": 2.0}, "0 of 8 groups stay, rate 2 asks for 4"),
+        ("threshold-for-rate", own, "the survivors hold 0.25 of the squared norm"),
+        ("threshold-for-rate", {}, "a dictionary with weight, structure, rate, threshold and share"),
+    ]
+
+
+def reweighting():
+    def chained(n, lam, eps, count):
+        for _ in range(count):
+            n = max(0.0, n - lam / (n + eps))
+        return n
+
+    own = {"weight": torch.eye(4) + 0.1, "structure": ROWS, "lam": 0.05, "empty": 0.5, "left": 0.5}
+    return [
+        ("reweighting-rounds", chained, "in each round, not the present one"),
+        ("reweighting-rounds", lambda *given: "0", "expected a number"),
+        ("reweighting-cliff", lambda lam, eps: -1.0, "expected a norm"),
+        ("reweighting-cliff", lambda lam, eps: 10.0, "survives"),
+        ("reweighting-cliff", lambda lam, eps: 0.01, "dies"),
+        ("reweighting-own", own | {"structure": "row"}, "structure a BlockStructure"),
+        ("reweighting-own", own | {"lam": 10.0}, "100% of the groups are empty"),
+        ("reweighting-own", own | {"empty": 0.1}, "empty is 0.1; ten rounds give"),
+        ("reweighting-own", {}, "a dictionary with weight, structure, lam, empty and left"),
+    ]
+
+
+def fine_tuning():
+    def work(width, inner, tokens):
+        return 4 * width**2 + 2 * width * inner, 2 * tokens * width
+
+    own = {"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, 0.4], "low": 0.0, "high": 0.0}
+    return [
+        ("score-interval", lambda a, n: 196 * math.sqrt(a * (1 - a) / n), "these are points"),
+        ("score-interval", lambda a, n: [a], "expected a number"),
+        ("layer-work", lambda *layer: 7, "expected a pair"),
+        ("layer-work", lambda w, i, t: tuple(t * part for part in work(w, i, t)), "for one token, not for all"),
+        ("layer-work", lambda w, i, t: (work(w, i, t)[0], 0), "attention's own products take 0"),
+        ("seed-difference", own | {"b": [0.5]}, "at least three scores"),
+        ("seed-difference", own, "low is 0, Welch's interval has -0.1267"),
+        ("seed-difference", {"a": []}, "a dictionary with a, b, low and high"),
+    ]
+
+
+def prune_and_retrain():
+    def step(decay_velocity=True, forget=False):
+        def move(w, slope, velocity, mask, lr, momentum, decay):
+            velocity = momentum * velocity + slope + (decay if decay_velocity else 0.0) * w
+            moved = np.where(mask, w - lr * velocity, 0.0)
+            return moved, velocity if forget else np.where(mask, velocity, 0.0)
+
+        return move
+
+    return [
+        ("exact-count", lambda n, rate: n / rate, "expected a whole number"),
+        ("exact-count", lambda n, rate: math.ceil(n / rate), "for 7 groups at rate 5"),
+        ("masked-step", lambda w, *rest: w, "expected the pair (w, velocity)"),
+        ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
+        ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
+        ("masked-step", step(decay_velocity=False), "moves to another place in w"),
+        ("own-study", {"method": "magnitude", "structure": "row", "rate": [2, 3], "seed": 1, "task": "rte"}, "needed"),
+        ("own-study", {"methods": 1}, "methods"),
+    ]
+
+
+def the_whole_model():
+    return [
+        ("needed-speed", lambda share, target: target, "for a share of 0.5 and a target of 1.5"),
+        ("needed-speed", lambda share, target: share / (1 / target - 1 + share + 1e-15), "the whole is still too slow"),
+        ("needed-speed", lambda share, target: "5", "expected a number"),
+        ("choose-layers", lambda layers, rest, target: None, "there is a choice that is fast enough"),
+        ("choose-layers", lambda layers, rest, target: ["nine"], "expected names of layers"),
+        ("choose-layers", lambda layers, rest, target: [], "still takes 41 ms"),
+        ("choose-layers", lambda layers, rest, target: list(layers), "are enough; a layer may even get slower"),
+        ("own-profile", {"total": 3.0, "a": 1.0}, "it names 1 parts"),
+        ("own-profile", {"total": 3.0, "a": 1.0, "b": -1.0, "c": 1.0}, "'b' should be a time in ms"),
+        ("own-profile", {"total": 3.0, "a": 2.0, "b": 2.0, "c": 1.0}, "counted inside another one"),
+    ]
+
+
+CHAPTERS = whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model
+CASES = [case for chapter in CHAPTERS for case in chapter()]
+
+
+@pytest.mark.parametrize(("name", "answer", "reason"), CASES, ids=[f"{name}: {why}" for name, _, why in CASES])
+def test_the_usual_slip_is_named(name, answer, reason):
+    verdict = check(name, answer)
+    assert verdict.passed is False
+    assert reason in repr(verdict)
