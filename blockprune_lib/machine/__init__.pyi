@@ -2,10 +2,12 @@ from .comparison import Comparison as Comparison
 from .comparison import Ratio as Ratio
 from .comparison import Timing as Timing
 from .gather import gather_costs as gather_costs
+from .gather import row_rate as row_rate
 from .memory import memory_curve as memory_curve
-from .memory import roofline_curve as roofline_curve
 from .passport import Hardware as Hardware
 from .passport import hardware as hardware
+from .peak import roofline_curve as roofline_curve
+from .simd import WIDTH as WIDTH
 from .thread_limits import threads as threads
 from .timing import compare as compare
 from .timing import measure as measure

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._common.checks import one_of
 from .._common.tables import html_table, text_table
 
 RESAMPLES = 2000
@@ -92,8 +93,7 @@ class Comparison:
         >>> print(Comparison({"slow": slow, "fast": fast}, "slow", {"torch": 1}, 0, 0).ratio("fast"))
         4.00 [4.00, 4.00]
         """
-        if name not in self.timings:
-            raise ValueError(f"name: {name!r} was not timed; timed were {', '.join(self.timings)}")
+        one_of(name, "name", self.timings)
         base = np.array(self.timings[self.baseline].samples_ms)
         other = np.array(self.timings[name].samples_ms)
         drawn = np.random.default_rng(self.seed).integers(0, len(base), size=(RESAMPLES, len(base)))

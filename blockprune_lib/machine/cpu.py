@@ -23,7 +23,7 @@ ROOT = Path("/")
 class Processor:
     """Facts that nobody measured: cores as counts, caches and memory in bytes, None where unknown."""
 
-    name: str
+    cpu: str
     physical_cores: int | None
     logical_cores: int | None
     usable_cores: int
@@ -32,6 +32,11 @@ class Processor:
     l2_bytes: int | None
     l3_bytes: int | None
     memory_bytes: int | None
+
+    @property
+    def last_level_bytes(self) -> int | None:
+        """Of the largest cache that is known."""
+        return self.l3_bytes or self.l2_bytes
 
 
 def processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
@@ -43,7 +48,7 @@ def processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
     caches = _linux_caches(root, min(affinity) if affinity else 0)
     memory = [b for b in (_linux_memory(root), _group_memory(root)) if b]
     return Processor(
-        name=_linux_name(root),
+        cpu=_linux_name(root),
         physical_cores=_linux_physical(root),
         logical_cores=os.cpu_count(),
         usable_cores=usable_cores(len(affinity) or (os.cpu_count() or 1), quota),
@@ -174,7 +179,7 @@ def _macos(read: Callable[[str], str]) -> Processor:
 
     logical = number("hw.logicalcpu") or os.cpu_count()
     return Processor(
-        name=read("machdep.cpu.brand_string") or platform.processor() or "unknown processor",
+        cpu=read("machdep.cpu.brand_string") or platform.processor() or "unknown processor",
         physical_cores=number("hw.physicalcpu"),
         logical_cores=logical,
         usable_cores=logical or 1,

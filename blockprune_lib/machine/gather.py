@@ -7,24 +7,22 @@ Importing this file imports Numba.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numba import njit
 
+from .._common.checks import positive_int
 from .._common.tables import html_table, text_table
-from .cpu import processor
-from .peak import Spread, aligned
-from .simd import LANES, broadcast, fma, load, store, zero
-
-__all__ = ["WAYS", "GatherCosts", "gather_costs", "row_rate"]
+from .bursts import Spread, seconds_a_unit
+from .memory import READERS, add_eight, check_sizes, eight_sums, sizes_up_to, store_total, whole_vectors
+from .native import native
+from .peak import aligned
+from .simd import LANES, fma, load
 
 #: How the second factor of each multiply-add is found.
 WAYS = ("vectors, in order", "one by one, in order", "by index, in order", "by index, at random")
-UNROLL = 8
 MOST_TERMS = 2**21
 
 
@@ -57,30 +55,25 @@ class GatherCosts:
 _CAPTION = "ns a multiply-add, best burst, one thread, by the size of the array that is read from"
 
 
-# "contract" lets a * b + c become one instruction and leaves the order of the sums alone: nothing here is vectorised.
-_SCALAR: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}}
-
-
-@njit(cache=True, nogil=True)
+@native
 def _vectors_in_order(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
-    a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+    a, b, c, d, e, f, g, h = eight_sums()
     v, w = values, LANES
     for _ in range(times):
-        for k in range(0, v.size, UNROLL * LANES):
+        for k in range(0, v.size, READERS * LANES):
             a, b = fma(load(v, k), load(x, k), a), fma(load(v, k + w), load(x, k + w), b)
             c, d = fma(load(v, k + 2 * w), load(x, k + 2 * w), c), fma(load(v, k + 3 * w), load(x, k + 3 * w), d)
             e, f = fma(load(v, k + 4 * w), load(x, k + 4 * w), e), fma(load(v, k + 5 * w), load(x, k + 5 * w), f)
             g, h = fma(load(v, k + 6 * w), load(x, k + 6 * w), g), fma(load(v, k + 7 * w), load(x, k + 7 * w), h)
-    one = broadcast(1)
-    a, c, e, g = fma(a, one, b), fma(c, one, d), fma(e, one, f), fma(g, one, h)
-    store(out, 0, fma(fma(a, one, c), one, fma(e, one, g)))
+    store_total((a, b, c, d, e, f, g, h), out)
 
 
 # Two axes, the second of eight terms: so the compiler sees that no index is below zero, and asks nothing at run time.
-@njit(**_SCALAR)
+# "contract" lets a * b + c become one instruction and leaves the order of the sums alone: nothing here is vectorised.
+@native(fastmath={"contract"})
 def _one_by_one(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
     a = b = c = d = e = f = g = h = np.float32(0)
-    v, u = values, x.reshape(-1, UNROLL)
+    v, u = values, x.reshape(-1, READERS)
     for _ in range(times):
         for k in range(len(v)):
             a, b, c, d = a + v[k, 0] * u[k, 0], b + v[k, 1] * u[k, 1], c + v[k, 2] * u[k, 2], d + v[k, 3] * u[k, 3]
@@ -88,7 +81,7 @@ def _one_by_one(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.nd
     out[0] = ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
-@njit(**_SCALAR)
+@native(fastmath={"contract"})
 def _by_index(values: np.ndarray, index: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
     a = b = c = d = e = f = g = h = np.float32(0)
     v, i = values, index
@@ -113,42 +106,40 @@ def gather_costs(
     changes. Default sizes: powers of four from 4 KiB to twice the last-level cache, 64 MiB at most; about 2 s. Raises
     ValueError for a size below 4096 or above 2^30.
     """
-    sizes = _default_sizes() if sizes is None else sizes
-    if not sizes or not all(4096 <= size <= 2**30 for size in sizes):
-        raise ValueError(f"sizes: expected bytes from 4096 to 2^30, got {list(sizes)}")
+    sizes = sizes_up_to(4, caches=2, most=2**26, part_of_memory=16) if sizes is None else check_sizes(sizes)
     generator = np.random.default_rng(seed)
     found: dict[str, list[Spread]] = {way: [] for way in WAYS}
     for size in sizes:
-        length = size // 4 // (UNROLL * LANES) * UNROLL * LANES
+        length = whole_vectors(size)
         terms = min(length, MOST_TERMS)
-        x, values, out = aligned(length, 1), aligned(terms, 1).reshape(-1, UNROLL), np.zeros(LANES, np.float32)
+        x, values, out = aligned(length, 1), aligned(terms, 1).reshape(-1, READERS), np.zeros(LANES, np.float32)
         # Unsigned, because Numba gives a signed index a meaning below zero and pays for asking.
-        in_order = np.arange(terms, dtype=np.uint32).reshape(-1, UNROLL)
-        at_random = generator.permutation(length)[:terms].astype(np.uint32).reshape(-1, UNROLL)
+        in_order = np.arange(terms, dtype=np.uint32).reshape(-1, READERS)
+        at_random = generator.permutation(length)[:terms].astype(np.uint32).reshape(-1, READERS)
         times = max(1, 2**15 // terms)  # so that the call itself hardly counts
         pieces = [x[start : start + terms] for start in range(0, length - terms + 1, terms)]
         for way, loop in _LOOPS.items():
             index, parts = (at_random, [x]) if way == WAYS[-1] else (in_order, pieces)
-            passes = [_bound(loop, values, index, part, out, times) for part in parts]
-            seconds = _bursts(passes, bursts, burst_seconds)
-            found[way].append(Spread.of([1e9 * s / terms / times for s in seconds]))
+            passes = [partial(loop, values, index, part, out, times) for part in parts]
+            seconds = seconds_a_unit(partial(_rounds, passes), bursts, burst_seconds)
+            found[way].append(Spread.of([1e9 * s / terms / times / len(parts) for s in seconds]))
     return GatherCosts(tuple(int(size) for size in sizes), {way: tuple(costs) for way, costs in found.items()})
 
 
-@njit(cache=True, nogil=True)
+def _rounds(passes: Sequence[Callable[[], None]], rounds: int) -> None:
+    for _ in range(rounds):
+        for one in passes:
+            one()
+
+
+@native
 def _read_rows(x: np.ndarray, index: np.ndarray, tokens: int, out: np.ndarray, times: int) -> None:
-    one, w = broadcast(1), LANES
-    a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+    sums = eight_sums()
     for _ in range(times):
-        for t in range(0, tokens, UNROLL * LANES):
+        for t in range(0, tokens, READERS * LANES):
             for k in range(len(index)):
-                at = index[k] * tokens + t
-                a, b = fma(load(x, at), one, a), fma(load(x, at + w), one, b)
-                c, d = fma(load(x, at + 2 * w), one, c), fma(load(x, at + 3 * w), one, d)
-                e, f = fma(load(x, at + 4 * w), one, e), fma(load(x, at + 5 * w), one, f)
-                g, h = fma(load(x, at + 6 * w), one, g), fma(load(x, at + 7 * w), one, h)
-    a, c, e, g = fma(a, one, b), fma(c, one, d), fma(e, one, f), fma(g, one, h)
-    store(out, 0, fma(fma(a, one, c), one, fma(e, one, g)))
+                sums = add_eight(sums, x, index[k] * tokens + t)
+    store_total(sums, out)
 
 
 def row_rate(rows: int, tokens: int, *, bursts: int = 15, burst_seconds: float = 0.002, seed: int = 0) -> Spread:
@@ -157,38 +148,10 @@ def row_rate(rows: int, tokens: int, *, bursts: int = 15, burst_seconds: float =
     That is what a sparse product does to a feature-major x: one row for each kept weight. Rows are read 8 vectors at a
     time. Raises ValueError where `rows` is below 1 or `tokens` is no multiple of 8 vectors (128 is one everywhere).
     """
-    if rows < 1:
-        raise ValueError(f"rows: expected 1 or more, got {rows}")
-    if tokens < 1 or tokens % (UNROLL * LANES):
-        raise ValueError(f"tokens: expected a multiple of {UNROLL * LANES} on this machine, got {tokens}")
+    positive_int(rows, "rows")
+    if tokens < 1 or tokens % (READERS * LANES):
+        raise ValueError(f"tokens must be a multiple of {READERS * LANES} on this machine; got {tokens}: 128 would do")
     x, out = aligned(rows * tokens, 1), np.zeros(LANES, np.float32)
     index = np.random.default_rng(seed).integers(0, rows, 2**12)
-    seconds = _bursts([_bound(_read_rows, x, index, tokens, out, 1)], bursts, burst_seconds)
+    seconds = seconds_a_unit(partial(_read_rows, x, index, tokens, out), bursts, burst_seconds)
     return Spread.of([4 * tokens * len(index) / s / 1e9 for s in seconds])
-
-
-def _default_sizes() -> list[int]:
-    facts = processor()
-    largest = min(2 * (facts.l3_bytes or facts.l2_bytes or 2**24), 2**26, (facts.memory_bytes or 2**31) // 16)
-    return [4**power for power in range(6, 14) if 4**power <= largest]
-
-
-def _bound(loop: Callable[..., None], *arguments: Any) -> Callable[[], None]:
-    return lambda: loop(*arguments)
-
-
-def _bursts(passes: Sequence[Callable[[], None]], bursts: int, wanted: float) -> list[float]:
-    """Seconds a pass, from bursts of as many passes, in turn, as last `wanted` seconds."""
-    passes[0]()  # compiles, or loads from the cache
-    number, seconds = len(passes), _seconds(passes, len(passes))
-    while seconds < wanted / 2:
-        number *= 2
-        seconds = _seconds(passes, number)
-    return [_seconds(passes, number) / number for _ in range(bursts)]
-
-
-def _seconds(passes: Sequence[Callable[[], None]], number: int) -> float:
-    begin = time.perf_counter()
-    for i in range(number):
-        passes[i % len(passes)]()
-    return time.perf_counter() - begin

@@ -1,28 +1,26 @@
-"""Two curves of this machine on one thread: memory as the data outgrows the caches, and rate as the work grows.
+"""Memory as the data outgrows the caches, on one thread: GB/s of reading in order, and the wait for one answer.
 
-`memory_curve`: GB/s of reading in order, and the wait for one answer, by size of the data. `roofline_curve`: GFLOP/s by
-operations for each byte, from one multiply-add a number to hundreds. Left out: writes alone, more than one thread, and
-large pages: past the caches the wait holds the translation of addresses too. Importing this file imports Numba.
+Left out: writes alone, more than one thread, and large pages: past the caches the wait holds the translation of
+addresses too. Importing this file imports Numba.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .bursts import Spread, seconds_a_unit
 from .cpu import processor
-from .peak import CHAIN_LANES, TRIAD_BYTES_PER_ELEMENT, Spread, aligned, triad_arrays
+from .native import inner, native
+from .peak import aligned
 from .simd import LANES, broadcast, fma, load, store, zero
 
-__all__ = ["MemoryCurve", "RooflineCurve", "memory_curve", "roofline_curve"]
-
 LINE = 64  # bytes that memory moves at once; 128 on some Arm processors
-READERS = 8
+READERS = 8  # vectors that are read at once, into sums that do not wait for each other
 
 
 @dataclass(frozen=True)
@@ -39,22 +37,44 @@ class MemoryCurve:
         return "\n".join([*lines, *(f"{size / 1024:9.0f}  {r.high:11.1f}  {w.low:9.1f}" for size, r, w in rows)])
 
 
-@njit(cache=True, nogil=True)
-def _read(array: np.ndarray, out: np.ndarray, times: int) -> None:
-    """Load every element `times` times into 8 sums; the length must be a multiple of 8 * LANES."""
+@inner(forceinline=True)
+def eight_sums() -> Any:
+    """Eight vectors of zeros."""
+    return zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
+
+
+@inner(forceinline=True)
+def add_eight(sums: Any, array: np.ndarray, at: int) -> Any:
+    """The sums and the eight vectors of `array` from flat position `at` on."""
+    a, b, c, d, e, f, g, h = sums
+    w, one = LANES, broadcast(1)
+    a, b = fma(load(array, at), one, a), fma(load(array, at + w), one, b)
+    c, d = fma(load(array, at + 2 * w), one, c), fma(load(array, at + 3 * w), one, d)
+    e, f = fma(load(array, at + 4 * w), one, e), fma(load(array, at + 5 * w), one, f)
+    g, h = fma(load(array, at + 6 * w), one, g), fma(load(array, at + 7 * w), one, h)
+    return a, b, c, d, e, f, g, h
+
+
+@inner(forceinline=True)
+def store_total(sums: Any, out: np.ndarray) -> None:
+    """out = the sum of the eight, lane by lane, so that no read can be left out."""
+    a, b, c, d, e, f, g, h = sums
     one = broadcast(1)
-    a, b, c, d, e, f, g, h = zero(), zero(), zero(), zero(), zero(), zero(), zero(), zero()
-    for _ in range(times):
-        for i in range(0, len(array), READERS * LANES):
-            a, b = fma(load(array, i), one, a), fma(load(array, i + LANES), one, b)
-            c, d = fma(load(array, i + 2 * LANES), one, c), fma(load(array, i + 3 * LANES), one, d)
-            e, f = fma(load(array, i + 4 * LANES), one, e), fma(load(array, i + 5 * LANES), one, f)
-            g, h = fma(load(array, i + 6 * LANES), one, g), fma(load(array, i + 7 * LANES), one, h)
     a, c, e, g = fma(a, one, b), fma(c, one, d), fma(e, one, f), fma(g, one, h)
     store(out, 0, fma(fma(a, one, c), one, fma(e, one, g)))
 
 
-@njit(cache=True, nogil=True)
+@native
+def _read(array: np.ndarray, out: np.ndarray, times: int) -> None:
+    """Load every element `times` times into 8 sums; the length must be a multiple of 8 * LANES."""
+    sums = eight_sums()
+    for _ in range(times):
+        for i in range(0, len(array), READERS * LANES):
+            sums = add_eight(sums, array, i)
+    store_total(sums, out)
+
+
+@native
 def _chase(following: np.ndarray, position: np.ndarray, steps: int) -> None:
     """Walk `steps` steps on from `position`: each read says where the next one is, so that none can start early."""
     here = position[0]
@@ -69,87 +89,40 @@ def memory_curve(sizes: Sequence[int] | None = None, *, bursts: int = 7, burst_s
     Default: each power of two from 4 KiB to four times the last-level cache, 256 MiB at most; about 2 s.
     Raises ValueError for a size below 4096 or above 2^30.
     """
-    if sizes is None:
-        sizes = _default_sizes()
-    if not sizes or not all(4096 <= size <= 2**30 for size in sizes):
-        raise ValueError(f"sizes: expected bytes from 4096 to 2^30, got {list(sizes)}")
+    sizes = sizes_up_to(2, caches=4, most=2**28, part_of_memory=8) if sizes is None else check_sizes(sizes)
     reads, waits = [], []
     for size in sizes:
-        array = aligned(size // 4 // (READERS * LANES) * READERS * LANES, 1)
-        out = np.zeros(LANES, dtype=np.float32)
-        seconds = _bursts(lambda n, a=array, o=out: _read(a, o, n), bursts, burst_seconds)  # type: ignore[misc]
+        array, out = aligned(whole_vectors(size), 1), np.zeros(LANES, dtype=np.float32)
+        seconds = seconds_a_unit(partial(_read, array, out), bursts, burst_seconds)
         reads.append(Spread.of([array.nbytes / s / 1e9 for s in seconds]))
         ring, at = _ring(size // LINE), np.zeros(1, dtype=np.int64)
         _chase(ring, at, min(2 * len(ring) // (LINE // 8), 1_000_000))  # twice round, so that caches hold what they can
-        seconds = _bursts(lambda n, r=ring, p=at: _chase(r, p, n * 1000), bursts, burst_seconds)  # type: ignore[misc]
-        waits.append(Spread.of([s / 1000 * 1e9 for s in seconds]))
+        seconds = seconds_a_unit(partial(_chase, ring, at), bursts, burst_seconds, units=1000)
+        waits.append(Spread.of([1e9 * s for s in seconds]))
     return MemoryCurve(tuple(int(size) for size in sizes), tuple(reads), tuple(waits))
 
 
-@dataclass(frozen=True)
-class RooflineCurve:
-    """GFLOP/s for each intensity (FLOP per byte of memory traffic), on one thread."""
-
-    intensity: tuple[float, ...]
-    gflops: tuple[Spread, ...]
-
-    def __repr__(self) -> str:
-        lines = [f"{'FLOP/byte':>9}  {'GFLOP/s (best)':>14}"]
-        pairs = zip(self.intensity, self.gflops, strict=True)
-        return "\n".join([*lines, *(f"{intensity:9.2f}  {rate.high:14.1f}" for intensity, rate in pairs)])
+def check_sizes(sizes: Sequence[int]) -> Sequence[int]:
+    """Return the sizes of working sets in bytes; raises ValueError where there is none or one is out of range."""
+    if not sizes or not all(4096 <= size <= 2**30 for size in sizes):
+        raise ValueError(f"sizes must be bytes from 4096 to 2^30; got {list(sizes)}: [4096, 2**20] would do")
+    return sizes
 
 
-@njit(cache=True, nogil=True)
-def _triad_with_more(out: np.ndarray, x: np.ndarray, y: np.ndarray, more: int, stop: int) -> None:
-    """out = x + 2 y, then `more` further multiply-adds on each number, before it is written; stop is a multiple."""
-    w = CHAIN_LANES
-    two, scale, shift = broadcast(2, CHAIN_LANES), broadcast(0.5, CHAIN_LANES), broadcast(0.25, CHAIN_LANES)
-    for i in range(0, stop, READERS * CHAIN_LANES):
-        a, b = _first(x, y, i, two), _first(x, y, i + w, two)
-        c, d = _first(x, y, i + 2 * w, two), _first(x, y, i + 3 * w, two)
-        e, f = _first(x, y, i + 4 * w, two), _first(x, y, i + 5 * w, two)
-        g, h = _first(x, y, i + 6 * w, two), _first(x, y, i + 7 * w, two)
-        for _ in range(more):
-            a, b, c, d = fma(a, scale, shift), fma(b, scale, shift), fma(c, scale, shift), fma(d, scale, shift)
-            e, f, g, h = fma(e, scale, shift), fma(f, scale, shift), fma(g, scale, shift), fma(h, scale, shift)
-        store(out, i, a), store(out, i + w, b), store(out, i + 2 * w, c), store(out, i + 3 * w, d)
-        store(out, i + 4 * w, e), store(out, i + 5 * w, f), store(out, i + 6 * w, g), store(out, i + 7 * w, h)
-
-
-@njit(inline="always")
-def _first(x: np.ndarray, y: np.ndarray, i: int, two: object) -> object:
-    return fma(two, load(y, i, CHAIN_LANES), load(x, i, CHAIN_LANES))
-
-
-def roofline_curve(
-    multiply_adds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), *, bursts: int = 15
-) -> RooflineCurve:
-    """GFLOP/s of a triad with 1, 2, 4 ... multiply-adds a number, over arrays that no cache holds; about 1 s.
-
-    n multiply-adds are 2 n operations on 12 bytes (two numbers read, one written): I = n / 6 FLOP per byte. What
-    changes along the curve is the work alone: the bytes stay. Raises ValueError for counts below 1.
-    """
-    if not multiply_adds or not all(count >= 1 for count in multiply_adds):
-        raise ValueError(f"multiply_adds: expected counts of 1 or more, got {list(multiply_adds)}")
+def sizes_up_to(factor: int, *, caches: int, most: int, part_of_memory: int) -> list[int]:
+    """4 KiB, `factor` times as much and so on, up to `caches` last-level caches, `most` bytes and a part of memory."""
     facts = processor()
-    out, x, y = triad_arrays(facts.l3_bytes or facts.l2_bytes, facts.memory_bytes)
-    block = READERS * CHAIN_LANES
-    # Beyond the ridge memory hardly matters, and a part of the arrays will do.
-    stops = [max(block, min(len(out), len(out) * 16 // count) // block * block) for count in multiply_adds]
-    samples: list[list[float]] = [[] for _ in multiply_adds]
-    for _ in range(bursts + 1):  # in turns, so that a slow moment of the machine does not fall on one point alone
-        for count, stop, found in zip(multiply_adds, stops, samples, strict=True):
-            begin = time.perf_counter()
-            _triad_with_more(out, x, y, count - 1, stop)
-            found.append(2 * count * stop / (time.perf_counter() - begin) / 1e9)
-    rates = [Spread.of(found[1:]) for found in samples]  # the first round compiled and warmed up
-    return RooflineCurve(tuple(2 * count / TRIAD_BYTES_PER_ELEMENT for count in multiply_adds), tuple(rates))
+    memory = (facts.memory_bytes or 2**31) // part_of_memory
+    largest = min(caches * (facts.last_level_bytes or 2**24), most, memory)
+    sizes = [4096]
+    while sizes[-1] * factor <= largest:
+        sizes.append(sizes[-1] * factor)
+    return sizes
 
 
-def _default_sizes() -> list[int]:
-    facts = processor()
-    largest = min(4 * (facts.l3_bytes or facts.l2_bytes or 2**24), 2**28, (facts.memory_bytes or 2**31) // 8)
-    return [2**power for power in range(12, max(12, int(math.log2(largest))) + 1)]
+def whole_vectors(size: int) -> int:
+    """How many float32 of `size` bytes can be read eight vectors at a time."""
+    return size // 4 // (READERS * LANES) * READERS * LANES
 
 
 def _ring(lines: int) -> np.ndarray:
@@ -159,19 +132,3 @@ def _ring(lines: int) -> np.ndarray:
     following = np.zeros(lines * per_line, dtype=np.int64)
     following[order * per_line] = np.roll(order, -1) * per_line
     return following
-
-
-def _bursts(work: Callable[[int], object], bursts: int, wanted: float) -> list[float]:
-    """Seconds for one unit of work, from bursts of as many units as last `wanted` seconds."""
-    work(1)
-    units, seconds = 1, _seconds(work, 1)
-    while seconds < wanted / 2:
-        units *= 2
-        seconds = _seconds(work, units)
-    return [_seconds(work, units) / units for _ in range(bursts)]
-
-
-def _seconds(work: Callable[[int], object], units: int) -> float:
-    begin = time.perf_counter()
-    work(units)
-    return time.perf_counter() - begin

@@ -14,14 +14,12 @@ import platform
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
-from numbers import Integral, Real
 from typing import Any
 
-from .cpu import host_features, isa_name, processor
+from .._common.checks import finite_number, positive_int
+from .._common.tables import html_table
+from .cpu import Processor, host_features, isa_name, processor
 from .roofline import Attainable, Placed, Placement, count
-
-__all__ = ["Attainable", "Hardware", "Placement", "hardware"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,15 +58,12 @@ class Hardware:
         P = min(P_peak, I B) with the intensity I = flops / bytes, the peak P_peak in GFLOP/s and the bandwidth B in
         GB/s (Williams, Waterman and Patterson 2009). On `threads` (default: all usable cores) both limits grow with
         the threads up to what was measured for all. Raises ValueError for negative, infinite or all-zero work, for
-        fewer than one thread, and where nothing could be measured; TypeError where they are no numbers.
+        fewer than one thread, and where nothing could be measured; TypeError for non-numbers.
         """
-        for label, value in (("flops", flops), ("bytes", bytes)):
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{label}: expected a number, got {type(value).__name__}")
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{label}: expected a number that is not negative, got {value}")
+        finite_number(flops, "flops", 0, "2 for each multiply-add would do")
+        finite_number(bytes, "bytes", 0, "4 for each float32 moved would do")
         if flops == bytes == 0:
-            raise ValueError("flops, bytes: both are 0; at least one of them must be positive")
+            raise ValueError("flops or bytes must be positive; got 0 for both")
         peak, bandwidth, used = self._limits(threads)
         seconds = max(flops / (peak * 1e9), bytes / (bandwidth * 1e9))
         return Attainable(
@@ -85,25 +80,21 @@ class Hardware:
         Raises ValueError for an empty mapping or a time that is not positive, and what `roofline` raises.
         """
         if not points:
-            raise ValueError("points: expected at least one name: (flops, bytes, ms), got none")
+            raise ValueError('points must have at least one entry; got none: {"dense": (flops, bytes, ms)} would do')
         placed = {}
         for name, (flops, moved, ms) in points.items():
-            if not (math.isfinite(ms) and ms > 0):
-                raise ValueError(f"points: {name!r} needs a positive time in ms, got {ms}")
+            finite_number(ms, f"points[{name!r}] in ms", 0, "a measured median would do", above=True)
             roof = self.roofline(flops, moved, threads=threads)
             gflops, peak = flops / ms / 1e6, self._limits(threads)[0]
             placed[name] = Placed(roof.intensity, gflops, gflops / peak, roof.ms / ms, roof.bound)
         return Placement(placed, self._limits(threads)[2])
 
     def _limits(self, threads: int | None) -> tuple[float, float, int]:
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral)):
-            raise TypeError(f"threads: expected a whole number or None, got {type(threads).__name__}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected 1 or more, got {threads}")
+        threads = None if threads is None else positive_int(threads, "threads")
         rates = (self.peak_core_gflops, self.peak_all_gflops, self.bandwidth_core_gbs, self.bandwidth_gbs)
         core, everything, one, all_of_them = (rate or 0.0 for rate in rates)
         if not (core and everything and one and all_of_them):
-            raise ValueError("roofline: peak and bandwidth could not be measured on this machine")
+            raise ValueError("a roofline needs peak and bandwidth, which could not be measured on this machine")
         if threads is None or threads >= self.usable_cores:
             return everything, all_of_them, threads or self.usable_cores
         return min(threads * core, everything), min(threads * one, all_of_them), threads
@@ -159,8 +150,7 @@ class Hardware:
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th scope='row'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in self._rows())
-        return f'<table class="bp-hardware">{rows}</table>'
+        return html_table([("", ""), *self._rows()], "", "bp-hardware")
 
 
 _LOCK = threading.Lock()
@@ -174,7 +164,7 @@ def hardware(refresh: bool = False) -> Hardware:
     Raises TypeError where `refresh` is not a bool.
     """
     if not isinstance(refresh, bool):
-        raise TypeError(f"refresh: expected True or False, got {type(refresh).__name__}")
+        raise TypeError(f"refresh must be True or False; got {refresh!r}")
     with _LOCK:
         if refresh or not _RECORD:
             _RECORD[:] = [_measured()]
@@ -185,39 +175,30 @@ def _measured() -> Hardware:
     import torch
 
     facts = processor()
-    rates = _measure_rates(facts.usable_cores, facts.l3_bytes or facts.l2_bytes, facts.memory_bytes)
     return Hardware(
-        cpu=facts.name,
+        **dataclasses.asdict(facts),
         architecture=platform.machine(),
         isa=isa_name(host_features(), platform.machine()),
-        physical_cores=facts.physical_cores,
-        logical_cores=facts.logical_cores,
-        usable_cores=facts.usable_cores,
-        quota_cores=facts.quota_cores,
         torch_threads=torch.get_num_threads(),
-        l1d_bytes=facts.l1d_bytes,
-        l2_bytes=facts.l2_bytes,
-        l3_bytes=facts.l3_bytes,
-        memory_bytes=facts.memory_bytes,
         versions=_versions(),
         platform=f"{platform.system()} {platform.release().partition('-')[0]}",
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **rates,
+        **_measured_rates(facts),
     )
 
 
-def _measure_rates(cores: int, last_level: int | None, memory: int | None) -> dict[str, Any]:
-    from . import peak as _peak
+def _measured_rates(facts: Processor) -> dict[str, Any]:
+    from . import peak
+    from .bursts import Spread
     from .simd import LANES
 
-    arrays = _peak.triad_arrays(last_level, memory)
+    arrays = peak.triad_arrays(facts.last_level_bytes, facts.memory_bytes)
     spreads = {
-        "peak_core_gflops": _peak.peak_gflops(1),
-        "peak_all_gflops": _peak.peak_gflops(
-            cores, bursts=150, burst_seconds=0.002
-        ),  # that all run undisturbed is rarer
-        "bandwidth_core_gbs": _peak.triad_gbs(1, arrays),
-        "bandwidth_gbs": _peak.triad_gbs(cores, arrays),
+        "peak_core_gflops": Spread.of(peak.MultiplyAdds(1).rates(40)),
+        # More bursts, because it is rarer that all run undisturbed.
+        "peak_all_gflops": Spread.of(peak.MultiplyAdds(facts.usable_cores, burst_seconds=0.002).rates(150)),
+        "bandwidth_core_gbs": peak.triad_gbs(1, arrays),
+        "bandwidth_gbs": peak.triad_gbs(facts.usable_cores, arrays),
     }
     best = {name: spread.high for name, spread in spreads.items()}
     # All cores together cannot do less than one of them: where neighbours made it look so, the one is the better bound.

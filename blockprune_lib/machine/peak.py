@@ -1,39 +1,42 @@
-"""The loops that `hardware` times, and how it times them: fused multiply-adds in registers, and a triad in memory.
+"""The two limits of this machine and what lies between: multiply-adds in registers, a triad in memory, and both mixed.
 
-Left out: which level of cache does what (see `curves`), integer and half-precision peaks, and NUMA placement.
+`MultiplyAdds` and `triad_gbs` give GFLOP/s and GB/s; `roofline_curve` gives GFLOP/s by operations for each byte, from
+one multiply-add a number to hundreds. Left out: which level of cache does what (see `memory`), integer and
+half-precision peaks, and NUMA placement. Importing this file imports Numba.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numba import njit
 
-from .simd import HAS_FMA, LANES, broadcast, fma, load, store
+from .bursts import Spread, seconds_of, seconds_together, units_lasting
+from .cpu import processor
+from .native import inner, native
+from .simd import LANES, WIDTH, broadcast, fma, load, store
 
 #: float32 values are 4 bytes; the triad reads two arrays and writes one.
 TRIAD_BYTES_PER_ELEMENT = 12
+#: Sums of `_multiply_add`, and vectors that `_triad_with_more` works on at once.
+CHAINS, AT_ONCE = 12, 8
 
 
-#: Arm cores have four ports of four cycles and 32 registers: there each chain is two registers, which LLVM splits.
-CHAIN_LANES = 8 if HAS_FMA and LANES == 4 else LANES
-CHAINS = 12
-
-
-@njit(cache=True, nogil=True)
+@native
 def _multiply_add(out: np.ndarray, steps: int) -> None:
-    """12 chains that do not wait for each other: two ports of five cycles need ten, and 16 registers hold them."""
-    w = CHAIN_LANES
-    scale, shift = broadcast(0.5, CHAIN_LANES), broadcast(0.25, CHAIN_LANES)
-    a, b, c = broadcast(1, CHAIN_LANES), broadcast(2, CHAIN_LANES), broadcast(3, CHAIN_LANES)
-    d, e, f = broadcast(4, CHAIN_LANES), broadcast(5, CHAIN_LANES), broadcast(6, CHAIN_LANES)
-    g, h, i = broadcast(7, CHAIN_LANES), broadcast(8, CHAIN_LANES), broadcast(9, CHAIN_LANES)
-    j, k, m = broadcast(10, CHAIN_LANES), broadcast(11, CHAIN_LANES), broadcast(12, CHAIN_LANES)
+    """12 chains that do not wait for each other: two ports of five cycles need ten, and 16 registers hold them.
+
+    Arm cores have four ports of four cycles and 32 registers: there each chain is two registers (see `WIDTH`).
+    """
+    w = WIDTH
+    scale, shift = broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
+    a, b, c = broadcast(1, WIDTH), broadcast(2, WIDTH), broadcast(3, WIDTH)
+    d, e, f = broadcast(4, WIDTH), broadcast(5, WIDTH), broadcast(6, WIDTH)
+    g, h, i = broadcast(7, WIDTH), broadcast(8, WIDTH), broadcast(9, WIDTH)
+    j, k, m = broadcast(10, WIDTH), broadcast(11, WIDTH), broadcast(12, WIDTH)
     for _ in range(steps):
         a, b, c = fma(a, scale, shift), fma(b, scale, shift), fma(c, scale, shift)
         d, e, f = fma(d, scale, shift), fma(e, scale, shift), fma(f, scale, shift)
@@ -44,7 +47,7 @@ def _multiply_add(out: np.ndarray, steps: int) -> None:
     store(out, 8 * w, i), store(out, 9 * w, j), store(out, 10 * w, k), store(out, 11 * w, m)
 
 
-@njit(cache=True, nogil=True)
+@native
 def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -> None:
     """a = b + 3 c on [start, stop), which must be a multiple of LANES long."""
     scale = broadcast(3)
@@ -52,92 +55,24 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
         store(a, index, fma(scale, load(c, index), load(b, index)))
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Lowest, middle and highest of repeated measurements, in the unit of who made them."""
-
-    low: float
-    median: float
-    high: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> Spread:
-        """Order the measurements.
-
-        >>> Spread.of([3.0, 1.0, 2.0])
-        Spread(low=1.0, median=2.0, high=3.0)
-        """
-        return cls(float(min(values)), float(np.median(values)), float(max(values)))
-
-
-def together(work: Callable[[int], None], threads: int, bursts: int) -> list[float]:
-    """Seconds of each of `bursts` runs of work(0) .. work(threads - 1), started at once, from first start to last end.
-
-    Plain Python threads: `work` must let go of the interpreter lock. An error in any of them is raised here.
-    """
-    barrier = threading.Barrier(threads)
-    begun, ended = np.zeros((bursts, threads)), np.zeros((bursts, threads))
-    errors: list[Exception] = []
-
-    def run(thread: int) -> None:
-        try:
-            for burst in range(bursts):
-                barrier.wait()
-                begun[burst, thread] = time.perf_counter()
-                work(thread)
-                ended[burst, thread] = time.perf_counter()
-        except Exception as error:
-            errors.append(error)
-            barrier.abort()
-
-    workers = [threading.Thread(target=run, args=(thread,), daemon=True) for thread in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if errors:
-        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
-    return [float(seconds) for seconds in ended.max(axis=1) - begun.min(axis=1)]
-
-
 class MultiplyAdds:
-    """Bursts of fused multiply-adds on registers, each about `burst_seconds` long, on `threads` threads at once."""
+    """Bursts of fused multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long.
+
+    Two operations for each lane count. Raises nothing; making one compiles the loop, or loads it from disk.
+    """
 
     def __init__(self, threads: int, burst_seconds: float = 0.003) -> None:
-        self._outs = [np.zeros(CHAINS * CHAIN_LANES, dtype=np.float32) for _ in range(threads)]
-        self._repeats = 10
-        self._work(0)  # compiles, or loads from the cache
-        self._repeats, seconds = 10_000, 0.0
-        while seconds < burst_seconds / 2:
-            self._repeats *= 2
-            [seconds] = self._seconds_alone(1)
-        self._repeats = max(1, int(self._repeats * burst_seconds / seconds))
+        self._outs = [np.zeros(CHAINS * WIDTH, dtype=np.float32) for _ in range(threads)]
+        steps, seconds = units_lasting(burst_seconds / 2, lambda steps: _multiply_add(self._outs[0], steps), 10_000)
+        self._steps = max(1, int(steps * burst_seconds / seconds))
 
-    def rates(self, bursts: int) -> list[float]:
-        """GFLOP/s of each of so many bursts, two operations for each lane."""
-        threads = len(self._outs)
-        seconds = self._seconds_alone(bursts) if threads == 1 else together(self._work, threads, bursts)
-        return [2.0 * CHAINS * CHAIN_LANES * self._repeats * threads / each / 1e9 for each in seconds]
-
-    def _work(self, thread: int) -> None:
-        _multiply_add(self._outs[thread], self._repeats)
-
-    def _seconds_alone(self, bursts: int) -> list[float]:
-        """As `together`, without the start of a thread."""
-        seconds = []
-        for _ in range(bursts):
-            begin = time.perf_counter()
-            self._work(0)
-            seconds.append(time.perf_counter() - begin)
-        return seconds
-
-
-def peak_gflops(threads: int, *, bursts: int = 40, burst_seconds: float = 0.003) -> Spread:
-    """GFLOP/s of `MultiplyAdds` on `threads` threads.
-
-    Many short bursts: on a busy machine some of them fit between two visits of somebody else.
-    """
-    return Spread.of(MultiplyAdds(threads, burst_seconds).rates(bursts))
+    def rates(self, bursts: int = 1) -> list[float]:
+        """GFLOP/s of each of so many bursts, all threads together."""
+        operations = 2.0 * CHAINS * WIDTH * self._steps * len(self._outs)
+        seconds_of_each = seconds_together(
+            lambda thread: _multiply_add(self._outs[thread], self._steps), len(self._outs), bursts
+        )
+        return [operations / seconds / 1e9 for seconds in seconds_of_each]
 
 
 def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *, bursts: int = 12) -> Spread:
@@ -145,9 +80,10 @@ def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *
     a, b, c = arrays
     chunk = len(a) // threads // LANES * LANES
     if chunk == 0:
-        raise ValueError(f"arrays: {len(a)} elements are too few for {threads} threads of {LANES} lanes")
-    seconds_of = together(lambda i: _triad(a, b, c, i * chunk, (i + 1) * chunk), threads, bursts + 1)[1:]
-    return Spread.of([TRIAD_BYTES_PER_ELEMENT * chunk * threads / seconds / 1e9 for seconds in seconds_of])
+        raise ValueError(f"arrays must hold {threads * LANES} elements or more for {threads} threads; got {len(a)}")
+    bytes_moved = TRIAD_BYTES_PER_ELEMENT * chunk * threads
+    rounds = seconds_together(lambda i: _triad(a, b, c, i * chunk, (i + 1) * chunk), threads, bursts + 1)
+    return Spread.of([bytes_moved / seconds / 1e9 for seconds in rounds[1:]])  # the first compiles and warms up
 
 
 def triad_arrays(last_level_cache: int | None, memory: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,3 +100,62 @@ def aligned(elements: int, value: float) -> np.ndarray:
     start = -(room.ctypes.data // 4) % 16
     room[start : start + elements] = value
     return room[start : start + elements]
+
+
+@dataclass(frozen=True)
+class RooflineCurve:
+    """GFLOP/s for each intensity (FLOP per byte of memory traffic), on one thread."""
+
+    intensity: tuple[float, ...]
+    gflops: tuple[Spread, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"{'FLOP/byte':>9}  {'GFLOP/s (best)':>14}"]
+        pairs = zip(self.intensity, self.gflops, strict=True)
+        return "\n".join([*lines, *(f"{intensity:9.2f}  {rate.high:14.1f}" for intensity, rate in pairs)])
+
+
+@native
+def _triad_with_more(out: np.ndarray, x: np.ndarray, y: np.ndarray, more: int, stop: int) -> None:
+    """out = x + 2 y, then `more` further multiply-adds on each number, before it is written; stop is a multiple."""
+    w = WIDTH
+    two, scale, shift = broadcast(2, WIDTH), broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
+    for i in range(0, stop, AT_ONCE * WIDTH):
+        a, b = _first(x, y, i, two), _first(x, y, i + w, two)
+        c, d = _first(x, y, i + 2 * w, two), _first(x, y, i + 3 * w, two)
+        e, f = _first(x, y, i + 4 * w, two), _first(x, y, i + 5 * w, two)
+        g, h = _first(x, y, i + 6 * w, two), _first(x, y, i + 7 * w, two)
+        for _ in range(more):
+            a, b, c, d = fma(a, scale, shift), fma(b, scale, shift), fma(c, scale, shift), fma(d, scale, shift)
+            e, f, g, h = fma(e, scale, shift), fma(f, scale, shift), fma(g, scale, shift), fma(h, scale, shift)
+        store(out, i, a), store(out, i + w, b), store(out, i + 2 * w, c), store(out, i + 3 * w, d)
+        store(out, i + 4 * w, e), store(out, i + 5 * w, f), store(out, i + 6 * w, g), store(out, i + 7 * w, h)
+
+
+@inner(inline="always")
+def _first(x: np.ndarray, y: np.ndarray, i: int, two: object) -> object:
+    return fma(two, load(y, i, WIDTH), load(x, i, WIDTH))
+
+
+def roofline_curve(
+    multiply_adds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), *, bursts: int = 15
+) -> RooflineCurve:
+    """GFLOP/s of a triad with 1, 2, 4 ... multiply-adds a number, over arrays that no cache holds; about 1 s.
+
+    n multiply-adds are 2 n operations on 12 bytes (two numbers read, one written): I = n / 6 FLOP per byte. What
+    changes along the curve is the work alone: the bytes stay. Raises ValueError for counts below 1.
+    """
+    if not multiply_adds or not all(count >= 1 for count in multiply_adds):
+        raise ValueError(f"multiply_adds must be counts of 1 or more; got {list(multiply_adds)}: [1, 8, 64] would do")
+    facts = processor()
+    out, x, y = triad_arrays(facts.last_level_bytes, facts.memory_bytes)
+    block = AT_ONCE * WIDTH
+    # Beyond the ridge memory hardly matters, and a part of the arrays will do.
+    stops = [max(block, min(len(out), len(out) * 16 // count) // block * block) for count in multiply_adds]
+    samples: list[list[float]] = [[] for _ in multiply_adds]
+    for _ in range(bursts + 1):  # in turns, so that a slow moment of the machine does not fall on one point alone
+        for count, stop, found in zip(multiply_adds, stops, samples, strict=True):
+            seconds = seconds_of(partial(_triad_with_more, out, x, y, count - 1), stop)
+            found.append(2 * count * stop / seconds / 1e9)
+    rates = [Spread.of(found[1:]) for found in samples]  # the first round compiled and warmed up
+    return RooflineCurve(tuple(2 * count / TRIAD_BYTES_PER_ELEMENT for count in multiply_adds), tuple(rates))

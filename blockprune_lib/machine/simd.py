@@ -1,20 +1,21 @@
 """A value type for Numba kernels: one vector register of float32, so that a kernel reads like its maths.
 
-    total = zero()
-    for k in range(n):                                        # n steps of LANES elements
-        total = fma(load(a, k * LANES), load(b, k * LANES), total)
-    store(out, 0, total)
+    @native
+    def dot(a, b, out):
+        total = zero()
+        for i in range(0, len(a), LANES):
+            total = fma(load(a, i), load(b, i), total)
+        store(out, 0, total)
 
 Locals of this type stay in registers; nothing here loops, allocates or checks. `load` and `store` do *no* bounds
 check: look at indices in Python, before the call. A width other than the machine's is asked for by a literal:
-`zero(4)`, `broadcast(x, 4)`, `load(array, index, 4)`. What is left out: integer vectors, masks, half precision,
-horizontal sums, and Numba's debugging modes (`NUMBA_DISABLE_JIT` cannot run intrinsics).
+`zero(4)`, `broadcast(x, 4)`, `load(array, index, 4)`. Left out: integer vectors, masks, half precision, horizontal
+sums, and running without a compiler.
 
-Why `cache=True` is safe. Numba's file cache freezes `LANES` into a kernel, and keys what it stores on the processor
-name and feature string that it compiles for. `LANES` is computed from that pair and nothing else, so two runs with
-different `LANES` never share an entry. The cache is also keyed on the *kernel's* file only: whoever edits an intrinsic
-in this file must delete the `__pycache__` folders beside the kernels (a release replaces every file and needs nothing).
-Kernels must be plain module-level functions: one made inside a factory misses the cache in every process.
+Compiled code holds `LANES` as a constant, and is kept on disk under the processor name and feature string that Numba
+compiles for. `LANES` depends on that pair and nothing else, so processes with other `LANES` never share an entry; an
+edit of this file makes all entries stale (see `native`). Kernels must be plain module-level functions: one made inside
+a factory misses the cache in every process.
 
 Source of the idea: LLVM's vector types (https://llvm.org/docs/LangRef.html#vector-type) and `llvm.fmuladd`.
 """
@@ -22,7 +23,8 @@ Source of the idea: LLVM's vector types (https://llvm.org/docs/LangRef.html#vect
 from __future__ import annotations
 
 import platform
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,7 +36,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "HAS_FMA", "LANES", "Vector", "absolute", "broadcast", "divide", "fma", "load", "minimum", "store", "zero",
+    "HAS_FMA", "LANES", "WIDTH", "Vector", "absolute", "broadcast", "divide", "fma", "load", "minimum", "store", "zero",
 ]  # fmt: skip
 
 
@@ -105,6 +107,8 @@ def has_fma(name: str, features: str) -> bool:
 
 LANES: int = lanes_for(*compile_target())
 HAS_FMA: bool = has_fma(*compile_target())
+#: Lanes that a loop does best with. Arm has 32 registers of 4 lanes: there a vector is a pair, which LLVM splits.
+WIDTH: int = 8 if HAS_FMA and LANES == 4 else LANES
 
 
 class Vector(types.Type):
@@ -127,7 +131,7 @@ def _lanes(asked: Any) -> int:
         return LANES
     if isinstance(asked, types.IntegerLiteral) and asked.literal_value in (2, 4, 8, 16, 32):
         return int(asked.literal_value)
-    raise TypingError(f"lanes must be a literal 2, 4, 8, 16 or 32, got {asked}")
+    raise TypingError(f"lanes must be a literal 2, 4, 8, 16 or 32; got {asked}")
 
 
 def _given(lanes: Any) -> types.Type:
@@ -137,12 +141,12 @@ def _given(lanes: Any) -> types.Type:
 
 def _checked_array(array: Any, caller: str) -> None:
     if not (isinstance(array, types.Array) and array.dtype == types.float32 and array.layout == "C"):
-        raise TypingError(f"{caller} needs a C-contiguous float32 array, got {array}; ascontiguousarray makes one")
+        raise TypingError(f"{caller} needs a C-contiguous float32 array; got {array}: ascontiguousarray makes one")
 
 
 def _checked_index(index: Any, caller: str) -> None:
     if not isinstance(index, types.Integer):
-        raise TypingError(f"{caller} needs an integer index, got {index}")
+        raise TypingError(f"{caller} needs an integer index; got {index}")
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: ir.Type) -> Any:
@@ -171,7 +175,7 @@ def zero(typing_context: Any, lanes: Any = None) -> Any:
 def broadcast(typing_context: Any, value: Any, lanes: Any = None) -> Any:
     """broadcast(x) -> x in every lane, rounded to float32 where x is wider."""
     if not isinstance(value, (types.Float, types.Integer)):
-        raise TypingError(f"broadcast needs a number, got {value}")
+        raise TypingError(f"broadcast needs a number; got {value}")
     vector = Vector(_lanes(lanes))
     scalar = types.unliteral(value)
 
@@ -204,9 +208,9 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     _checked_array(array, "store")
     _checked_index(index, "store")
     if not array.mutable:
-        raise TypingError(f"store needs an array that may be written, got {array}")
+        raise TypingError(f"store needs an array that may be written; got {array}")
     if not isinstance(vector, Vector):
-        raise TypingError(f"store needs a vector, got {vector}; broadcast makes one")
+        raise TypingError(f"store needs a vector; got {vector}: broadcast makes one")
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = context.get_value_type(vector)
@@ -224,53 +228,37 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     `llvm.fmuladd` and not `llvm.fma`: without the instruction the latter calls a C function for each lane, a
     hundred times slower.
     """
-    if not (isinstance(a, Vector) and a == b == c):
-        raise TypingError(f"fma needs three vectors of one width, got {a}, {b} and {c}")
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = context.get_value_type(a)
-        # llvmlite's declare_intrinsic does not take vectors, so the name is mangled by hand.
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{a.lanes}f32"
-        )
-        return builder.call(function, values)
-
-    return a(a, b, c), generate
+    return _by_lane("fma", (a, b, c), partial(_call_llvm, "fmuladd"))
 
 
 @intrinsic
 def divide(typing_context: Any, a: Any, b: Any) -> Any:
     """divide(a, b) -> a / b lane by lane."""
-    _checked_vectors("divide", a, b)
-    return a(a, b), lambda context, builder, signature, values: builder.fdiv(*values)
+    return _by_lane("divide", (a, b), lambda builder, values: builder.fdiv(*values))
 
 
 @intrinsic
 def minimum(typing_context: Any, a: Any, b: Any) -> Any:
     """minimum(a, b) -> the smaller lane by lane; b where either is NaN."""
-    _checked_vectors("minimum", a, b)
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", *values), *values)
-
-    return a(a, b), generate
+    return _by_lane("minimum", (a, b), lambda build, values: build.select(build.fcmp_ordered("<", *values), *values))
 
 
 @intrinsic
 def absolute(typing_context: Any, a: Any) -> Any:
     """absolute(a) -> |a| lane by lane."""
-    _checked_vectors("absolute", a)
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = context.get_value_type(a)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind]), f"llvm.fabs.v{a.lanes}f32"
-        )
-        return builder.call(function, values)
-
-    return a(a), generate
+    return _by_lane("absolute", (a,), partial(_call_llvm, "fabs"))
 
 
-def _checked_vectors(caller: str, *vectors: Any) -> None:
-    if not (isinstance(vectors[0], Vector) and all(vector == vectors[0] for vector in vectors)):
-        raise TypingError(f"{caller} needs vectors of one width, got {' and '.join(map(str, vectors))}")
+def _by_lane(name: str, vectors: tuple[Any, ...], generate: Callable[[Any, Any], Any]) -> Any:
+    """An intrinsic that takes vectors of one width and returns another."""
+    first = vectors[0]
+    if not (isinstance(first, Vector) and all(vector == first for vector in vectors)):
+        raise TypingError(f"{name} needs vectors of one width; got {', '.join(map(str, vectors))}")
+    return first(*vectors), lambda context, builder, signature, values: generate(builder, values)
+
+
+def _call_llvm(name: str, builder: Any, values: Any) -> Any:
+    """A function of LLVM's for vectors; its name is mangled by hand because llvmlite mangles no vectors."""
+    kind = values[0].type
+    full_name, declared = f"llvm.{name}.v{kind.count}f32", ir.FunctionType(kind, [kind] * len(values))
+    return builder.call(cgutils.get_or_insert_function(builder.module, declared, full_name), values)

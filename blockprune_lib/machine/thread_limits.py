@@ -1,6 +1,6 @@
-"""How many threads torch and Numba use, set for the length of a `with` block.
+"""How many threads torch, Numba and NumPy's BLAS use, set for the length of a `with` block.
 
-Left out: the threads of NumPy's own BLAS, and pinning threads to cores.
+Left out: libraries that are first loaded inside the block, and pinning threads to cores.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
-from numbers import Integral
 
+from threadpoolctl import threadpool_limits
+
+from .._common.checks import positive_int
 from .cpu import processor
 
 
 @contextlib.contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Let torch and Numba use `number` threads inside the `with` block, and restore both after it.
+    """Let torch, Numba and the BLAS of NumPy and SciPy use `number` threads inside the block, and restore all after it.
 
     Numba is touched only where it has started its threads: to start them here would fix its threading layer for the
     whole process (`compare` looks again after the warm-up calls). More threads than the machine has to give are
     allowed, with a RuntimeWarning, because seeing them fight is worth a chapter; Numba stays at the number that it was
-    started with. Raises TypeError for what is no whole number, ValueError below 1.
+    started with. Raises TypeError unless `number` is a whole number, ValueError below 1.
 
     >>> import torch
     >>> with threads(1):
     ...     torch.get_num_threads()
     1
     """
-    if isinstance(number, bool) or not isinstance(number, Integral):
-        raise TypeError(f"threads: expected a whole number, got {type(number).__name__} {number!r}")
-    if number < 1:
-        raise ValueError(f"threads: expected 1 or more, got {number}")
+    number = positive_int(number, "threads")
     usable = processor().usable_cores
     if number > usable:
         message = f"threads: {number} threads on {usable} usable core(s) will wait for each other"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     before = threads_in_force()
     try:
-        set_threads(number, number)
-        yield
+        with threadpool_limits(number, user_api="blas"):
+            set_threads(number, number)
+            yield
     finally:
         set_threads(before["torch"] or 1, before["numba"])
 

@@ -2,7 +2,7 @@
 
 Functions take turns inside each round, so that a slow minute of the machine hits all of them; the order changes from
 round to round; the ratio's interval comes from resampling whole rounds. Left out: the caches' state before a call (each
-function meets what the one before it left), GPU streams, and the threads of NumPy's own BLAS, which nothing here sets.
+function meets what the one before it left), and GPU streams.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Integral, Real
 
 import numpy as np
 
-from .comparison import Comparison, Ratio, Timing
-from .thread_limits import set_threads, threads, threads_in_force
-
-__all__ = ["Comparison", "Ratio", "Timing", "compare", "measure", "threads"]
+from .._common.checks import finite_number, one_of, whole_number
+from .comparison import Comparison, Timing
+from .thread_limits import set_threads, threads_in_force
+from .thread_limits import threads as on_threads
 
 MOST_INNER = 1_000_000
-_threads = threads  # `compare` has a parameter of the same name
 
 
 def compare(
@@ -55,18 +53,14 @@ def compare(
     """
     calls = _checked(functions)
     first = next(iter(calls)) if baseline is None else baseline
-    if first not in calls:
-        raise ValueError(f"baseline: {baseline!r} is not among the functions {', '.join(calls)}")
-    _whole("repeats", repeats, 3)
-    _whole("warmup", warmup, 0)
-    _whole("seed", seed, 0)
-    if isinstance(min_time_ms, bool) or not isinstance(min_time_ms, Real):
-        raise TypeError(f"min_time_ms: expected a number, got {type(min_time_ms).__name__}")
-    if not (math.isfinite(min_time_ms) and min_time_ms >= 0):
-        raise ValueError(f"min_time_ms: expected a number that is not negative, got {min_time_ms}")
+    one_of(first, "baseline", calls)
+    whole_number(repeats, "repeats", at_least=3, example=30)
+    whole_number(warmup, "warmup")
+    whole_number(seed, "seed")
+    finite_number(min_time_ms, "min_time_ms", 0, "1.0 would do")
     generator = np.random.default_rng(seed)
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    with contextlib.nullcontext() if threads is None else _threads(threads), _no_collection():
+    with contextlib.nullcontext() if threads is None else on_threads(threads), _no_collection():
         for name, call in calls.items():
             _seconds(name, call, warmup, clock)
         if threads is not None:
@@ -78,7 +72,7 @@ def compare(
         in_force = threads_in_force()
     for name, values in samples.items():
         if not np.median(values) > 0:
-            raise ValueError(f"clock: it did not advance while {name!r} ran; a clock returns seconds")
+            raise ValueError(f"clock must advance; it stood still while {name!r} ran: time.perf_counter would do")
     timings = {name: Timing(name, tuple(values), inner[name]) for name, values in samples.items()}
     return Comparison(timings, first, in_force, warmup, seed)
 
@@ -144,19 +138,12 @@ def _seconds(name: str, call: Callable[[], object], calls: int, clock: Callable[
 
 def _checked(functions: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
     if not isinstance(functions, Mapping):
-        raise TypeError(f"functions: expected a dict of name: function, got {type(functions).__name__}")
+        raise TypeError(f"functions must be a dict of name: function; got {type(functions).__name__}")
     if not functions:
-        raise ValueError('functions: expected at least one, as in {"dense": f}, got an empty dict')
+        raise ValueError('functions must have at least one entry; got an empty dict: {"dense": f} would do')
     for name, call in functions.items():
         if not isinstance(name, str):
-            raise TypeError(f"functions: expected names as text, got {name!r}")
+            raise TypeError(f"functions must have names as keys; got {name!r}: {str(name)!r} would do")
         if not callable(call):
-            raise TypeError(f"functions: {name!r} cannot be called, it is {type(call).__name__}; wrap it: lambda: ...")
+            raise TypeError(f"functions[{name!r}] must be callable; got {type(call).__name__}: lambda: ... would do")
     return dict(functions)
-
-
-def _whole(label: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{label}: expected a whole number, got {type(value).__name__} {value!r}")
-    if value < least:
-        raise ValueError(f"{label}: expected {least} or more, got {value}")

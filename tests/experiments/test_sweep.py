@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from blockprune_lib import experiments
 from blockprune_lib._common import files
+from blockprune_lib.experiments import sweep
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.experiments.sweep import part_of
 
@@ -53,6 +55,12 @@ def test_two_processes_do_what_one_does(material, tmp_path):
     found = experiments.run(swept, tmp_path / "two", processes=2, say=said.append)
     assert results(found) == results(experiments.run(swept, tmp_path / "one"))
     assert [line.partition(":")[0] for line in said] == ["1 of 2", "2 of 2"]
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, 5), (2, 2), (9, 1)])
+def test_processes_share_the_cores_that_a_quota_leaves(processes, threads, monkeypatch):
+    monkeypatch.setattr(sweep, "processor", lambda: SimpleNamespace(usable_cores=5))
+    assert sweep.threads_each(processes) == threads
 
 
 @pytest.mark.parametrize("processes", [0, -1, 1.5, True])

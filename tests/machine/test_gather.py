@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from blockprune_lib.machine import gather
+from blockprune_lib.machine.bursts import Spread
 from blockprune_lib.machine.gather import WAYS, GatherCosts, gather_costs, row_rate
-from blockprune_lib.machine.peak import Spread
 from blockprune_lib.machine.simd import LANES
 
 
@@ -46,13 +46,6 @@ def test_the_nearest_size_is_nearest_by_ratio():
 def test_sizes_out_of_range_are_refused(sizes):
     with pytest.raises(ValueError, match="sizes"):
         gather_costs(sizes)
-
-
-def test_default_sizes_grow_and_stay_within_memory():
-    sizes = gather._default_sizes()
-    assert sizes[0] == 4096
-    assert sizes == sorted(sizes)
-    assert sizes[-1] <= 2**26
 
 
 def test_rows_are_read_once_for_each_index():

@@ -1,12 +1,15 @@
 """The machine's curves: the timed loops do the work that is counted, each point is there, bad input is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blockprune_lib.machine import memory, peak
-from blockprune_lib.machine.memory import memory_curve, roofline_curve
+from blockprune_lib.machine.memory import memory_curve
+from blockprune_lib.machine.peak import roofline_curve
 
 
 @given(st.integers(1, 5), st.integers(0, 4))
@@ -29,10 +32,10 @@ def test_the_walk_visits_every_line_once_and_returns(lines):
 
 @given(st.integers(1, 3), st.integers(0, 6))
 def test_the_triad_does_the_counted_multiply_adds(blocks, more):
-    size = blocks * memory.READERS * memory.CHAIN_LANES
+    size = blocks * peak.AT_ONCE * peak.WIDTH
     x, y = np.random.default_rng(1).normal(size=(2, size + 5)).astype("f")
     out = np.zeros(size + 5, "f")
-    memory._triad_with_more(out, x, y, more, size)
+    peak._triad_with_more(out, x, y, more, size)
     expected = x.astype("d") + 2 * y
     for _ in range(more):
         expected = expected * 0.5 + 0.25
@@ -49,11 +52,15 @@ def test_memory_curve_has_a_row_for_each_size():
 
 
 def test_default_sizes_double_and_stay_within_memory(monkeypatch):
-    facts = type("Facts", (), {"l2_bytes": 2**20, "l3_bytes": None, "memory_bytes": 2**30})
+    facts = SimpleNamespace(last_level_bytes=2**20, memory_bytes=2**30)
     monkeypatch.setattr(memory, "processor", lambda: facts)
-    assert memory._default_sizes() == [2**power for power in range(12, 23)]
-    facts.l2_bytes = facts.memory_bytes = None
-    assert memory._default_sizes()[-1] == 2**26
+    limits = {"caches": 4, "most": 2**28, "part_of_memory": 8}
+    assert memory.sizes_up_to(2, **limits) == [2**power for power in range(12, 23)]
+    assert memory.sizes_up_to(4, **limits) == [4**power for power in range(6, 12)]
+    facts.last_level_bytes = facts.memory_bytes = None
+    assert memory.sizes_up_to(2, **limits)[-1] == 2**26
+    facts.memory_bytes = 1
+    assert memory.sizes_up_to(2, **limits) == [4096]
 
 
 @pytest.mark.parametrize("sizes", [[], [100], [2**31]])
@@ -64,7 +71,7 @@ def test_memory_curve_refuses_sizes_it_cannot_measure(sizes):
 
 def test_roofline_curve_counts_two_operations_and_twelve_bytes(monkeypatch):
     small = tuple(peak.aligned(10_000, value) for value in (1, 2, 3))
-    monkeypatch.setattr(memory, "triad_arrays", lambda *_: small)
+    monkeypatch.setattr(peak, "triad_arrays", lambda *_: small)
     curve = roofline_curve([1, 6, 60], bursts=3)
     assert curve.intensity == pytest.approx((1 / 6, 1, 10))
     assert all(0 < rate.low <= rate.high for rate in curve.gflops)

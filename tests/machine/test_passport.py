@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import blockprune_lib as bp
 from blockprune_lib.machine import cpu as _cpu
 from blockprune_lib.machine import peak as _peak
+from blockprune_lib.machine.bursts import Spread, seconds_together
 from blockprune_lib.machine.passport import _RECORD, Hardware
 
 RECORD = Hardware(
@@ -62,9 +63,9 @@ def test_the_measured_record_is_whole_and_consistent(measured):
 
 def test_remembered_until_asked_again(measured, monkeypatch):
     assert bp.hardware() is measured
-    monkeypatch.setattr("blockprune_lib.machine.peak.peak_gflops", lambda *_, **__: _peak.Spread(1.0, 2.0, 3.0))
-    monkeypatch.setattr("blockprune_lib.machine.peak.triad_gbs", lambda *_, **__: _peak.Spread(4.0, 5.0, 6.0))
-    monkeypatch.setattr("blockprune_lib.machine.peak.triad_arrays", lambda *_: (np.zeros(1),) * 3)
+    monkeypatch.setattr(_peak.MultiplyAdds, "rates", lambda *_: [1.0, 2.0, 3.0])
+    monkeypatch.setattr(_peak, "triad_gbs", lambda *_, **__: Spread(4.0, 5.0, 6.0))
+    monkeypatch.setattr(_peak, "triad_arrays", lambda *_: (np.zeros(1),) * 3)
     again = bp.hardware(refresh=True)
     assert (again.peak_all_gflops, again.bandwidth_gbs) == (3.0, 6.0)
     assert bp.hardware() is again
@@ -98,11 +99,11 @@ def test_roofline_at_its_ends():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((-1, 1), ValueError, "flops: expected a number that is not negative, got -1"),
+        ((-1, 1), ValueError, "flops must be a finite number at least 0; got -1"),
         ((1, math.nan), ValueError, "bytes"),
         ((math.inf, 1), ValueError, "flops"),
-        ((0, 0), ValueError, "both are 0"),
-        (("1", 1), TypeError, "flops: expected a number, got str"),
+        ((0, 0), ValueError, "flops or bytes must be positive; got 0 for both"),
+        (("1", 1), TypeError, "flops must be a number; got '1'"),
         ((1, True), TypeError, "bytes"),
     ],
 )
@@ -197,7 +198,7 @@ def read(root: Path) -> _cpu.Processor:
 def test_an_ordinary_linux_machine(tmp_path):
     first = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     found = read(write(tmp_path, LINUX | caches(first)))
-    assert found.name == "Example CPU @ 3 GHz"
+    assert found.cpu == "Example CPU @ 3 GHz"
     assert found.physical_cores == 2
     assert (found.l1d_bytes, found.l2_bytes, found.l3_bytes) == (32 << 10, 1 << 20, 32 << 20)
     assert found.memory_bytes == 1_024_000
@@ -207,14 +208,14 @@ def test_an_ordinary_linux_machine(tmp_path):
 def test_an_empty_root_gives_none_and_no_error(tmp_path):
     found = read(tmp_path)
     assert found.usable_cores >= 1
-    assert found.name
+    assert found.cpu
     assert (found.physical_cores, found.l1d_bytes, found.memory_bytes, found.quota_cores) == (None,) * 4
 
 
 def test_an_arm_board_without_model_name_and_a_folder_where_a_file_should_be(tmp_path):
     (tmp_path / "proc/meminfo").mkdir(parents=True)
     found = read(write(tmp_path, {"proc/cpuinfo": "CPU part : 0xd0c\nModel : Raspberry Pi 5\n"}))
-    assert found.name == "Raspberry Pi 5"
+    assert found.cpu == "Raspberry Pi 5"
     assert found.memory_bytes is None
 
 
@@ -288,7 +289,7 @@ def test_macos():
         "hw.memsize": "17179869184",
     }
     found = _cpu._macos(lambda name: answers.get(name, ""))
-    assert (found.name, found.physical_cores, found.usable_cores) == ("Apple M2", 8, 8)
+    assert (found.cpu, found.physical_cores, found.usable_cores) == ("Apple M2", 8, 8)
     assert (found.l1d_bytes, found.l2_bytes, found.l3_bytes) == (131072, 16777216, None)
     assert _cpu._macos(lambda name: "").usable_cores >= 1
 
@@ -320,9 +321,9 @@ def test_names_of_instruction_sets(features, architecture, name):
 
 
 def test_the_timed_loops_do_the_work_that_is_counted():
-    out = np.zeros(_peak.CHAINS * _peak.CHAIN_LANES, "f")
+    out = np.zeros(_peak.CHAINS * _peak.WIDTH, "f")
     _peak._multiply_add(out, 2)
-    start = np.repeat(np.arange(1, _peak.CHAINS + 1), _peak.CHAIN_LANES)
+    start = np.repeat(np.arange(1, _peak.CHAINS + 1), _peak.WIDTH)
     np.testing.assert_array_equal(out, (start * 0.5 + 0.25) * 0.5 + 0.25)
     a, b, c = (_peak.aligned(64, value) for value in (0, 2, 5))
     _peak._triad(a, b, c, 16, 48)
@@ -347,7 +348,7 @@ def test_aligned_arrays_start_at_a_cache_line():
 
 def test_threads_start_together_and_their_errors_come_out():
     calls = []
-    seconds = _peak.together(calls.append, 2, 3)
+    seconds = seconds_together(calls.append, 2, 3)
     assert sorted(calls) == [0, 0, 0, 1, 1, 1]
     assert len(seconds) == 3
     assert min(seconds) >= 0
@@ -357,6 +358,6 @@ def test_threads_start_together_and_their_errors_come_out():
             raise ArithmeticError("thread 1")
 
     with pytest.raises(ArithmeticError, match="thread 1"):
-        _peak.together(fail, 2, 3)
-    with pytest.raises(ValueError, match="too few"):
+        seconds_together(fail, 2, 3)
+    with pytest.raises(ValueError, match="arrays must hold"):
         _peak.triad_gbs(64, (np.zeros(64, "f"),) * 3)

@@ -1,0 +1,71 @@
+"""Machine code by Numba, kept on disk for the next process and never stale: two decorators and the cache behind them.
+
+    native    a function that Python calls: compiled at its first call, or loaded from disk
+    inner     a function that only compiled code calls: it becomes part of its callers
+
+Numba's own cache notices an edit of the file that a function stands in, but not of what else it is built from: an
+intrinsic in `simd`, a tile in the file beside it. Here an entry is only used while the text of every file in this
+folder and in the function's own is what it was.
+
+Where no folder can be written, as in a read-only container without a home, every process compiles for itself.
+`NUMBA_DISABLE_JIT` is for the code that a user debugs: these functions are compiled all the same, since most are made
+of machine instructions that Python cannot run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+HERE = Path(__file__).parent
+
+
+def native(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a module-level function that takes numbers and arrays; it lets go of the interpreter lock while it runs.
+
+    `options` are those of `numba.njit`: `@native` and `@native(fastmath={"contract"})`.
+    """
+    if function is None:
+        return partial(native, **options)
+    compiled = inner(function, nogil=True, **options)
+    keep_on_disk(compiled, function)
+    return compiled
+
+
+def inner(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function into those that call it; `options` as `native` takes them."""
+    if function is None:
+        return partial(inner, **options)
+    asked, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        return njit(**options)(function)
+    finally:
+        config.DISABLE_JIT = asked
+
+
+def keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
+    """Let `compiled`, which Numba made of `function`, be loaded from disk and kept there, where that can be done."""
+    with suppress(RuntimeError):  # no folder can be written
+        compiled.enable_caching()
+    # Names of Numba's own: where a version has others, and entries cannot be stamped, nothing is kept.
+    cache = getattr(compiled, "_cache", None)
+    file = getattr(cache, "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = (file._source_stamp, _digest(HERE), _digest(Path(function.__code__.co_filename).parent))
+    elif hasattr(cache, "disable"):
+        cache.disable()
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Of the names and contents of a folder's Python files."""
+    found = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return found.hexdigest()
