@@ -11,83 +11,64 @@ Left out: how a matrix is cut into groups (`structure`), and where a model's fil
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
-
-_NONE = r"(?!)"  # matches nothing
 
 
 @dataclass(frozen=True)
 class Architecture:
     """What differs between one family of models and another.
 
-    name            as its authors write it
-    model_types     every `config.model_type` of the family
-
-    Parts of a model, each a pattern that the end of a module's name must match:
-    encoder         query, key, value, attention output and the two of the feed-forward: what is pruned by default
-    embeddings, pooler, classifier   pruned where asked for
-
-    The feed-forward block, whose activation a sparse layer may compute itself:
-    blocks          transformers' classes that hold the first layer and the activation
-    first_layer     the attribute that is its first linear layer
-    activation      the attribute that is called on that layer's result, and on nothing else
+    Parts of a model are patterns that the end of a module's name must match. The feed-forward block is described
+    because a sparse layer can compute the activation that follows it.
     """
 
-    name: str
-    model_types: tuple[str, ...]
-    encoder: str
-    embeddings: str
+    name: str  # as its authors write it
+    model_types: tuple[str, ...]  # every `config.model_type` of the family
+    encoder: str  # query, key, value, attention output, the two of the feed-forward: what is pruned by default
+    embeddings: str  # pruned where asked for, as are the next two
     pooler: str
     classifier: str
-    blocks: tuple[str, ...]
-    first_layer: str
-    activation: str
+    blocks: tuple[str, ...]  # transformers' classes that hold the first feed-forward layer and the activation
+    first_layer: str  # the attribute of such a block that is the layer
+    activation: str  # the attribute that is called on that layer's result, and on nothing else
 
 
-_BERT_LAYER = (
-    r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|"
-    r"output\.dense)"
+_BERT = Architecture(
+    name="BERT",
+    model_types=("bert",),
+    encoder=r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|"
+    r"intermediate\.dense|output\.dense)",
+    embeddings=r"embeddings\.(word|position|token_type)_embeddings",
+    pooler=r"pooler\.dense",
+    classifier=r"(classifier|qa_outputs)",
+    blocks=("BertIntermediate",),
+    first_layer="dense",
+    activation="intermediate_act_fn",
+)
+_ROBERTA = replace(
+    _BERT,
+    name="RoBERTa",
+    model_types=("roberta", "xlm-roberta", "camembert"),
+    classifier=r"(classifier|classifier\.(dense|out_proj)|qa_outputs)",
+    blocks=("RobertaIntermediate", "XLMRobertaIntermediate", "CamembertIntermediate"),
+)
+_DISTILBERT = Architecture(
+    name="DistilBERT",
+    model_types=("distilbert",),
+    encoder=r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
+    embeddings=r"embeddings\.(word|position)_embeddings",
+    pooler=r"(?!)",  # matches nothing: it has none
+    classifier=r"(pre_classifier|classifier|qa_outputs)",
+    blocks=("FFN",),
+    first_layer="lin1",
+    activation="activation",
 )
 
 #: The register. Biases and layer normalisation are never pruned, so no entry names them.
-ARCHITECTURES = (
-    Architecture(
-        name="BERT",
-        model_types=("bert",),
-        encoder=_BERT_LAYER,
-        embeddings=r"embeddings\.(word|position|token_type)_embeddings",
-        pooler=r"pooler\.dense",
-        classifier=r"(classifier|qa_outputs)",
-        blocks=("BertIntermediate",),
-        first_layer="dense",
-        activation="intermediate_act_fn",
-    ),
-    Architecture(
-        name="RoBERTa",
-        model_types=("roberta", "xlm-roberta", "camembert"),
-        encoder=_BERT_LAYER,
-        embeddings=r"embeddings\.(word|position|token_type)_embeddings",
-        pooler=r"pooler\.dense",
-        classifier=r"(classifier|classifier\.(dense|out_proj)|qa_outputs)",
-        blocks=("RobertaIntermediate", "XLMRobertaIntermediate", "CamembertIntermediate"),
-        first_layer="dense",
-        activation="intermediate_act_fn",
-    ),
-    Architecture(
-        name="DistilBERT",
-        model_types=("distilbert",),
-        encoder=r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
-        embeddings=r"embeddings\.(word|position)_embeddings",
-        pooler=_NONE,
-        classifier=r"(pre_classifier|classifier|qa_outputs)",
-        blocks=("FFN",),
-        first_layer="lin1",
-        activation="activation",
-    ),
-)
+ARCHITECTURES = (_BERT, _ROBERTA, _DISTILBERT)
 
 _OF_TYPE = {model_type: family for family in ARCHITECTURES for model_type in family.model_types}
 _OF_BLOCK = {block: family for family in ARCHITECTURES for block in family.blocks}

@@ -1,9 +1,10 @@
 """Reweighted group Lasso: the penalty that drives whole groups to zero, and the step that sets them there.
 
 Two ways to use it: add `pen()` to the loss (the paper's way; groups become small, hard pruning zeroes
-them), or call `pen.proximal_(step)` after each optimiser step (groups become exactly zero). Where the loss's own
-gradient is there already, `pen.add_gradient_()` adds the penalty's to it, in place and several times as fast as a
-backward pass through `pen()`. Choosing which groups stay at a given rate is left to `selection`.
+them), or call `pen.proximal_(step)` after each optimiser step (groups become exactly zero). After a backward pass of
+the loss alone, `pen.add_gradient_()` adds the penalty's gradient in place, several times as fast as a backward pass
+through `pen()`. To change how strongly a group is pulled, change `reweighted_alpha`; everything else follows.
+Left out: which groups stay at a given rate (`selection`).
 """
 
 from __future__ import annotations
@@ -19,17 +20,27 @@ from .._common.checks import finite_number, same_names
 from .._common.tables import html_table, text_table
 from .architectures import prunable_weights
 from .groups import add_pull_, block_norms, check_norms, chunks, group_norms, result_dtype
-from .proximal import group_soft_threshold as group_soft_threshold
 from .proximal import shrink_block
 from .structure import BlockStructure, check_structure, check_weight
+
+_SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")
+
+
+def reweighted_alpha(norms: Tensor, eps: float, out: Tensor) -> None:
+    r"""Write α_g = 1 / (||W_g|| + ε) to `out`, shaped as `norms`, which are used up: the pull on each group.
+
+    It is the slope of log(||W_g|| + ε), so the penalty is that sum's tangent at the last refresh, and lies above it.
+    For another penalty, the sum of f(||W_g||) with a concave f, write the slope f'(||W_g||), positive and finite.
+    """
+    torch.reciprocal(norms.add_(eps), out=out)
 
 
 class ReweightedGroupLasso:
     r"""The penalty sum over matrices n and groups g of λ_n · α_g · ||W_g||_2, with α_g = 1 / (||W_g|| + ε).
 
     α is computed from the weights at construction and at each `reweight()`, and is a constant in between: it
-    carries no gradient (paper digest a.2, a.3; the group form of Candès, Wakin and Boyd 2008). At a refresh
-    every live group costs about λ; a small group is pulled as hard as 1/ε, a large one hardly at all.
+    carries no gradient (the group form of Candès, Wakin and Boyd 2008). At a refresh every group that is not zero
+    costs about λ; a small group is pulled as hard as λ/ε, a large one hardly at all.
 
     `model_or_params`: a model (its prunable matrices; the flags of `prunable` may follow), a dict {name: tensor},
     an iterable of tensors, or one tensor. Frozen parameters are penalised, and moved by `proximal_`, like any other.
@@ -59,20 +70,17 @@ class ReweightedGroupLasso:
         self.weights = _named_weights(model_or_params, which)
         for name, weight in self.weights.items():
             check_weight(weight, structure, name)
-        self.lam = _per_matrix(lam, self.weights)
-        self.eps = finite_number(eps, "eps", 0, "1e-3 is the paper's", above=True)
-        self.scale_by_size, self.reweighted = bool(scale_by_size), bool(reweighted)
+        self._set(lam, eps, scale_by_size, reweighted)
         self.alpha: dict[str, Tensor] = {}
         self._refresh()
 
     def __call__(self) -> Tensor:
         """The penalty of the weights as they are now: a differentiable scalar to add to the loss."""
-        parts = list(self.parts().values())
-        return torch.stack([part.to(parts[0].device, parts[0].dtype) for part in parts]).sum()
+        return _sum(self.parts().values())
 
     def parts(self) -> dict[str, Tensor]:
         """The penalty of each matrix, {name: differentiable scalar}; they add up to `pen()`."""
-        return {n: (self._strength(n) * group_norms(w, self.structure, name=n)).sum() for n, w in self.weights.items()}
+        return {name: self._part(name, weight) for name, weight in self.weights.items()}
 
     def reweight(self) -> None:
         """Refresh α = 1 / (||W_g|| + ε) from the weights as they are now, in place. `reweighted=False`: α stays 1."""
@@ -80,26 +88,25 @@ class ReweightedGroupLasso:
             self._refresh()
 
     @torch.no_grad()
-    def add_gradient_(self, share: float = 1.0) -> Tensor:
-        r"""Add the penalty's gradient, share · λ · α_g (· sqrt(size)) · W_g / ||W_g||, to each weight's `.grad`.
+    def add_gradient_(self, scale: float = 1.0) -> Tensor:
+        r"""Add the penalty's gradient, scale · λ · α_g (· sqrt(size)) · W_g / ||W_g||, to each weight's `.grad`.
 
-        The same as `(share * pen()).backward()`, in place and without a temporary as large as a weight: 0 at a group
+        The same as `(scale * pen()).backward()`, in place and without a temporary as large as a weight: 0 at a group
         of zeros; a `.grad` of None is made; frozen weights count in the value and get no gradient. Returns the value,
-        share · `pen()`, detached. Raises ValueError, before any gradient changes, for weights that `pen()` refuses and
-        for a weight that is computed from others (it has no `.grad`); `share` is at least 0.
+        scale · `pen()`, detached. Raises ValueError, before any gradient changes, for weights that `pen()` refuses and
+        for a weight that is computed from others (it has no `.grad`); `scale` is at least 0.
 
         >>> weight = torch.tensor([[3.0, 4.0, 0.0, 0.0]], requires_grad=True)
         >>> pen = ReweightedGroupLasso(weight, BlockStructure.block_row(2), lam=1.0, reweighted=False)
         >>> pen.add_gradient_(), weight.grad
         (tensor(5.), tensor([[0.6000, 0.8000, 0.0000, 0.0000]]))
         """
-        share = finite_number(share, "share", 0, "1 adds all of it")
+        scale = finite_number(scale, "scale", 0, "1 adds all of it")
         for name, weight in self.weights.items():
             if weight.requires_grad and not weight.is_leaf:
                 raise ValueError(f"{name} is computed from other tensors; pen().backward() would reach them")
-            check_norms(weight, self.structure, name)
-        parts = [self._add_gradient_(name, share) for name in self.weights]
-        return torch.stack([part.to(parts[0].device, parts[0].dtype) for part in parts]).sum()
+        self._check_weights()
+        return _sum([self._add_gradient_(name, weight, scale) for name, weight in self.weights.items()])
 
     @torch.no_grad()
     def proximal_(self, step: float) -> None:
@@ -108,11 +115,10 @@ class ReweightedGroupLasso:
         This minimises ||V - W||² / (2 · step) + penalty(V) over V; `step` ≥ 0 is the learning rate.
         """
         step = finite_number(step, "step", 0, "the learning rate would do")
-        for name, weight in self.weights.items():
-            check_norms(weight, self.structure, name)
+        self._check_weights()
         for name, weight in self.weights.items():
             for cells, (block,) in chunks(self.structure, weight):
-                shrink_block(block, self._strength_at(name, cells, block, step), out=block)
+                shrink_block(block, self._strength(name, cells, block, step), out=block)
 
     def state_dict(self) -> dict[str, Any]:
         """α and the settings, for a checkpoint; the weights are the model's to save."""
@@ -121,62 +127,64 @@ class ReweightedGroupLasso:
         return {"structure": str(self.structure), "alpha": alpha} | settings
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take α and the settings from `state_dict()`; ValueError if it is of other matrices."""
-        missing = [key for key in ("structure", "alpha", *_SETTINGS) if key not in state]
-        if missing:
+        """Take α and the settings from `state_dict()`; raises ValueError if it is of other matrices."""
+        if missing := [key for key in ("structure", "alpha", *_SETTINGS) if key not in state]:
             raise ValueError(f"state lacks {', '.join(missing)}; a penalty's state_dict() has them")
         if state["structure"] != str(self.structure):
             raise ValueError(f"state is of structure {state['structure']}, this penalty's is {self.structure}")
         same_names(state["alpha"], self.weights, "state['alpha']")
         for name, alpha in state["alpha"].items():
             grid = self.structure.grid(self.weights[name].shape)
-            if (
-                not isinstance(alpha, Tensor)
-                or alpha.shape != grid
-                or not bool((alpha > 0).all() & alpha.isfinite().all())
-            ):
+            sound = isinstance(alpha, Tensor) and alpha.shape == grid and bool(((alpha > 0) & alpha.isfinite()).all())
+            if not sound:
                 raise ValueError(f"state['alpha'][{name!r}] must be a tensor of positive finite values, shape {grid}")
-        lam = _per_matrix(state["lam"], self.weights)
-        self.eps = finite_number(state["eps"], "eps", 0, "1e-3 is the paper's", above=True)
-        self.lam, self.scale_by_size, self.reweighted = lam, bool(state["scale_by_size"]), bool(state["reweighted"])
+        self._set(*(state[key] for key in _SETTINGS))
         self.alpha = {n: state["alpha"][n].to(w.device, result_dtype(w), copy=True) for n, w in self.weights.items()}
+
+    def _set(self, lam: float | Mapping[str, float], eps: float, scale_by_size: bool, reweighted: bool) -> None:
+        each, eps = _per_matrix(lam, self.weights), finite_number(eps, "eps", 0, "1e-3 is the paper's", above=True)
+        self.lam, self.eps = each, eps
+        self.scale_by_size, self.reweighted = bool(scale_by_size), bool(reweighted)
+
+    def _check_weights(self) -> None:
+        """Raise what `pen()` would, before anything changes."""
+        for name, weight in self.weights.items():
+            check_norms(weight, self.structure, name)
 
     @torch.no_grad()
     def _refresh(self) -> None:
+        self._check_weights()
         for name, weight in self.weights.items():
-            check_norms(weight, self.structure, name)
-        for name, weight in self.weights.items():
-            alpha, kind = self.alpha.get(name), result_dtype(weight)
-            if alpha is None or (alpha.device, alpha.dtype) != (weight.device, kind):
-                alpha = torch.ones(self.structure.grid(weight.shape), dtype=kind, device=weight.device)
+            alpha, dtype = self.alpha.get(name), result_dtype(weight)
+            if alpha is None or (alpha.device, alpha.dtype) != (weight.device, dtype):
+                alpha = torch.ones(self.structure.grid(weight.shape), dtype=dtype, device=weight.device)
             self.alpha[name] = alpha
             if self.reweighted:
                 for cells, (block,) in chunks(self.structure, weight):
-                    torch.reciprocal(block_norms(block, kind).add_(self.eps), out=alpha[cells])
+                    reweighted_alpha(block_norms(block, dtype), self.eps, out=alpha[cells])
 
-    def _add_gradient_(self, name: str, share: float) -> Tensor:
-        weight, kind = self.weights[name], result_dtype(self.weights[name])
-        value = torch.zeros((), dtype=kind, device=weight.device)
+    def _part(self, name: str, weight: Tensor) -> Tensor:
+        norms = group_norms(weight, self.structure, name=name)
+        strength = torch.empty_like(norms)
+        for cells, block in self.structure.regions(weight):
+            strength[cells] = self._strength(name, cells, block)
+        return (strength * norms).sum()
+
+    def _add_gradient_(self, name: str, weight: Tensor, scale: float) -> Tensor:
+        """What `add_gradient_` does to one matrix, chunk by chunk; returns its part of the value."""
+        dtype = result_dtype(weight)
+        value = torch.zeros((), dtype=dtype, device=weight.device)
         for cells, (block, *gradient) in chunks(self.structure, weight, *_gradients(weight)):
-            norms = block_norms(block, kind)
-            strength = self._strength_at(name, cells, block, share)
+            norms, strength = block_norms(block, dtype), self._strength(name, cells, block, scale)
             value += (strength * norms).sum()
             for target in gradient:
                 add_pull_(target, block, strength, norms)
         return value
 
-    def _strength(self, name: str) -> Tensor:
-        """λ · α_g (· sqrt(size)) of each group, (R, C), on the weight's device."""
-        strength = self.lam[name] * self._alpha(name)
-        if self.scale_by_size:
-            weight = self.weights[name]
-            strength = strength * self.structure.sizes(weight.shape, weight.device).to(strength.dtype).sqrt()
-        return strength
-
-    def _strength_at(self, name: str, cells: tuple[slice, slice], block: Tensor, factor: float) -> Tensor:
-        """`factor` times the strength of the groups of one chunk, which are all of one size."""
+    def _strength(self, name: str, cells: tuple[slice, slice], block: Tensor, scale: float = 1.0) -> Tensor:
+        """scale · λ · α_g (· sqrt(size)) of the groups (R, r, C, c) at `cells` of the grid, which are of one size."""
         size = math.sqrt(block.shape[1] * block.shape[3]) if self.scale_by_size else 1.0
-        return self._alpha(name)[cells] * (factor * self.lam[name] * size)
+        return self._alpha(name)[cells] * (scale * self.lam[name] * size)
 
     def _alpha(self, name: str) -> Tensor:
         alpha, device = self.alpha[name], self.weights[name].device
@@ -195,8 +203,8 @@ class ReweightedGroupLasso:
         return [*table, ["sum", "", "", "", "", "", f"{sum(parts.values()):.4g}"]]
 
     def _head(self) -> str:
-        kind, size = ("reweighted " if self.reweighted else ""), (", sqrt(size)" if self.scale_by_size else "")
-        return f"{kind}group Lasso over {self.structure}, eps {self.eps:g}{size}"
+        name = "reweighted group Lasso" if self.reweighted else "group Lasso"
+        return f"{name} over {self.structure}, eps {self.eps:g}{', sqrt(size)' if self.scale_by_size else ''}"
 
     def __repr__(self) -> str:
         return f"{self._head()}\n{text_table(self._table())}"
@@ -205,7 +213,9 @@ class ReweightedGroupLasso:
         return html_table(self._table(), self._head())
 
 
-_SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    first, *others = parts
+    return torch.stack([first, *(part.to(first.device, first.dtype) for part in others)]).sum()
 
 
 def _gradients(weight: Tensor) -> list[Tensor]:

@@ -5,7 +5,7 @@ clipping, so the clipping norm sees only weights that live and an optimiser's mo
 `mask_weights_` runs after the optimiser's step, so no optimiser, old state or weight decay brings a weight back. The
 masks are the ones that pruning returned: they are never guessed from which weights happen to be zero.
 
-Left out: choosing the masks (see `selection`) and the training loop (see `pruning_trainer`).
+Left out: choosing the masks (`selection`) and the training loop (`training.trainer`).
 """
 
 from __future__ import annotations
@@ -19,32 +19,31 @@ from torch import Tensor, nn
 from .._common.tables import html_table, text_table
 from .structure import BlockStructure, check_structure
 
-# Integers of the same width as the floats they are seen as.
-_BITS = {
-    torch.float64: torch.int64,
-    torch.float32: torch.int32,
-    torch.float16: torch.int16,
-    torch.bfloat16: torch.int16,
-}
+# Integers as wide as each type of float, to work on its bits.
+_BITS = {torch.float64: torch.int64, torch.float32: torch.int32} | dict.fromkeys(
+    (torch.float16, torch.bfloat16), torch.int16
+)
 
 
 class Masks(dict[str, Tensor]):
     """{parameter name: bool mask of the weight's shape}, which prints what it keeps of each matrix.
 
-    `structure` is the tiling the masks were made under; `shares` {parameter name: kept share of the squared
-    norm, 0 to 1} where it was measured.
+    `structure` is the tiling the masks were made under; `squared_norm_kept` {parameter name: the part of the weight's
+    squared norm that the mask keeps, 0 to 1} where it was measured.
     """
 
     def __init__(
-        self, masks: Mapping[str, Tensor], structure: BlockStructure, shares: Mapping[str, float] | None = None
+        self,
+        masks: Mapping[str, Tensor],
+        structure: BlockStructure,
+        squared_norm_kept: Mapping[str, float] | None = None,
     ) -> None:
         check_structure(structure)
         super().__init__(masks)
-        self.structure = structure
-        self.shares = dict(shares or {})
+        self.structure, self.squared_norm_kept = structure, dict(squared_norm_kept or {})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Masks, (dict(self), self.structure, self.shares)
+        return Masks, (dict(self), self.structure, self.squared_norm_kept)
 
     def keep(self, name: str) -> Tensor:
         """The kept groups of one matrix: bool, (R, C)."""
@@ -57,32 +56,30 @@ class Masks(dict[str, Tensor]):
         return sum(int(mask.sum()) for mask in self.values()) / max(1, sum(mask.numel() for mask in self.values()))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record for each matrix: matrix, shape, kept and total groups, density, share of the squared norm kept."""
-        records = []
-        for name, mask in self.items():
-            keep = self.keep(name)
-            records.append(
-                {
-                    "matrix": name,
-                    "shape": f"{mask.shape[0]} x {mask.shape[1]}",
-                    "kept": int(keep.sum()),
-                    "groups": keep.numel(),
-                    "density": int(mask.sum()) / mask.numel(),
-                    "squared norm": self.shares.get(name),
-                }
-            )
-        return records
+        """One record for each matrix: matrix, shape, kept and all groups, density, part of the squared norm kept."""
+        return [
+            {
+                "matrix": name,
+                "shape": f"{mask.shape[0]} x {mask.shape[1]}",
+                "kept": int(self.keep(name).sum()),
+                "groups": self.keep(name).numel(),
+                "density": int(mask.sum()) / mask.numel(),
+                "squared norm": self.squared_norm_kept.get(name),
+            }
+            for name, mask in self.items()
+        ]
 
     def _table(self) -> list[list[str]]:
         rows = self.rows()
-        cells = [["matrix", "shape", "kept", "groups", "density", "squared norm"]]
-        for row in rows:
-            share = "" if row["squared norm"] is None else f"{row['squared norm']:.1%}"
-            cells.append(
-                [row["matrix"], row["shape"], f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}", share]
-            )
-        kept, groups = sum(row["kept"] for row in rows), sum(row["groups"] for row in rows)
-        return [*cells, ["all", "", f"{kept:,}", f"{groups:,}", f"{self.density:.1%}", ""]]
+        total = {key: sum(row[key] for row in rows) for key in ("kept", "groups")}
+        rows.append({"matrix": "all", "shape": "", **total, "density": self.density, "squared norm": None})
+        return [["matrix", "shape", "kept", "groups", "density", "squared norm"]] + [
+            [
+                *(row["matrix"], row["shape"], f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}"),
+                "" if row["squared norm"] is None else f"{row['squared norm']:.1%}",
+            ]
+            for row in rows
+        ]
 
     def _head(self) -> str:
         return f"masks over {self.structure}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
@@ -98,38 +95,24 @@ class Masks(dict[str, Tensor]):
 def apply_masks_(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the weights of `model` to +0.0 in place wherever a mask is False.
 
-    `masks` {parameter name: bool, the weight's shape}. Raises ValueError, before anything changes, for a name
-    the model has not or a shape that differs.
+    `masks` {parameter name: bool, the weight's shape}. Raises TypeError for a non-module or a non-mapping, and
+    ValueError for a name the model does not have or a shape that differs, before anything changes.
 
     >>> linear = nn.Linear(2, 1)
     >>> apply_masks_(linear, {"weight": torch.tensor([[True, False]])})
     >>> int(linear.weight.count_nonzero())
     1
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-    if not isinstance(masks, Mapping):
-        raise TypeError(f"masks must be a dict {{parameter name: bool tensor}}; got {type(masks).__name__}")
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name, mask in masks.items():
-        if name not in parameters:
-            raise ValueError(
-                f"masks has {name!r}, which is no parameter of {type(model).__name__}; was it made for another model?"
-            )
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != parameters[name].shape:
-            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-            raise ValueError(f"masks[{name!r}] must be bool of shape {tuple(parameters[name].shape)}; got {got}")
-    for name, mask in masks.items():
-        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+    for name, parameter in _masked(model, masks).items():
+        parameter.masked_fill_(~masks[name].to(parameter.device), 0.0)
 
 
 class HeldMasks:
     """Masks bound to a model's parameters, on their device: one byte for each masked weight.
 
     `masks`: {parameter name: bool, the parameter's shape}, True where the weight lives. Parameters without a mask are
-    free. Bind after the model is on its device; binding sets the pruned weights to +0.0.
-    Raises `TypeError` for what is no mapping; `ValueError`, before anything changes, if it is empty, names what is no
-    parameter of the model, or a shape differs.
+    free. Bind after the model is on its device; binding sets the pruned weights to +0.0. Raises as `apply_masks_`,
+    and ValueError where `masks` is empty.
 
     >>> layer = nn.Linear(2, 1)
     >>> held = HeldMasks(layer, {"weight": torch.tensor([[True, False]])})
@@ -138,19 +121,11 @@ class HeldMasks:
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        if isinstance(masks, Mapping):
-            if not masks:
-                raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
-            if unknown := [str(name) for name in masks if name not in parameters]:
-                more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-                raise ValueError(
-                    f"masks names {len(unknown)} of {len(masks)} that are no parameter of {type(model).__name__}: "
-                    f"{', '.join(unknown[:5])}{more}; were they made for another model?"
-                )
+        self._parameters = _masked(model, masks)
+        if not masks:
+            raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
         apply_masks_(model, masks)
-        self._parameters = {name: parameters[name] for name in masks}
-        self._kept = {name: _all_bits(mask).to(parameters[name].device) for name, mask in masks.items()}
+        self._kept = {n: _all_bits(mask).to(self._parameters[n].device) for n, mask in masks.items()}
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:
@@ -175,6 +150,27 @@ class HeldMasks:
             if count := int(((weight.view(_BITS[weight.dtype]) != 0) & (kept == 0)).sum()):
                 found[name] = count
         return found
+
+
+def _masked(model: Any, masks: Any) -> dict[str, nn.Parameter]:
+    """{name: the model's parameter} of each mask; raises unless every mask fits one."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks must be a dict {{parameter name: bool tensor}}; got {type(masks).__name__}")
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    if unknown := [str(name) for name in masks if name not in parameters]:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise ValueError(
+            f"masks must name parameters of {type(model).__name__}; {len(unknown)} of {len(masks)} are none: "
+            f"{', '.join(unknown[:5])}{more}; were they made for another model?"
+        )
+    for name, mask in masks.items():
+        shape = tuple(parameters[name].shape)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
+            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"masks[{name!r}] must be bool of shape {shape}; got {got}")
+    return {name: parameters[name] for name in masks}
 
 
 def _all_bits(mask: Tensor) -> Tensor:

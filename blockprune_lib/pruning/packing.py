@@ -100,7 +100,10 @@ class PackedMatrix:
         Every index must be in range and in order, every value finite, and the padding zero.
         """
         check_structure(self.structure)
-        _check_parts(self)
+        for name in ("values", "columns", "offsets"):
+            part = getattr(self, name)
+            _require(isinstance(part, Tensor), f"{name} must be a tensor; got {type(part).__name__}")
+            _require(part.is_contiguous(), f"{name} must be contiguous; {name}.contiguous() would do")
         _check_indices(self)
         _check_values(self)
         return self
@@ -163,13 +166,6 @@ def _checked_keep(keep: Tensor, filled: Tensor) -> Tensor:
     if lost := int((filled & ~keep).sum()):
         raise ValueError(f"keep leaves out {lost} groups that are not zero; set them to zero first, as prune() does")
     return keep
-
-
-def _check_parts(packed: PackedMatrix) -> None:
-    for name in ("values", "columns", "offsets"):
-        part = getattr(packed, name)
-        _require(isinstance(part, Tensor), f"{name} must be a tensor; got {type(part).__name__}")
-        _require(part.is_contiguous(), f"{name} must be contiguous; {name}.contiguous() would do")
 
 
 def _check_indices(packed: PackedMatrix) -> None:

@@ -18,8 +18,8 @@ def group_soft_threshold(weight: Tensor, structure: BlockStructure, threshold: f
     r"""Shrink each group towards zero: W_g · max(0, 1 - t_g / ||W_g||), the proximal operator of t_g · ||W_g||.
 
     `weight` (M, N) → a new tensor (M, N), no gradient; groups with ||W_g|| ≤ t_g become exactly +0.0.
-    `threshold` t ≥ 0: one number, or one for each group, shape `structure.grid(weight.shape)`.
-    (Parikh and Boyd 2014, section 6.5.4.)
+    `threshold` t ≥ 0: one number, or one for each group, shape `structure.grid(weight.shape)`. Raises as `group_norms`,
+    and TypeError or ValueError for a threshold that is neither. (Parikh and Boyd 2014, section 6.5.4.)
 
     >>> group_soft_threshold(torch.tensor([[3.0, 4.0, 0.6, 0.8]]), BlockStructure.block_row(2), 1.0)
     tensor([[2.4000, 3.2000, 0.0000, 0.0000]])
@@ -28,9 +28,8 @@ def group_soft_threshold(weight: Tensor, structure: BlockStructure, threshold: f
     grid = structure.grid(weight.shape)
     if isinstance(threshold, Tensor) and threshold.ndim > 0:
         if threshold.shape != grid:
-            raise ValueError(
-                f"threshold must be a number or have the grid's shape {grid}; got {tuple(threshold.shape)}"
-            )
+            got = tuple(threshold.shape)
+            raise ValueError(f"threshold must be a number or have the grid's shape {grid}; got {got}")
         check_finite(threshold, "threshold")
         if bool((threshold < 0).any()):
             raise ValueError(f"threshold must be at least 0; got {float(threshold.min()):g}")

@@ -1,41 +1,53 @@
 """The idea of the book: a block structure tiles an M × N weight into groups of r × c elements.
 
-Penalty, selection, mask, packing and kernel all speak of the same grid of groups, and this module is the
-only place that knows how a group is cut. It leaves out what is done with the groups: which weights of a
-model are cut (`layers`), what shrinks them (`lasso`), which stay (`selection`) and how those are stored
-(`packing`).
+      c = 3                          a 4 x 8 weight under tile:2x3: a grid of 2 x 3 groups,
+    +-------+-------+-----+          of which those at the right edge are narrower
+    | x x x | x x x | x x |
+    | x x x | x x x | x x |  r = 2
+    +-------+-------+-----+
+    | x x x | x x x | x x |
+    | x x x | x x x | x x |
+    +-------+-------+-----+
+
+Penalty, selection, mask, packing and kernel all speak of the same grid of groups, and this module is the only place
+that knows how a group is cut. To add a structure, add an entry to `_KINDS` and a class method that makes it. Left out:
+which weights of a model are cut (`architectures`), what shrinks groups (`lasso`), which stay (`selection`) and how
+those are stored (`packing`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._common.checks import check_matrix, check_shape, positive_int
 
-FORMS = ("irregular", "block_row:WIDTH", "block_column:HEIGHT", "tile:HEIGHTxWIDTH", "row", "column")
+Strips = Literal["rows", "columns"]
 
-# The sides of a group that are free in each kind ("?"), fixed at one, or as long as the matrix ("all").
-_SIDES: dict[str, tuple[str, str]] = {
-    "irregular": ("1", "1"),
-    "block_row": ("1", "?"),
-    "block_column": ("?", "1"),
-    "tile": ("?", "?"),
-    "row": ("1", "all"),
-    "column": ("all", "1"),
-}
-_MEANING = {
-    "irregular": "single weights",
-    "block_row": "rows of a block {width} columns wide",
-    "block_column": "columns of a block {height} rows high",
-    "tile": "whole blocks of {height} x {width}",
-    "row": "whole rows",
-    "column": "whole columns",
+
+class _Kind(NamedTuple):
+    height: int | Literal["HEIGHT"] | None  # None: the whole side of the matrix; a word: the user's choice
+    width: int | Literal["WIDTH"] | None
+    strips: Strips
+    meaning: str
+
+    def chosen(self) -> list[str]:
+        """The sides that the user chooses, as the text names them."""
+        return [side for side in (self.height, self.width) if isinstance(side, str)]
+
+
+_KINDS = {
+    "irregular": _Kind(1, 1, "rows", "single weights"),
+    "block_row": _Kind(1, "WIDTH", "columns", "rows of a block {width} columns wide"),
+    "block_column": _Kind("HEIGHT", 1, "rows", "columns of a block {height} rows high"),
+    "tile": _Kind("HEIGHT", "WIDTH", "rows", "whole blocks of {height} x {width}"),
+    "row": _Kind(1, None, "columns", "whole rows"),
+    "column": _Kind(None, 1, "rows", "whole columns"),
 }
 
 
@@ -43,6 +55,7 @@ _MEANING = {
 class BlockStructure:
     """A tiling of every M × N weight into groups of `height` × `width` elements (None: the whole side).
 
+    Only a regular grid of such groups fits: attention heads of a model, or two weights of every four, do not.
     Make one with the six class methods or from text:
 
     >>> BlockStructure.block_row(64) == BlockStructure.parse("block_row:64")
@@ -56,13 +69,13 @@ class BlockStructure:
     width: int | None
 
     def __post_init__(self) -> None:
-        if self.kind not in _SIDES:
-            raise ValueError(f"kind must be one of {', '.join(_SIDES)}; got {self.kind!r}")
-        for side, rule in zip(("height", "width"), _SIDES[self.kind], strict=True):
-            value = getattr(self, side)
-            if rule == "?":
+        if self.kind not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_KINDS)}; got {self.kind!r}")
+        for side in ("height", "width"):
+            value, fixed = getattr(self, side), getattr(_KINDS[self.kind], side)
+            if isinstance(fixed, str):
                 object.__setattr__(self, side, positive_int(value, side))
-            elif value != (None if rule == "all" else 1):
+            elif value != fixed:
                 raise ValueError(f"{side} of {self.kind!r} is fixed; make it with BlockStructure.{self.kind}(...)")
 
     @classmethod
@@ -104,19 +117,29 @@ class BlockStructure:
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str such as 'block_row:64'; got {type(text).__name__}")
-        kind, colon, sides = text.strip().partition(":")
-        pattern = {"block_row": r"(\d+)", "block_column": r"(\d+)", "tile": r"(\d+)x(\d+)"}.get(kind, "")
-        match = re.fullmatch(pattern, sides, re.ASCII)
-        if kind not in _SIDES or match is None or bool(colon) != bool(pattern):
-            raise ValueError(
-                f"text {text!r} is no structure; the forms are {', '.join(FORMS)} (sides are positive integers)"
-            )
-        structure: BlockStructure = getattr(cls, kind)(*map(int, match.groups()))
+        name = text.strip().partition(":")[0]
+        form = _text(name, [r"(\d+)"] * len(_KINDS[name].chosen())) if name in _KINDS else "(?!)"
+        match = re.fullmatch(form, text.strip(), re.ASCII)
+        if match is None:
+            forms = ", ".join(_text(kind, how.chosen()) for kind, how in _KINDS.items())
+            raise ValueError(f"text must name a structure; got {text!r}: the forms are {forms}, with whole sides")
+        structure: BlockStructure = getattr(cls, name)(*map(int, match.groups()))
         return structure
 
+    @property
+    def strips(self) -> Strips:
+        """Along which strips of the grid a `balanced` selection keeps equal numbers of groups.
+
+        "columns" where a group is part of a row, so that each block of columns keeps as many rows; else "rows".
+
+        >>> BlockStructure.block_row(64).strips, BlockStructure.tile(32, 32).strips
+        ('columns', 'rows')
+        """
+        return _KINDS[self.kind].strips
+
     def __str__(self) -> str:
-        sides = [str(s) for s, rule in zip((self.height, self.width), _SIDES[self.kind], strict=True) if rule == "?"]
-        return self.kind + (":" + "x".join(sides) if sides else "")
+        chosen = [getattr(self, side.lower()) for side in _KINDS[self.kind].chosen()]
+        return _text(self.kind, map(str, chosen))
 
     def __repr__(self) -> str:
         return f"BlockStructure.{self.kind}({', '.join(re.findall('[0-9]+', str(self)))})"
@@ -183,7 +206,7 @@ class BlockStructure:
         >>> BlockStructure.block_row(64).describe((384, 1536))
         'block_row:64: rows of a block 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
         """
-        text = f"{self}: {_MEANING[self.kind].format(height=self.height, width=self.width)}"
+        text = f"{self}: {_KINDS[self.kind].meaning.format(height=self.height, width=self.width)}"
         if shape is None:
             return text
         (r, c), (R, C), (M, N) = self.group_shape(shape), self.grid(shape), check_shape(shape)
@@ -229,8 +252,17 @@ def check_weight(weight: Any, structure: Any, name: str = "weight") -> None:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _spans(length: int, step: int) -> list[tuple[slice, slice, int]]:
-    """(cells of the grid, elements of the matrix, group side) for the whole groups and for the ragged rest."""
-    whole, rest = divmod(length, step)
-    spans = [(slice(0, whole), slice(0, whole * step), step)]
-    return spans + ([(slice(whole, whole + 1), slice(whole * step, length), rest)] if rest else [])
+def _text(kind: str, sides: Iterable[str]) -> str:
+    """The form of a structure in text, such as "tile:16x32" and "row"."""
+    return ":".join(filter(None, (kind, "x".join(sides))))
+
+
+def _spans(length: int, side: int) -> list[tuple[slice, slice, int]]:
+    """(cells of the grid, elements of the matrix, group side) for the whole groups and for the ragged rest.
+
+    >>> _spans(5, 2)
+    [(slice(0, 2, None), slice(0, 4, None), 2), (slice(2, 3, None), slice(4, 5, None), 1)]
+    """
+    whole, rest = divmod(length, side)
+    spans = [(slice(0, whole), slice(0, whole * side), side)]
+    return spans + ([(slice(whole, whole + 1), slice(whole * side, length), rest)] if rest else [])

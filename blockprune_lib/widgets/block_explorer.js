@@ -73,9 +73,9 @@ function running(prepared) {
 }
 
 /** Which groups stay at a setting: those whose rank is below k; and the figures that follow. */
-export function choose(prepared, structure, rate, scope, modelCount, limits) {
+export function choose(prepared, byColumns, rate, scope, modelCount, limits) {
   const { M, N, r, c, R, C, n, squares, scores, sizes, total } = prepared;
-  const byColumns = ["block_row", "row"].includes(structure.split(":")[0]), strips = scope === "strips";
+  const strips = scope === "strips";
   if (strips) prepared.strips ||= places(prepared, byColumns);
   else prepared.alone ||= places(prepared, null);
   const ranks = strips ? prepared.strips : prepared.alone;
@@ -243,9 +243,9 @@ function build(model, root) {
     try {
       if (!prepareAll()) { say(`Waiting for ${model.get("layer")}.`); return; }
       const began = performance.now(), structure = model.get("structure"), at = nearest(model.get("rate"));
-      const matrix = data().matrices[model.get("layer")];
+      const matrix = data().matrices[model.get("layer")], byColumns = data().strips[structure] === "columns";
       const top = Math.max(...prepared.map((p) => p.top));
-      const chosen = prepared.map((p, i) => choose(p, structure, model.get("rate"), model.get("scope"), matrix.counts[structure][states[i]][at], limits));
+      const chosen = prepared.map((p, i) => choose(p, byColumns, model.get("rate"), model.get("scope"), matrix.counts[structure][states[i]][at], limits));
       chosen.forEach((made, i) => {
         paintMap(panels[i], prepared[i], made, top, theme.gone);
         paintHistogram(panels[i], prepared[i], made, top, theme);

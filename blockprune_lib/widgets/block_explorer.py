@@ -83,6 +83,7 @@ class BlockExplorer(Explorer):
         self._fixed = {
             "rates": list(RATES),
             "sizes": {kind: list(sizes) for kind, sizes in SIZES.items()},
+            "strips": {text: BlockStructure.parse(text).strips for text in self._offered},
             "states": list(models),
             "layers": names,
             "limits": {"tokens": tokens, "peak": peak, "bandwidth": bandwidth, "machine": self._machine.cpu},
@@ -177,7 +178,7 @@ class BlockExplorer(Explorer):
         if self.scope == "matrix":
             return select(scores, self.rate)
         if self.scope == "strips":
-            return select(scores, self.rate, balanced="columns" if structure.kind in ("block_row", "row") else "rows")
+            return select(scores, self.rate, balanced=structure.strips)
         together = nn.ModuleDict({str(i): _Holder(w) for i, w in enumerate(self._weights[state].values())})
         rate = min(RATES, key=lambda other: abs(np.log(other / self.rate)))
         masks = select_model(together, structure, rate, scope="model")

@@ -337,7 +337,7 @@ def test_pictures_say_what_they_need(tmp_path, monkeypatch):
     [
         ({"shapes": [(0, 3)]}, "shapes"),
         ({"shapes": []}, "shapes is empty"),
-        ({"structures": ["rows"]}, "is no structure"),
+        ({"structures": ["rows"]}, "must name a structure"),
         ({"structures": "irregular"}, "must be a list"),
         ({"structures": ["tile:64x64"], "shapes": [(32, 32)]}, "block larger than the matrix"),
         ({"rates": [0.5]}, "rates must be a finite number at least 1"),

@@ -65,7 +65,7 @@ def test_help_names_every_engine_and_default(capsys):
         ([], "SUBCOMMAND"),
         (["bench", "--shape", "768"], "expected OUTPUTSxINPUTS such as 3072x768, got '768'"),
         (["bench", "--shape", "0x3"], "expected OUTPUTSxINPUTS"),
-        (["bench", "--structure", "rows"], "text 'rows' is no structure; the forms are irregular"),
+        (["bench", "--structure", "rows"], "text must name a structure; got 'rows': the forms are irregular"),
         (["bench", "--structure", "tile:64x64", "--shape", "8x8"], "block larger than the matrix"),
         (["bench", "--density", "1.5"], "expected a share above 0 and up to 1, such as 0.2, got '1.5'"),
         (["bench", "--density", "x"], "expected a number such as 5, got 'x'"),

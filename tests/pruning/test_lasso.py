@@ -660,11 +660,11 @@ def test_a_computed_weight_has_no_gradient_to_add_to() -> None:
         pen.add_gradient_()
 
 
-@pytest.mark.parametrize("share", [-1.0, float("nan"), float("inf"), None, True, "1"])
-def test_bad_shares_are_refused(share: object) -> None:
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf"), None, True, "1"])
+def test_bad_scales_are_refused(scale: object) -> None:
     weight = torch.ones(2, 2, requires_grad=True)
-    with pytest.raises((TypeError, ValueError), match="share must be a"):
-        ReweightedGroupLasso(weight, ROW2).add_gradient_(share)  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError), match="scale must be a"):
+        ReweightedGroupLasso(weight, ROW2).add_gradient_(scale)  # type: ignore[arg-type]
     assert weight.grad is None
 
 

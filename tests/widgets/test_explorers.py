@@ -135,7 +135,7 @@ def test_names_are_told():
         ("block_explorer", "rate", 0.5, "rate"),
         ("block_explorer", "rate", 21.0, "rate"),
         ("block_explorer", "rate", "5", "rate"),
-        ("block_explorer", "structure", "rows", "text 'rows' is no structure"),
+        ("block_explorer", "structure", "rows", "text must name a structure; got 'rows'"),
         ("block_explorer", "structure", "block_row:7", "structure must be one of irregular, block_row:8"),
         ("block_explorer", "scope", "block", "scope"),
         ("block_explorer", "layer", "2", "layer '2' names 0 of the matrices"),
