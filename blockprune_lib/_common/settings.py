@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
 
 def _whole(value: Any) -> Any:
@@ -26,6 +27,17 @@ def _whole(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]
 #: A whole number of 1 or more.
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+
+
+def _number(value: Any, check: Callable[[Any], float]) -> float:
+    """NumPy's numbers as Python's; an int stays one, so that a record says 3 where 3 was given."""
+    given = float(value) if isinstance(value, Real) and not isinstance(value, int) else value
+    checked = check(given)
+    return given if type(given) is int else checked
+
+
+#: A finite number: float, int, and NumPy's; never bool.
+Number = Annotated[float, WrapValidator(_number)]
 
 
 class Settings(BaseModel):
@@ -85,7 +97,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> TypeError | Valu
     if fault["type"] == "missing":
         return ValueError(f"{name} is missing")
     if fault["type"] in ("value_error", "assertion_error"):
-        return ValueError(f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"]))
+        said = str(fault["ctx"]["error"])
+        return ValueError(f"{name}: {said}" if name and not said.startswith(name) else said)
     examples = schema.get("examples", [])
     remedy = f": {' or '.join(map(repr, examples))} would do" if examples else ""
     wrong_type = fault["type"].endswith("_type") or fault["type"] == "is_instance_of"
@@ -127,7 +140,7 @@ def wanted(schema: Mapping[str, Any]) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:
-        return f"{words} from {low:g} to {high:g}"
+        return f"{words} from {low:.10g} to {high:.10g}"
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (("of at least", low), ("above", above), ("of at most", high), ("below", below))

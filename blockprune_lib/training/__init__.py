@@ -1,13 +1,13 @@
 """Floor 4: the stages of pruning as training: fine-tune, reweight, prune, retrain.
 
     stages          the stages as functions
-    settings        what goes into one, and the report that comes out
+    settings        how a stage is trained                 report: what it did
     hooks           what pruning adds to a training step: the penalty, masks that hold
     gradual         masks that shrink on a schedule, by magnitude or movement
     distillation    a teacher
-    trainer         the Hugging Face Trainer with hooks                    sampler: its batches
+    trainer         the Hugging Face Trainer with hooks    arguments: its settings    sampler: the order of examples
     evaluation      scoring a model on a task
-    stage_runner    one stage from its first step to its report            stage_folder: on disk, resumable
+    stage_runner    one stage from first step to report    stage_folder: on disk, resumable
 
 The chapter *Prune and retrain* is about these files.
 """

@@ -1,7 +1,7 @@
 from .distillation import Teacher as Teacher
 from .evaluation import evaluate as evaluate
 from .gradual import cubic_density as cubic_density
-from .settings import StageReport as StageReport
+from .report import StageReport as StageReport
 from .settings import TrainingSettings as TrainingSettings
 from .stages import fine_tune as fine_tune
 from .stages import prune as prune

@@ -4,7 +4,7 @@
     L = (1 - w) · task loss + w · (student - teacher)²                                      a regression
 
 Hinton, Vinyals and Dean 2015; T² keeps the gradient's size as the temperature T changes. Left out: distilling hidden
-states, and the training loop (see `pruning_trainer`).
+states, and the training loop (see `trainer`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Teacher:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        if finite_number(self.weight, "distil", 0, "0.5 is usual") > 1:
-            raise ValueError(f"distil must be a share of the loss, 0 to 1; got {self.weight!r}")
+        if finite_number(self.weight, "weight", 0, "0.5 is usual") > 1:
+            raise ValueError(f"weight must be a part of the loss, 0 to 1; got {self.weight!r}: 0.5 would do")
         finite_number(self.temperature, "temperature", 0, "2.0 is usual", above=True)
         self.model.eval()
         self.model.requires_grad_(False)

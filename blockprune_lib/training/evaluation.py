@@ -2,7 +2,7 @@
 
 `evaluate` scores any model with a classification or regression head, sparsified ones too. Batches are cut from the
 examples in order of length and padded to their longest, which changes no score and saves most of the padding.
-Left out: where the text comes from and how it is encoded (see `tasks`), the metrics themselves (see `metrics`).
+Left out: where the text comes from and how it is encoded (see `data.tasks`), and the metrics (see `data.metrics`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 
 from .._common.checks import positive_int
 from ..data import metrics
+from ..data.metrics import MetricSet
 from ..data.tasks import Task
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -48,19 +49,14 @@ class TrainingData:
 
     train: Any
     validation: Any
-    kind: str
+    metric_set: MetricSet
     tokenizer: Any
     source: Any
 
     @property
     def metric(self) -> str | None:
         """The score to compare by, or None where there is nothing to score on."""
-        return None if self.validation is None else metrics.primary(self.kind)
-
-    @property
-    def compute_metrics(self) -> Any:
-        """What a Trainer calls with its predictions."""
-        return metrics.for_trainer(self.kind)
+        return None if self.validation is None else metrics.primary(self.metric_set)
 
     def collate(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """A batch padded to its longest example: {name: (batch, length)}, and the labels (batch,)."""
@@ -72,16 +68,14 @@ class TrainingData:
             for row, example, length in zip(padded, examples, lengths, strict=True):
                 row[:length] = example.get(key, 1 if key == "attention_mask" else 0)
             batch[key] = torch.from_numpy(padded)
-        kind = torch.float32 if self.kind == "correlation" else torch.int64
-        return batch | {"labels": torch.tensor([_label(example) for example in examples], dtype=kind)}
+        dtype = torch.float32 if self.metric_set == "correlation" else torch.int64
+        return batch | {"labels": torch.tensor([_label(example) for example in examples], dtype=dtype)}
 
     def majority(self) -> dict[str, float] | None:
         """The scores of always giving the training examples' commonest label (for a regression their mean)."""
         if self.validation is None:
             return None
-        known, labels = _labels(self.train), _labels(self.validation)
-        guess = known.mean() if self.kind == "correlation" else np.bincount(known).argmax()
-        return metrics.compute(self.kind, np.full(len(labels), guess), labels)
+        return metrics.majority(self.metric_set, _labels(self.train).tolist(), _labels(self.validation))
 
     def fingerprint(self) -> str:
         """A checksum of what is trained on and scored on."""
@@ -108,10 +102,10 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
     outputs = model.config.num_labels
     if isinstance(source, Task):
         train, validation = source.encode(tokenizer, max_length)
-        kind = source.kind
+        metric_set = source.metric_set
     elif isinstance(source, (tuple, list)) and len(source) == 2:
         train, validation = source
-        kind = "correlation" if outputs == 1 else "accuracy"
+        metric_set = "correlation" if outputs == 1 else "accuracy"
     else:
         got = f"{len(source)} of them" if isinstance(source, (tuple, list)) else type(source).__name__
         raise TypeError(f"data must be a Task or a pair (train, validation) of encoded datasets; got {got}")
@@ -123,7 +117,7 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
     for part, examples in (("train", train), ("validation", validation)):
         if examples is not None or part == "train":
             _check_examples(part, examples, outputs)
-    return TrainingData(train, validation, kind, tokenizer, source)
+    return TrainingData(train, validation, metric_set, tokenizer, source)
 
 
 @torch.no_grad()
@@ -143,7 +137,7 @@ def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, flo
             logits[chosen] = model(**inputs).logits.float().cpu()
     finally:
         model.train(training)
-    return metrics.compute(data.kind, logits.numpy(), _labels(data.validation))
+    return metrics.compute(data.metric_set, logits.numpy(), _labels(data.validation))
 
 
 class Scores:

@@ -4,23 +4,23 @@ Two ways to choose what goes: by magnitude (the root mean square of a group, as 
 Wolf and Rush 2020, "Movement pruning", equation 2): the score of a group is how far training wants its weights away
 from zero, S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the order of the scores, so their
 learning rate does not matter. A pruned group keeps its old values aside under movement and comes back with them where
-its score rises again. Left out: selection itself (see `selection`) and masks that never change (see `hooks.MaskHook`).
+its score rises again. Left out: selection itself (see `pruning.selection`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .._common.checks import finite_number, one_of, whole_number
 from ..pruning.architectures import prunable_weights
 from ..pruning.masks import HeldMasks, Masks
-from ..pruning.selection import Balance, select_model
+from ..pruning.selection import Balance, Scope, select_model
 from ..pruning.structure import BlockStructure
-from .hooks import Hook, HookState, Progress
-
-SCORES = ("magnitude", "movement")
+from .hooks import HookState, MaskHook, Progress
+from .settings import PruningScore
 
 
 def cubic_density(step: int, start: int, end: int, final: float) -> float:
@@ -35,44 +35,45 @@ def cubic_density(step: int, start: int, end: int, final: float) -> float:
     return final + (1 - final) * left**3
 
 
-class GradualPruning(Hook):
-    """Masks that shrink from density 1 to 1 / `rate` between two shares of the training, then hold.
+class GradualPruning(MaskHook):
+    """Masks that shrink from density 1 to 1 / `rate` between two points of the training, then hold.
 
-    `model` and `which` say which matrices, `structure`, `rate`, `scope` and `balanced` what `select_model` takes.
+    `model` and `which` say which matrices; `structure`, `rate`, `scope` and `balanced` are those of `select_model`.
     `score`: "magnitude" or "movement". `begin`, `end`: shares of the steps, 0 to 1. `updates`: how often the masks
     change in between. Movement keeps one copy of the masked matrices; magnitude none.
     """
 
     name = "gradual"
+    masks: Masks
 
     def __init__(
         self,
         model: nn.Module,
         structure: BlockStructure,
         rate: float,
-        score: Literal["magnitude", "movement"] = "magnitude",
-        scope: Literal["matrix", "model"] = "matrix",
+        score: PruningScore = "magnitude",
+        scope: Scope = "matrix",
         balanced: Balance = False,
         begin: float = 0.1,
         end: float = 0.7,
         updates: int = 50,
         **which: bool,
     ) -> None:
-        if score not in SCORES:
-            raise ValueError(f"score must be 'magnitude' or 'movement'; got {score!r}")
-        if not 0 <= begin < end <= 1:
+        one_of(score, "score", get_args(PruningScore))
+        for name, value in (("begin", begin), ("end", end)):
+            finite_number(value, name, 0, "a share of the steps, such as 0.1, would do")
+        if not begin < end <= 1:
             raise ValueError(
-                f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin}, {end}"
+                f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin} and {end}: 0.1 and "
+                "0.7 would do"
             )
-        if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
-            raise ValueError(f"updates must be a whole number of at least 1; got {updates!r}")
-        self.model, self.structure, self.rate, self.score = model, structure, rate, score
-        self.begin, self.end, self.updates, self.which = begin, end, updates, which
+        self.structure, self.rate, self.score = structure, rate, score
+        self.begin, self.end, self.updates = begin, end, whole_number(updates, "updates", at_least=1, example=50)
         self._choice: dict[str, Any] = {"scope": scope, "balanced": balanced, **which}
         self.weights = prunable_weights(model, **which)
         select_model(model, structure, rate, **self._choice)  # refuses what cannot be done before any step
-        self.masks = Masks({n: torch.ones_like(w, dtype=torch.bool) for n, w in self.weights.items()}, structure)
-        self.held: HeldMasks | None = None
+        everything = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
+        super().__init__(model, Masks(everything, structure))
         self.scores: dict[str, Tensor] = {}
         self.aside: dict[str, Tensor] = {}
         if score == "movement":
@@ -81,9 +82,9 @@ class GradualPruning(Hook):
                 self.aside[name] = torch.zeros_like(weight, requires_grad=False)
 
     def config(self) -> dict[str, Any]:
-        """The schedule and the choice."""
-        shares = {"begin": self.begin, "end": self.end, "updates": self.updates}
-        return {"structure": str(self.structure), "rate": self.rate, "score": self.score} | shares | self._choice
+        """The schedule, and what selection is told."""
+        schedule = {"begin": self.begin, "end": self.end, "updates": self.updates}
+        return {"structure": str(self.structure), "rate": self.rate, "score": self.score} | schedule | self._choice
 
     def started(self, progress: Progress) -> None:
         """Bind the masks where the model is now."""
@@ -93,21 +94,15 @@ class GradualPruning(Hook):
 
     @torch.no_grad()
     def before_step(self, progress: Progress) -> None:
-        """Add what this step's gradient says to the movement scores; clear the gradients of pruned weights."""
+        """Add this step's movement to the scores; clear the gradients of pruned weights."""
         for name, scores in self.scores.items():
             weight = self.weights[name]
             if weight.grad is not None:
                 scores -= self._sums(weight.grad * (weight + self.aside[name]))
-        if self.held is not None:
-            self.held.mask_gradients_()
-
-    def after_step(self, progress: Progress) -> None:
-        """Clear the pruned weights."""
-        if self.held is not None:
-            self.held.mask_weights_()
+        super().before_step(progress)
 
     def step_ended(self, progress: Progress) -> None:
-        """Choose the masks anew, where the schedule says so."""
+        """Choose new masks, where the schedule says so."""
         start, end = round(self.begin * progress.steps), max(1, round(self.end * progress.steps))
         every = max(1, (end - start) // self.updates)
         if progress.step == end or (start < progress.step < end and (progress.step - start) % every == 0):
@@ -120,7 +115,7 @@ class GradualPruning(Hook):
     def state(self) -> HookState:
         """The masks, and under movement the scores and what lies aside."""
         parts = {"mask": self.masks, "score": self.scores, "aside": self.aside}
-        return HookState({f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()}, {})
+        return HookState({f"{part}/{name}": t for part, tensors in parts.items() for name, t in tensors.items()}, {})
 
     def load(self, state: HookState) -> None:
         """Take the masks, scores and what lies aside."""

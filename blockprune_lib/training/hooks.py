@@ -1,4 +1,4 @@
-"""What pruning adds to a training step, one hook a thing: the penalty, and masks that hold.
+"""What pruning adds to a training step, one hook each: the penalty, and masks that hold.
 
     backward of the task's loss                     the Trainer's own
     hook.before_step    the penalty's gradient joins; gradients of pruned weights go
@@ -8,7 +8,8 @@
 
 `before_step` comes after the last micro-batch, so a hook acts once a step however the batch is cut up. Every process of
 a distributed run sees the same weights and the same summed gradients there, hence keeps the same alpha and masks.
-A hook's `state` goes into each checkpoint. Left out: the training loop (see `pruning_trainer`).
+A hook's `state` goes into each checkpoint, and its `report` into the stage's. Left out: the training loop (see
+`trainer`), and masks that change on the way (see `gradual`).
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .._common.checks import one_of
 from ..pruning.groups import group_norms
 from ..pruning.lasso import ReweightedGroupLasso
-from ..pruning.masks import HeldMasks
+from ..pruning.masks import HeldMasks, Masks
 from ..pruning.structure import BlockStructure, check_structure
+from .report import first_and_last
+from .settings import LamSchedule, PenaltyMethod
 
 NEAR_ZERO = 0.1
-METHODS = ("penalty", "proximal")
-LAM_SCHEDULES = ("constant", "rise")
 
 
 class Progress(NamedTuple):
-    """Where a training stands: optimiser steps done, steps there will be, and the learning rate in force."""
+    """How far a training is: optimiser steps done, steps there will be, and the learning rate in force."""
 
     step: int
     steps: int
@@ -47,7 +49,7 @@ class HookState(NamedTuple):
 
 
 class Hook:
-    """The hooks of one training step, in order; each does nothing unless a hook says otherwise."""
+    """What is called in a training, in this order; each method does nothing unless a hook overrides it."""
 
     name: ClassVar[str] = ""
 
@@ -67,11 +69,15 @@ class Hook:
         """Called before the first step of each epoch but the first."""
 
     def config(self) -> dict[str, Any]:
-        """What the hook is, JSON-able: what a resumed stage must have in common with the one begun."""
+        """The hook's settings, JSON-able: a stage is resumed only with the same."""
         return {}
 
     def log_values(self) -> dict[str, float]:
-        """What a log entry should hold."""
+        """What each log entry should hold of this hook."""
+        return {}
+
+    def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """The fields of the `StageReport` that this hook knows, at the end; `history` is what was logged."""
         return {}
 
     def state(self) -> HookState:
@@ -83,10 +89,10 @@ class Hook:
 
 
 class LassoHook(Hook):
-    """The reweighted group Lasso in training, in the loss or as a decoupled proximal step.
+    """The reweighted group Lasso in training, in the loss or as a soft-threshold after each step.
 
     `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; the end of training
-    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows in equal steps to its value at the last step.
+    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows evenly to its value at the last step.
     """
 
     name = "penalty"
@@ -94,15 +100,13 @@ class LassoHook(Hook):
     def __init__(
         self,
         penalty: ReweightedGroupLasso,
-        method: str = "penalty",
+        method: PenaltyMethod = "penalty",
         refresh_every: int | str | None = None,
-        lam_schedule: str = "constant",
+        lam_schedule: LamSchedule = "constant",
     ) -> None:
-        if method not in METHODS:
-            raise ValueError(f"method must be 'penalty' (in the loss) or 'proximal' (after each step); got {method!r}")
-        self._steps, self._epochs = _refresh(refresh_every) if penalty.reweighted else (None, None)
-        if lam_schedule not in LAM_SCHEDULES:
-            raise ValueError(f"lam_schedule must be one of {', '.join(LAM_SCHEDULES)}; got {lam_schedule!r}")
+        one_of(method, "method", get_args(PenaltyMethod))
+        one_of(lam_schedule, "lam_schedule", get_args(LamSchedule))
+        self._steps, self._epochs = _refresh_interval(refresh_every) if penalty.reweighted else (None, None)
         self.penalty, self.method, self.lam_schedule = penalty, method, lam_schedule
         self.refresh_every = refresh_every if penalty.reweighted else None
         self.refreshes = self.epochs = 0
@@ -149,12 +153,17 @@ class LassoHook(Hook):
         weights = self.penalty.weights
         return {"penalty": float(self.penalty()), "near_zero": near_zero_share(weights, self.penalty.structure)}
 
+    def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """How far the penalty and the groups near zero went, and how often α was refreshed."""
+        logged = {key: first_and_last(history, key) for key in ("penalty", "near_zero")}
+        return {**logged, "refreshes": self.refreshes}
+
     def state(self) -> HookState:
         """α, how often it was refreshed, and how many epochs have ended."""
         return HookState(dict(self.penalty.state_dict()["alpha"]), {"refreshes": self.refreshes, "epochs": self.epochs})
 
     def load(self, state: HookState) -> None:
-        """Take α and the count."""
+        """Take α and the counts."""
         self.penalty.load_state_dict(self.penalty.state_dict() | {"alpha": state.tensors})
         self.refreshes, self.epochs = state.values["refreshes"], state.values["epochs"]
 
@@ -168,12 +177,12 @@ class LassoHook(Hook):
 
 
 class MaskHook(Hook):
-    """Masks that hold to the last bit; see `masking.HeldMasks`, whose arguments it takes."""
+    """Masks that hold to the last bit; see `pruning.masks.HeldMasks`, whose arguments it takes."""
 
     name = "masks"
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        self.held, self.masks = HeldMasks(model, masks), masks
+        self.model, self.masks, self.held = model, masks, HeldMasks(model, masks)
 
     def config(self) -> dict[str, Any]:
         """A checksum of the masks."""
@@ -194,9 +203,14 @@ class MaskHook(Hook):
         """Clear the pruned weights, whatever the optimiser did to them."""
         self.held.mask_weights_()
 
+    def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """The density of the masks, of all together and of each."""
+        densities = {name: float(mask.float().mean()) for name, mask in self.masks.items()}
+        return {"density": Masks(self.masks, BlockStructure.irregular()).density, "densities": densities}
 
-def _refresh(every: Any) -> tuple[int | None, int | None]:
-    """Steps, or epochs, between two refreshes."""
+
+def _refresh_interval(every: Any) -> tuple[int | None, int | None]:
+    """(steps, None) or (None, epochs) between two refreshes; (None, None) for never."""
     if isinstance(every, int) and not isinstance(every, bool) and every >= 1:
         return every, None
     if every is None:

@@ -13,7 +13,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
 class EpochSampler(Sampler[int]):
-    """A permutation of `count` examples for each epoch; with `lengths`, examples of like length come together.
+    """A permutation of `count` examples for each epoch; with `lengths`, examples of similar length come together.
 
     `batch`: how many examples an optimiser step sees, over all processes. `set_epoch` is called by Accelerate.
 

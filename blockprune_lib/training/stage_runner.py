@@ -1,8 +1,8 @@
-"""One training stage from its beginning to its report: begun or resumed, trained, scored, kept.
+"""One training stage from its first step to its report: begun or resumed, trained, scored, kept.
 
 It trains the model in place, prints nothing, leaves nothing on disk unless `settings.output_dir` says where, and leaves
-the global random state as it was. Left out: the stages themselves (see `training`), the loop (`pruning_trainer`) and
-what is on disk (`resuming`).
+the global random state as it was. Left out: the stages themselves (see `stages`), the loop (`trainer`) and what is on
+disk (`stage_folder`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from .._common.folders import explain_write_errors
+from ..data import metrics
 from ..data.models import quiet
-from ..pruning.masks import Masks
-from ..pruning.structure import BlockStructure
 from .distillation import Teacher
 from .evaluation import Scores, TrainingData, fingerprint, prepare
-from .gradual import GradualPruning
-from .hooks import Hook, LassoHook, MaskHook
-from .settings import StageReport, TrainingSettings, check_settings, first_and_last
-from .stage_folder import StageFolder, load_hooks, save_hooks, writing
+from .hooks import Hook
+from .report import StageReport, first_and_last
+from .settings import TrainingSettings, check_settings
+from .stage_folder import StageFolder, load_hooks, save_hooks
 
 
 def run_stage(
@@ -40,37 +40,37 @@ def run_stage(
     settings: TrainingSettings | None,
     hooks: Sequence[Hook] = (),
     teacher: Teacher | None = None,
-    around: AbstractContextManager[None] | None = None,
+    context: AbstractContextManager[None] | None = None,
 ) -> StageReport:
-    """Train one stage with a `PruningTrainer` that keeps `hooks`, score before and after, and report.
+    """Train one stage with a `PruningTrainer` that calls `hooks`, score before and after, and report.
 
-    `around` is entered for the training and left before the model is kept: it may put other layers in the model.
+    `context` is entered for the training and left before the model is kept: it may put other layers in the model.
     """
-    from .trainer import training_arguments
+    from .arguments import training_arguments
 
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
-    with _folder(settings, stage) as folder, _undisturbed(model, settings):
+    with _folder(settings, stage) as folder, _isolated(model, settings):
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
-        what = _what(stage, settings, data, model, hooks, teacher)
+        identity = _stage_identity(stage, settings, data, model, hooks, teacher)
         with arguments.main_process_first():
-            kept = StageFolder(folder, what)
-            if (report := kept.report()) is not None:
-                _take_weights_(model, folder)
+            stage_folder = StageFolder(folder, identity)
+            if (report := stage_folder.report()) is not None:
+                _load_finished_weights_(model, folder)
                 if hooks:
                     load_hooks(folder, hooks)
                 return StageReport.from_dict(report)
-            kept.begin()
-            checkpoint = kept.newest()
-        with around or nullcontext():
+            stage_folder.begin()
+            checkpoint = stage_folder.newest_checkpoint()
+        with context or nullcontext():
             result = _train(stage, model, data, settings, arguments, hooks, teacher, checkpoint)
         if settings.output_dir is not None and arguments.should_save:
-            with writing(folder), quiet():
+            with explain_write_errors(folder), quiet():
                 model.save_pretrained(folder)
                 tokenizer.save_pretrained(folder)
                 if hooks:
                     save_hooks(folder, hooks, {})
-                kept.finish(result.to_dict())
+                stage_folder.finish(result.to_dict())
         PartialState().wait_for_everyone()
     return result
 
@@ -96,7 +96,7 @@ def _train(
         data_collator=data.collate,
         train_dataset=data.with_lengths(),
         eval_dataset=data.validation,
-        compute_metrics=data.compute_metrics,
+        compute_metrics=metrics.for_trainer(data.metric_set),
         hooks=hooks,
         teacher=teacher,
         checkpointed=clock.now,
@@ -113,7 +113,6 @@ def _train(
     begin = [{"step": 0, **done["begin"]}] if done["begin"] else []
     history = begin + [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
     on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
-    masks = next((hook.masks for hook in hooks if isinstance(hook, (MaskHook, GradualPruning))), None)
     after = scores.now()
     return StageReport(
         stage=stage,
@@ -127,20 +126,16 @@ def _train(
         before=done["before"],
         after=after,
         loss=first_and_last(history, "loss"),
-        penalty=first_and_last(history, "penalty"),
-        near_zero=first_and_last(history, "near_zero"),
-        refreshes=next((hook.refreshes for hook in hooks if isinstance(hook, LassoHook)), None),
-        density=Masks(masks, BlockStructure.irregular()).density if masks else None,
-        densities={name: float(mask.float().mean()) for name, mask in (masks or {}).items()},
         processes=arguments.world_size,
         resumed=done["resumed"],
         settings=settings,
         history=history,
+        **{field: value for hook in hooks for field, value in hook.report(history).items()},
     )
 
 
 class _Clock:
-    """What a checkpoint remembers of the stage: the scores it began with, and seconds that a killed run spent."""
+    """What a checkpoint remembers of the stage: its scores at the beginning, and the seconds that killed runs spent."""
 
     def __init__(self) -> None:
         self.done: dict[str, Any] = {"seconds": 0.0, "resumed": 0}
@@ -153,7 +148,7 @@ class _Clock:
         return self.done | {"seconds": self.done["seconds"] + time.perf_counter() - self._start}
 
 
-def _what(
+def _stage_identity(
     stage: str, settings: TrainingSettings, data: TrainingData, model: Any, hooks: Sequence[Hook], teacher: Any
 ) -> dict[str, Any]:
     """Everything that decides the stage's result; what a folder must have in common to be resumed."""
@@ -163,25 +158,25 @@ def _what(
         lesson = {"weights": weights, "weight": teacher.weight, "temperature": teacher.temperature}
     return {
         "stage": stage,
-        "settings": settings.what(),
+        "settings": settings.identity(),
         "data": data.fingerprint() if settings.output_dir is not None else None,
         "weights": fingerprint(model) if settings.output_dir is not None else None,
-        "rules": {hook.name: hook.config() for hook in hooks},
+        "rules": {hook.name: hook.config() for hook in hooks},  # as folders written before hooks had that name
         "teacher": lesson,
     }
 
 
-def _take_weights_(model: Any, folder: Path) -> None:
-    """The weights of a finished stage, in place."""
+def _load_finished_weights_(model: Any, folder: Path) -> None:
+    """Give `model` the weights of a finished stage, in place."""
     with quiet():
-        kept = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    model.load_state_dict(kept.state_dict())
+        finished = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    model.load_state_dict(finished.state_dict())
     model.eval()
 
 
 @contextmanager
 def _folder(settings: TrainingSettings, stage: str) -> Iterator[Path]:
-    """Where the stage is kept, or a folder that goes when the stage ends."""
+    """Where the stage is kept, or a folder that is deleted when the stage ends."""
     if settings.output_dir is not None:
         folder = Path(settings.output_dir) / stage
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,8 +187,8 @@ def _folder(settings: TrainingSettings, stage: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _undisturbed(model: Any, settings: TrainingSettings) -> Iterator[None]:
-    """Freeze what the settings freeze; afterwards leave the model in eval mode, and the rest as it was."""
+def _isolated(model: Any, settings: TrainingSettings) -> Iterator[None]:
+    """Freeze what the settings freeze; afterwards put the model in eval mode and all else back as it was."""
     frozen = [weight for weight in _embeddings(model) if weight.requires_grad] if settings.freeze_embeddings else []
     attributes = dict(vars(model))
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION")  # transformers 4.57 sets it for bf16, for good

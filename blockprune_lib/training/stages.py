@@ -9,43 +9,31 @@
 
 Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
 `StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
-from its last checkpoint, and called again when it is finished it reads the result. What pruning adds to a training step
-is in `hooks` and `gradual`, how a stage runs in `running`.
+from its last checkpoint, and called again when it is finished it reads the result. Left out: what pruning adds to a
+training step (see `hooks` and `gradual`), and how a stage runs (see `stage_runner`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from .._common.checks import one_of
 from ..nn.block_sparse_linear import BlockSparseLinear
 from ..pruning.groups import group_norms
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.masks import Masks, apply_masks_
-from ..pruning.selection import Balance, select_model
+from ..pruning.selection import Balance, Scope, select_model
 from ..pruning.structure import BlockStructure
 from .distillation import Teacher
-from .evaluation import evaluate
 from .gradual import GradualPruning
-from .hooks import LassoHook, MaskHook, near_zero_share
-from .settings import StageReport, TrainingSettings, check_settings
+from .hooks import LassoHook, MaskHook
+from .report import StageReport
+from .settings import LamSchedule, PenaltyMethod, PruningScore, Support, TrainingSettings, check_settings
 from .stage_runner import run_stage
-
-__all__ = [
-    "StageReport",
-    "Teacher",
-    "TrainingSettings",
-    "evaluate",
-    "fine_tune",
-    "near_zero_share",
-    "prune",
-    "prune_gradually",
-    "retrain",
-    "train_reweighted",
-]
 
 
 def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings | None = None) -> StageReport:
@@ -68,9 +56,9 @@ def train_reweighted(
     lam: float | Mapping[str, float] = 1e-4,
     eps: float = 1e-3,
     *,
-    refresh_every: int | Literal["epoch"] | None = "epoch",
-    method: Literal["penalty", "proximal"] = "penalty",
-    lam_schedule: Literal["constant", "rise"] = "constant",
+    refresh_every: int | str | None = "epoch",
+    method: PenaltyMethod = "penalty",
+    lam_schedule: LamSchedule = "constant",
     scale_by_size: bool = False,
     reweighted: bool = True,
     settings: TrainingSettings | None = None,
@@ -80,9 +68,10 @@ def train_reweighted(
 
     `method="penalty"` adds the penalty of the current weights to the loss, once a step; groups become small.
     `method="proximal"` shrinks each group by (learning rate) · λ · α_g after the optimiser's step; groups become zero.
-    α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", or never
-    (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from 0 to its value over
-    the stage. `which` are the flags of `layers.prunable`. The rest as in `fine_tune` and `ReweightedGroupLasso`.
+    α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", every
+    "4 epochs", or never (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from
+    0 to its value over the stage. `which` are the flags of `prunable`. The rest as in `fine_tune` and
+    `ReweightedGroupLasso`.
     Raises as they do, and ValueError for an unknown method, schedule or refresh.
     """
     settings = check_settings(settings)
@@ -96,13 +85,13 @@ def prune(
     model: nn.Module,
     structure: BlockStructure,
     rate: float,
-    scope: Literal["matrix", "model"] = "matrix",
+    scope: Scope = "matrix",
     balanced: Balance = False,
     **which: bool,
 ) -> Masks:
     """Stage 3: zero all but the best groups in place, exactly k = max(1, round(n / rate)) of n in each matrix.
 
-    Returns the masks for `retrain`. Arguments and errors are those of `selection.select_model`.
+    Returns the masks for `retrain`. Arguments and errors are those of `select_model`.
 
     >>> layer = nn.Linear(8, 4)
     >>> masks = prune(layer, BlockStructure.block_row(4), rate=4.0)
@@ -122,7 +111,7 @@ def retrain(
     settings: TrainingSettings | None = None,
     *,
     teacher: Teacher | None = None,
-    support: Literal["masks", "packed"] = "masks",
+    support: Support = "masks",
 ) -> StageReport:
     """Stage 4: train on as in `fine_tune` while every weight that `masks` prunes stays +0.0, to the last bit.
 
@@ -131,14 +120,13 @@ def retrain(
     forward and backward (on a CPU; `masks` must be what `prune` returned); the model comes back dense, zeros in place.
     Raises ValueError where the masks are empty, name no parameter of the model, or do not fit its shape.
     """
-    if support not in ("masks", "packed"):
-        raise ValueError(f"support must be 'masks' (dense, with masks) or 'packed' (block-sparse); got {support!r}")
+    one_of(support, "support", get_args(Support))
     hook = MaskHook(model, masks)
     if support == "masks":
         return run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
     if not isinstance(masks, Masks):
         raise TypeError(f"masks must be what prune returns where support='packed'; got {type(masks).__name__}")
-    return run_stage("retrain", model, tokenizer, data, settings, [hook], teacher, around=_packed(model, masks))
+    return run_stage("retrain", model, tokenizer, data, settings, [hook], teacher, context=_packed(model, masks))
 
 
 def prune_gradually(
@@ -148,8 +136,8 @@ def prune_gradually(
     structure: BlockStructure,
     rate: float,
     *,
-    score: Literal["magnitude", "movement"] = "magnitude",
-    scope: Literal["matrix", "model"] = "matrix",
+    score: PruningScore = "magnitude",
+    scope: Scope = "matrix",
     balanced: Balance = False,
     begin: float = 0.1,
     end: float = 0.7,
@@ -159,8 +147,8 @@ def prune_gradually(
 ) -> tuple[StageReport, Masks]:
     """Stages 3 and 4 at once: the masks shrink on the cubic schedule between two shares of the steps, then hold.
 
-    `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). Returns the report and the
-    last masks. The rest as in `prune`, `retrain` and `gradual.GradualPruning`.
+    `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). `begin`, `end`: shares of the
+    steps, 0 to 1. Returns the report and the last masks. The rest as in `prune` and `retrain`.
     """
     settings = check_settings(settings)
     _refuse_frozen(settings, which)

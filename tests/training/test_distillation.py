@@ -88,7 +88,12 @@ def test_the_teacher_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "temperature", "message"),
-    [(1.5, 2.0, "distil must be a share"), (-0.1, 2.0, "distil"), (0.5, 0.0, "temperature"), ("half", 2.0, "distil")],
+    [
+        (1.5, 2.0, "^weight must be"),
+        (-0.1, 2.0, "^weight"),
+        (0.5, 0.0, "^temperature"),
+        ("half", 2.0, "^weight"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(weight: Any, temperature: float, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):

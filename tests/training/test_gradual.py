@@ -151,7 +151,7 @@ def test_one_ranking_over_the_model_and_balanced_strips() -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"score": "gradient"}, "score must be 'magnitude' or 'movement'; got 'gradient'"),
+        ({"score": "gradient"}, "score must be one of magnitude, movement; got 'gradient'"),
         ({"begin": 0.8}, "begin and end must be shares"),
         ({"end": 1.5}, "begin and end must be shares"),
         ({"rate": 0.5}, "rate"),
@@ -173,5 +173,5 @@ def test_what_cannot_be_is_refused_before_any_step(how: dict[str, Any], message:
 
 @pytest.mark.parametrize("updates", [0, 1.5, True])
 def test_updates_must_be_a_count(updates: Any) -> None:
-    with pytest.raises(ValueError, match="updates must be a whole number"):
+    with pytest.raises((TypeError, ValueError), match="updates must be a whole number of at least 1"):
         GradualPruning(nn.Linear(4, 4), BlockStructure.row(), 2.0, updates=updates)

@@ -44,7 +44,7 @@ def test_a_refresh_that_cannot_be_meant_is_refused(every: Any) -> None:
 
 @pytest.mark.parametrize(("method", "schedule"), [("proximall", "constant"), ("penalty", "zigzag")])
 def test_unknown_words_are_refused(method: str, schedule: str) -> None:
-    with pytest.raises(ValueError, match=r"(method|lam_schedule) must be"):
+    with pytest.raises(ValueError, match=r"(method|lam_schedule) must be one of"):
         LassoHook(penalty(), method, None, schedule)
 
 
@@ -85,7 +85,7 @@ def test_a_hook_does_nothing_unless_it_says_so() -> None:
     hook, progress = Hook(), Progress(0, 1, 0.1)
     for method in ("started", "before_step", "after_step", "step_ended", "new_epoch"):
         assert getattr(hook, method)(progress) is None
-    assert (hook.log_values(), hook.config(), hook.state()) == ({}, {}, HookState({}, {}))
+    assert (hook.log_values(), hook.config(), hook.report([]), hook.state()) == ({}, {}, {}, HookState({}, {}))
     hook.load(HookState({}, {}))
 
 
@@ -170,7 +170,7 @@ def test_groups_that_are_kept_and_empty_are_trained_on_either_support() -> None:
 def test_support_and_its_masks_are_checked() -> None:
     model = tiny()
     masks = prune(model, ROWS, rate=3.0)
-    with pytest.raises(ValueError, match="support must be 'masks'"):
+    with pytest.raises(ValueError, match="support must be one of masks, packed; got 'sparse'"):
         retrain(model, TOKENIZER, DATA, masks, settings(), support="sparse")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must be what prune returns"):
         retrain(model, TOKENIZER, DATA, dict(masks), settings(), support="packed")

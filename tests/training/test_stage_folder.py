@@ -14,11 +14,7 @@ import torch
 
 from blockprune_lib.training.stage_folder import (
     StageFolder,
-    check_same,
-    listed,
-    make_whole,
-    refuse_strangers,
-    wrong_files,
+    mark_whole,
 )
 from blockprune_lib.training.stages import fine_tune
 
@@ -109,7 +105,7 @@ def checkpoint(folder: Path, step: int) -> Path:
     place.mkdir(parents=True)
     (place / "model.safetensors").write_bytes(b"weights" * 10)
     (place / "trainer_state.json").write_text("{}")
-    make_whole(place)
+    mark_whole(place)
     return place
 
 
@@ -137,18 +133,18 @@ def cut_list(place: Path) -> None:
 def test_the_newest_whole_checkpoint_counts(damage: Any, tmp_path: Path) -> None:
     stage = StageFolder(tmp_path, {"stage": "fine-tune"})
     stage.begin()
-    assert stage.newest() is None
+    assert stage.newest_checkpoint() is None
     old, new = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
     (tmp_path / "checkpoints" / "checkpoint-x").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert stage.newest() == new
+        assert stage.newest_checkpoint() == new
     damage(new)
     with pytest.warns(UserWarning, match="checkpoint-10, which was cut short"):
-        assert stage.newest() == old
+        assert stage.newest_checkpoint() == old
     damage(old)
     with pytest.warns(UserWarning, match="checkpoint-9"):
-        assert stage.newest() is None
+        assert stage.newest_checkpoint() is None
 
 
 def test_a_folder_of_another_stage_is_refused_and_says_what_differs(tmp_path: Path) -> None:
@@ -189,25 +185,3 @@ def test_a_stage_or_report_file_that_is_cut_is_told(tmp_path: Path) -> None:
         place.write_text(place.read_text()[:40])
         with pytest.raises(ValueError, match=rf"{name}' is damaged"):
             fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path))
-
-
-def test_what_a_killed_run_left_half_is_no_stranger(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / ".stage.json.1234.tmp").write_text("{")
-    refuse_strangers(tmp_path)
-    StageFolder(tmp_path, {"stage": "fine-tune"})
-
-
-def test_lists_of_files_tell_what_differs(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"12")
-    files = listed([tmp_path / "a"])
-    assert wrong_files(tmp_path, files) == ""
-    (tmp_path / "a").write_bytes(b"13")
-    assert "other content" in wrong_files(tmp_path, files)
-    assert "missing" in wrong_files(tmp_path, {"b": [1, 1]})
-
-
-def test_differences_are_named_by_key() -> None:
-    check_same({"a": {"b": 1}, "c": [1]}, {"c": [1], "a": {"b": 1}}, "x")
-    with pytest.raises(ValueError, match=r"x: a.b is 1 there, 2 here; d is None there, 3 here; name another"):
-        check_same({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}, "x")

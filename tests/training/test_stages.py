@@ -27,11 +27,13 @@ from blockprune_lib.pruning.masks import HeldMasks
 from blockprune_lib.pruning.proximal import group_soft_threshold
 from blockprune_lib.pruning.selection import select_model
 from blockprune_lib.pruning.structure import BlockStructure
+from blockprune_lib.training.arguments import step_count, training_arguments
 from blockprune_lib.training.evaluation import Scores, evaluate, prepare
 from blockprune_lib.training.hooks import LassoHook, MaskHook, near_zero_share
-from blockprune_lib.training.settings import StageReport, TrainingSettings
+from blockprune_lib.training.report import StageReport
+from blockprune_lib.training.settings import TrainingSettings
 from blockprune_lib.training.stages import fine_tune, prune, retrain, train_reweighted
-from blockprune_lib.training.trainer import PruningTrainer, step_count, training_arguments
+from blockprune_lib.training.trainer import PruningTrainer
 
 from ..helpers.tiny_training import DATA, ROWS, SIZES, TOKENIZER, examples, settings, tiny
 

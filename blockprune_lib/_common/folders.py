@@ -1,0 +1,86 @@
+"""Folders that belong to one thing, such as a stage or a recipe: whose it is, whether it is whole, what a failure says.
+
+Left out: how a single file is written whole (see `files`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+
+@contextmanager
+def explain_write_errors(folder: Path) -> Iterator[None]:
+    """Turn a failure to write `folder` into an OSError that says what is kept and how to go on."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        raise OSError(
+            f"{str(folder)!r} could not be written: {error}; the disk has {free / 1e6:,.0f} MB free. What was whole "
+            "before is kept: make room and run the same again to go on from there"
+        ) from error
+
+
+def refuse_foreign_files(folder: Path) -> None:
+    """Raise ValueError where a folder that nobody has claimed holds files other than scratch files of a killed run."""
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if foreign := [name for name in found if not name.endswith(".tmp")]:
+        raise ValueError(
+            f"{str(folder)!r} holds files of something else ({', '.join(foreign[:4])}); name another folder"
+        )
+
+
+def refuse_another(there: Any, asked: Any, problem: str) -> None:
+    """Raise ValueError naming up to four values in which what a folder holds differs from what is asked, both JSON.
+
+    >>> refuse_another({"a": {"b": 1}}, {"a": {"b": 2}}, "'runs' holds another run")
+    Traceback (most recent call last):
+    ValueError: 'runs' holds another run: a.b is 1 there, 2 here; name another folder, or delete that one to start anew
+    """
+    found, wanted = _flat(there), _flat(asked)
+    differ = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    if differ:
+        shown = "; ".join(f"{key} is {found.get(key)!r:.50} there, {wanted.get(key)!r:.50} here" for key in differ[:4])
+        more = f" (and {len(differ) - 4} more)" if len(differ) > 4 else ""
+        raise ValueError(f"{problem}: {shown}{more}; name another folder, or delete that one to start anew")
+
+
+def inventory(paths: Sequence[Path]) -> dict[str, list[int]]:
+    """{file name: [bytes, CRC-32]}."""
+    return {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(paths)}
+
+
+def damage(folder: Path, files: Mapping[str, Sequence[int]]) -> str:
+    """The first difference between `folder` and its `inventory`, in words; empty where there is none."""
+    for name, (size, checksum) in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} of {size:,} bytes"
+        if _checksum(path) != checksum:
+            return f"{name} has the right size but other content"
+    return ""
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    if not isinstance(value, dict):
+        return {prefix or "content": value}
+    parts = [_flat(part, f"{prefix}.{name}".strip(".")) for name, part in value.items()]
+    return {key: entry for part in parts for key, entry in part.items()}
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

@@ -1,0 +1,101 @@
+"""`TrainingSettings` as the Hugging Face Trainer's arguments: transformers 4.57 and 5.x, one process or several.
+
+Left out: what the Trainer does with them (see `trainer`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
+
+from .._common.checks import one_of
+from .settings import TrainingSettings
+
+LOGS = 20
+
+
+def check_names(settings: TrainingSettings) -> None:
+    """Raise ValueError for an optimiser or a schedule that the Trainer does not know."""
+    one_of(settings.optimizer, "optimizer", [entry.value for entry in OptimizerNames])
+    one_of(settings.schedule, "schedule", [entry.value for entry in SchedulerType])
+
+
+def training_arguments(settings: TrainingSettings, folder: str, examples: int) -> TrainingArguments:
+    """The Trainer's arguments for `settings`: nothing printed or reported; about twenty logs in a stage.
+
+    `examples`: how many the training set has. `settings.batch_size` is divided among the processes. Checkpoints come
+    with a log, so that what is logged does not depend on where a run was resumed. Raises ValueError for an optimiser or
+    a schedule that the Trainer does not know, and a batch that does not divide among the processes.
+    """
+    check_names(settings)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % processes:
+        raise ValueError(f"batch_size must be a multiple of the {processes} processes; got {settings.batch_size}")
+    steps = step_count(settings, examples)
+    logging = max(1, steps // LOGS)
+    saving: dict[str, Any] = {"save_strategy": "no"}
+    if settings.checkpoint_every is not None:
+        every = math.ceil(settings.checkpoint_every / logging) * logging
+        saving = {"save_strategy": "steps", "save_steps": every, "save_total_limit": 2}
+    arguments = TrainingArguments(
+        output_dir=folder,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size // processes,
+        per_device_eval_batch_size=64,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        weight_decay=settings.weight_decay,
+        warmup_steps=math.ceil(settings.warmup_ratio * steps),  # 5.x has no warmup_ratio
+        lr_scheduler_type=settings.schedule,
+        max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed,
+        bf16=settings.bf16,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        optim=settings.optimizer,
+        eval_strategy="no" if settings.evaluate_every is None else "steps",
+        eval_steps=settings.evaluate_every,
+        logging_steps=logging,
+        logging_nan_inf_filter=False,  # a loss that is NaN must be seen, not averaged away
+        report_to="none",
+        disable_tqdm=not settings.progress,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU to pin for
+        ddp_find_unused_parameters=True if processes > 1 else None,  # RoBERTa's pooler takes no part
+        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        **saving,
+        **_grouping(settings.group_by_length),
+    )
+    if arguments.n_gpu > 1:
+        # Several GPUs in one process would multiply the batch; `torchrun` is the way to use them.
+        arguments._n_gpu = 1
+    return arguments
+
+
+def step_count(settings: TrainingSettings, examples: int) -> int:
+    """How many optimiser steps a stage takes on `examples` training examples."""
+    if settings.max_steps > 0:
+        return settings.max_steps
+    batches = math.ceil(examples / settings.batch_size)
+    return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.gradient_accumulation_steps)))
+
+
+def groups_by_length(arguments: Any) -> bool:
+    """Whether the Trainer's `arguments` ask for batches of similar length."""
+    if hasattr(arguments, "group_by_length"):  # transformers 4.57
+        return bool(arguments.group_by_length)
+    return str(getattr(arguments, "train_sampling_strategy", "")) == "group_by_length"
+
+
+def _grouping(asked: bool) -> dict[str, Any]:
+    if not asked:
+        return {}
+    if "group_by_length" in {entry.name for entry in dataclasses.fields(TrainingArguments)}:  # transformers 4.57
+        return {"group_by_length": True}
+    return {"train_sampling_strategy": "group_by_length"}

@@ -1,0 +1,100 @@
+"""What one training stage did: `StageReport`, which prints itself and turns into JSON and back.
+
+Left out: the training (see `stage_runner`), and the record of a whole run (see `experiments.records`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from .._common.settings import Settings
+from .._common.tables import html_table
+from .settings import TrainingSettings
+
+#: (first, last); JSON has a list for it.
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class StageReport(Settings):
+    """What one stage did. Scores are the task's metrics on the validation set, a loss is a mean over some steps.
+
+    `seconds` is the training alone, `evaluation_seconds` the scoring around and within it. `metric` names the score to
+    compare by; `before` and `after` hold all scores, `majority` what predicting the commonest label (the mean) would
+    get. `penalty` and `near_zero` (the fraction of groups whose root mean square is below a tenth of their matrix's)
+    are pairs (first, last); `density` is the fraction of the masked matrices that is kept, `densities` that of each;
+    `history` holds what was logged. `processes` trained side by side; `resumed` counts how often the stage was resumed.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    stage: str
+    steps: int
+    seconds: float
+    evaluation_seconds: float
+    device: str
+    examples: int
+    metric: str | None
+    majority: dict[str, float] | None
+    before: dict[str, float] | None
+    after: dict[str, float] | None
+    loss: Pair | None
+    penalty: Pair | None = None
+    near_zero: Pair | None = None
+    refreshes: int | None = None
+    density: float | None = None
+    settings: TrainingSettings
+    densities: dict[str, float] = Field(default_factory=dict)
+    processes: int = 1
+    resumed: int = 0
+    history: list[dict[str, Any]] = Field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able values."""
+        return self.model_dump() | {"settings": self.settings.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> StageReport:
+        """The report that `to_dict` made; raises TypeError or ValueError, naming the field, for anything else."""
+        return cls.of({**plain, "settings": TrainingSettings.of(plain["settings"], "settings")}, "report")
+
+    def rows(self) -> dict[str, str]:
+        """What a reader sees: {label: text}."""
+        pace = f", {1000 * self.seconds / self.steps:.0f} ms per step" if self.steps else ""
+        batch = self.settings.batch_size * self.settings.gradient_accumulation_steps
+        rows = {"steps": f"{self.steps:,} of {batch} in {self.seconds:.1f} s on {self.device}{pace}"}
+        if self.loss:
+            rows["loss"] = _arrow(*self.loss)
+        if self.metric and self.after:
+            first = self.before[self.metric] if self.before else None
+            rows[self.metric] = _arrow(first, self.after[self.metric]) + f" on {self.examples:,} examples"
+            if self.majority:
+                rows[self.metric] += f" (majority {self.majority[self.metric]:.3f})"
+        if self.penalty:
+            rows["penalty"] = _arrow(*self.penalty)
+        if self.near_zero:
+            rows["near zero"] = f"{self.near_zero[0]:.1%} -> {self.near_zero[1]:.1%} of groups below a tenth of the RMS"
+        if self.refreshes is not None:
+            rows["reweighted"] = f"{self.refreshes} times after the start"
+        if self.density is not None:
+            rows["density"] = f"{self.density:.1%} of the pruned matrices, held by masks"
+        return rows
+
+    def __repr__(self) -> str:
+        return "\n".join([self.stage, *(f"{label:<12}{text}" for label, text in self.rows().items())])
+
+    def _repr_html_(self) -> str:
+        rows = [[label, text.replace("->", "→")] for label, text in self.rows().items()]
+        return html_table([["", ""], *rows], self.stage)
+
+
+def first_and_last(history: list[dict[str, Any]], key: str) -> tuple[float, float] | None:
+    """The first and the last logged value of `key`, or None where it was never logged."""
+    values = [entry[key] for entry in history if key in entry]
+    return (float(values[0]), float(values[-1])) if values else None
+
+
+def _arrow(first: float | None, last: float) -> str:
+    return f"{last:.4g}" if first is None else f"{first:.4g} -> {last:.4g}"

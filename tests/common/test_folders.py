@@ -1,0 +1,28 @@
+"""Folders that belong to one thing: whose they are, and whether their files are whole."""
+
+from pathlib import Path
+
+import pytest
+
+from blockprune_lib._common.folders import damage, inventory, refuse_another, refuse_foreign_files
+
+
+def test_scratch_files_of_a_killed_run_are_not_foreign(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".stage.json.1234.tmp").write_text("{")
+    refuse_foreign_files(tmp_path)
+
+
+def test_lists_of_files_tell_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    files = inventory([tmp_path / "a"])
+    assert damage(tmp_path, files) == ""
+    (tmp_path / "a").write_bytes(b"13")
+    assert "other content" in damage(tmp_path, files)
+    assert "missing" in damage(tmp_path, {"b": [1, 1]})
+
+
+def test_differences_are_named_by_key() -> None:
+    refuse_another({"a": {"b": 1}, "c": [1]}, {"c": [1], "a": {"b": 1}}, "x")
+    with pytest.raises(ValueError, match=r"x: a.b is 1 there, 2 here; d is None there, 3 here; name another"):
+        refuse_another({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}, "x")
