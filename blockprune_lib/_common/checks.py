@@ -10,11 +10,12 @@ import math
 import operator
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+Word = TypeVar("Word", bound=str)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -77,7 +78,7 @@ def positive_int(value: Any, name: str) -> int:
     return whole_number(value, name, at_least=1, example=32)
 
 
-def one_of(value: Any, name: str, allowed: Iterable[str], remedy: str = "") -> str:
+def one_of(value: Any, name: str, allowed: Iterable[Word], remedy: str = "") -> Word:
     """`value`, if it is among `allowed`; raises ValueError naming all of them, and the nearest one.
 
     >>> one_of("hubb", "source", ("auto", "hub"))
@@ -86,7 +87,7 @@ def one_of(value: Any, name: str, allowed: Iterable[str], remedy: str = "") -> s
     """
     known = list(allowed)
     if isinstance(value, str) and value in known:
-        return value
+        return known[known.index(value)]  # type: ignore[arg-type]
     close = difflib.get_close_matches(str(value), known, n=1)
     hints = [*(f"did you mean {word!r}?" for word in close), *([remedy] if remedy else [])]
     raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{': ' if hints else ''}{' '.join(hints)}")

@@ -135,7 +135,9 @@ def wanted(schema: Mapping[str, Any]) -> str:
         "integer": "a whole number", "number": "a number", "boolean": "True or False", "string": "text",
         "null": "None", "array": "a list", "object": "keys and values",
     }.get(schema.get("type", ""), schema.get("description", "something else"))  # fmt: skip
-    if schema.get("minItems") or schema.get("minLength"):
+    if schema.get("minItems") and schema.get("maxItems"):
+        words += f" of {schema['minItems']} to {schema['maxItems']}"
+    elif schema.get("minItems") or schema.get("minLength"):
         words += " that is not empty"
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")

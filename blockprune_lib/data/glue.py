@@ -1,7 +1,7 @@
-"""GLUE's nine tasks as plain columns of text and labels: their fields, where the rows are read, how they are checked.
+"""GLUE's nine tasks as plain columns of text and labels: which columns, where the rows come from, and their checks.
 
-Every row is checked before any is used, and what is wrong is told with its file and line. Left out: choosing rows,
-tokenising and scoring (see `tasks`).
+Every row is checked before any is used; an error names the file and the line. Left out: choosing rows, tokenising
+and scoring (see `tasks`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,18 @@ BUILT_IN_ROWS = {"train": 3000, "validation": 600}
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Text fields of a task and the names of its labels 0, 1, ...; no names: labels are numbers, `low` to `high`."""
+class Fields:
+    """A task's text columns, and its labels' names: 0, 1, ... mean these; without names, any number `low` to `high`."""
 
     text: tuple[str, ...]
     labels: tuple[str, ...] = ()
     low: float = -math.inf
     high: float = math.inf
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are used: the text, then the label."""
+        return (*self.text, "label")
 
 
 _PAIR = ("sentence1", "sentence2")
@@ -41,24 +46,22 @@ _ENTAILED = ("entailment", "not_entailment")
 
 # Field names and label order of nyu-mll/glue.
 GLUE = {
-    "cola": Shape(("sentence",), ("unacceptable", "acceptable")),
-    "sst2": Shape(("sentence",), ("negative", "positive")),
-    "mrpc": Shape(_PAIR, ("not_equivalent", "equivalent")),
-    "stsb": Shape(_PAIR, low=0.0, high=5.0),
-    "qqp": Shape(("question1", "question2"), ("not_duplicate", "duplicate")),
-    "mnli": Shape(("premise", "hypothesis"), ("entailment", "neutral", "contradiction")),
-    "qnli": Shape(("question", "sentence"), _ENTAILED),
-    "rte": Shape(_PAIR, _ENTAILED),
-    "wnli": Shape(_PAIR, ("not_entailment", "entailment")),
+    "cola": Fields(("sentence",), ("unacceptable", "acceptable")),
+    "sst2": Fields(("sentence",), ("negative", "positive")),
+    "mrpc": Fields(_PAIR, ("not_equivalent", "equivalent")),
+    "stsb": Fields(_PAIR, low=0.0, high=5.0),
+    "qqp": Fields(("question1", "question2"), ("not_duplicate", "duplicate")),
+    "mnli": Fields(("premise", "hypothesis"), ("entailment", "neutral", "contradiction")),
+    "qnli": Fields(("question", "sentence"), _ENTAILED),
+    "rte": Fields(_PAIR, _ENTAILED),
+    "wnli": Fields(_PAIR, ("not_entailment", "entailment")),
 }
-
-__all__ = ["FOLDER_VARIABLE", "GLUE", "Columns", "Shape", "built_in", "check", "from_folder", "from_hub", "glue_folder"]
 
 
 def glue_folder() -> Path | None:
     """The folder that `BLOCKPRUNE_GLUE_DIR` names (relative to the working directory), or None where it is not set.
 
-    Raises `ValueError` where it is set and there is no such folder: never a silent fall-back.
+    Raises `ValueError` where it is set and there is no such folder: falling back silently would mislead.
     """
     value = os.environ.get(FOLDER_VARIABLE, "").strip()
     if not value:
@@ -71,7 +74,7 @@ def glue_folder() -> Path | None:
 
 
 def from_folder(folder: Path, task: str) -> dict[str, Columns]:
-    """{split: columns} from `folder`/`task`/{train,validation}.jsonl.gz, and validation_mismatched where it is there.
+    """{split: columns} from `folder`/`task`/{train,validation}.jsonl.gz, and validation_mismatched if it exists.
 
     Raises `ValueError` naming the file and the line for anything missing or broken.
     """
@@ -81,12 +84,12 @@ def from_folder(folder: Path, task: str) -> dict[str, Columns]:
 
 
 def from_hub(task: str) -> dict[str, Columns]:
-    """The same from the Hub's parquet files. Raises `hub.HubError` where they cannot be had."""
+    """The same from the Hub's parquet files; raises `hub.HubError` where they are not available."""
     from pyarrow import parquet  # type: ignore[import-untyped]
 
-    validation = "validation_matched" if task == "mnli" else "validation"
-    names = {"train": "train", "validation": validation}
-    names |= {"validation_mismatched": "validation_mismatched"} if task == "mnli" else {}
+    names = {"train": "train", "validation": "validation"}
+    if task == "mnli":
+        names |= {"validation": "validation_matched", "validation_mismatched": "validation_mismatched"}
     patterns = [f"{task}/{name}-*.parquet" for name in names.values()]
     folder = hub.snapshot(HUB_REPOSITORY, patterns, required=patterns, repo_type="dataset")
     splits = {}
@@ -97,8 +100,8 @@ def from_hub(task: str) -> dict[str, Columns]:
                 part = parquet.read_table(path).to_pydict()
             except (OSError, ValueError) as error:
                 raise ValueError(f"{path} is not a readable parquet file: {error}; delete it, load again") from error
-            check(part, GLUE[task], str(path))
-            for key in (*GLUE[task].text, "label"):
+            check_rows(part, GLUE[task], str(path))
+            for key in GLUE[task].columns:
                 columns.setdefault(key, []).extend(part[key])
         splits[split] = columns
     return splits
@@ -107,62 +110,64 @@ def from_hub(task: str) -> dict[str, Columns]:
 def built_in(task: str, train: int | None, validation: int | None, seed: int) -> dict[str, Columns]:
     """The same from `sentences`, as many rows as asked for."""
     counts = {"train": train or BUILT_IN_ROWS["train"], "validation": validation or BUILT_IN_ROWS["validation"]}
-    keys = (*GLUE[task].text, "label")
     made = {split: generator.generate(task, count, split, seed) for split, count in counts.items()}
-    return {split: {key: columns[key] for key in keys} for split, columns in made.items()}
+    return {split: {key: rows[key] for key in GLUE[task].columns} for split, rows in made.items()}
 
 
-def check(columns: Columns, shape: Shape, where: str, unit: str = "row", first: int = 0) -> None:
-    """Raise `ValueError` unless the fields are there, of one length above 0, text is str and labels are in range."""
-    for key in (*shape.text, "label"):
-        if key not in columns:
-            raise ValueError(f"{where}: no field {key!r}; it has {', '.join(map(repr, columns)) or 'none'}")
-    lengths = {key: len(columns[key]) for key in (*shape.text, "label")}
+def check_columns(there: Iterable[str], wanted: Iterable[str], where: str) -> None:
+    """Raise `ValueError`, saying which columns there are, where one of those wanted is missing."""
+    there = list(there)
+    for name in wanted:
+        if name not in there:
+            raise ValueError(f"{where} has no column {name!r}; it has {', '.join(map(repr, there)) or 'no columns'}")
+
+
+def check_rows(columns: Columns, fields: Fields, where: str, unit: str = "row", first: int = 0) -> None:
+    """Raise `ValueError` for a missing column, unequal lengths, no rows, a text that is not str, a label out of range.
+
+    Rows are called `unit` and counted from `first`.
+    """
+    check_columns(columns, fields.columns, where)
+    lengths = {key: len(columns[key]) for key in fields.columns}
     if len(set(lengths.values())) > 1 or not lengths["label"]:
-        raise ValueError(f"{where}: expected at least one row and all fields of one length, got {lengths}")
-    for key in (*shape.text, "label"):
+        raise ValueError(f"{where} must have at least one row and columns of one length; got {lengths}")
+    for key in fields.columns:
+        wanted = _wanted_label(fields) if key == "label" else "text"
         for number, value in enumerate(columns[key], start=first):
-            if problem := _problem(key, value, shape):
-                raise ValueError(f"{where}, {unit} {number}: {problem}")
+            if not (_is_label(value, fields) if key == "label" else isinstance(value, str)):
+                raise ValueError(f"{where}, {unit} {number}: {key!r} must be {wanted}; got {value!r}")
 
 
-def _problem(key: str, value: Any, shape: Shape) -> str:
-    """What is wrong with one value, empty where nothing is."""
-    if key != "label":
-        return "" if isinstance(value, str) else f"field {key!r}: expected text, got {value!r}"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if shape.labels:
-        if number and isinstance(value, int) and 0 <= value < len(shape.labels):
-            return ""
-        known = ", ".join(f"{i} ({name})" for i, name in enumerate(shape.labels))
-        return f"field 'label': expected one of {known}, got {value!r}"
-    if number and math.isfinite(value) and shape.low <= value <= shape.high:
-        return ""
-    bounds = "" if math.isinf(shape.low) else f" from {shape.low:g} to {shape.high:g}"
-    return f"field 'label': expected a finite number{bounds}, got {value!r}"
+def _is_label(value: Any, fields: Fields) -> bool:
+    if isinstance(value, bool):
+        return False
+    if fields.labels:
+        return isinstance(value, int) and 0 <= value < len(fields.labels)
+    return isinstance(value, (int, float)) and math.isfinite(value) and fields.low <= value <= fields.high
 
 
-def _read_jsonl(path: Path, shape: Shape) -> Columns:
+def _wanted_label(fields: Fields) -> str:
+    if fields.labels:
+        return f"one of {', '.join(f'{number} ({name})' for number, name in enumerate(fields.labels))}"
+    return "a finite number" + ("" if math.isinf(fields.low) else f" from {fields.low:g} to {fields.high:g}")
+
+
+def _read_jsonl(path: Path, fields: Fields) -> Columns:
     if not path.is_file():
         raise ValueError(f"{path} is missing; {FOLDER_VARIABLE} needs TASK/train.jsonl.gz and TASK/validation.jsonl.gz")
-    keys = (*shape.text, "label")
-    columns: Columns = {key: [] for key in keys}
+    columns: Columns = {key: [] for key in fields.columns}
     for number, line in _lines(path):
+        where = f"{path}, line {number}"
         try:
             row = json.loads(line)
         except ValueError as error:  # broken JSON, or bytes that are not UTF-8
-            raise ValueError(f"{path}, line {number}: expected one JSON object, got {line[:60]!r} ({error})") from error
+            raise ValueError(f"{where} must be one JSON object; got {line[:60]!r} ({error})") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: expected one JSON object, got {line[:60]!r}")
-        for key in keys:
-            if key not in row:
-                raise ValueError(
-                    f"{path}, line {number}: no field {key!r}; it has {', '.join(map(repr, row)) or 'none'}"
-                )
-            columns[key].append(row[key])
-    if not columns["label"]:
-        raise ValueError(f"{path} has no rows; expected one JSON object a line")
-    check(columns, shape, str(path), unit="line", first=1)
+            raise ValueError(f"{where} must be one JSON object; got {line[:60]!r}")
+        check_columns(row, columns, where)
+        for key, values in columns.items():
+            values.append(row[key])
+    check_rows(columns, fields, str(path), unit="line", first=1)
     return columns
 
 

@@ -90,12 +90,14 @@ def cached(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    wanted = {"repo_type": repo_type, "revision": revision, "allow_patterns": list(required)}
+    patterns = list(required)
     try:
-        folder = Path(snapshot_download(repo_id, **wanted, local_files_only=True))
+        path = snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision, allow_patterns=patterns, local_files_only=True
+        )
     except (LocalEntryNotFoundError, HFValidationError):  # the latter: no repository can have this name
         return None
-    return None if _missing(folder, required) else folder
+    return None if _missing(Path(path), required) else Path(path)
 
 
 def _missing(folder: Path, required: Sequence[str]) -> list[str]:

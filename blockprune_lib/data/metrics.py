@@ -1,26 +1,33 @@
 """GLUE's own metrics: what each task is scored by, from logits or from predicted labels.
 
-| task | metrics | the one to compare by |
-|---|---|---|
-| cola | Matthews correlation | matthews |
-| stsb | Pearson and Spearman correlation, and their mean | mean |
-| mrpc, qqp | accuracy and F1 of class 1, and their mean | mean |
-| sst2, mnli, qnli, rte, wnli | accuracy | accuracy |
+| tasks | metric set | its metrics | the one to compare by |
+|---|---|---|---|
+| cola | matthews | Matthews correlation | matthews |
+| stsb | correlation | Pearson and Spearman correlation, and their mean | mean |
+| mrpc, qqp | accuracy_f1 | accuracy and F1 of class 1, and their mean | mean |
+| sst2, mnli, qnli, rte, wnli | accuracy | accuracy | accuracy |
 
-All are between -1 and 1, not in percent. A correlation with constant predictions or constant labels is 0/0; here
-it is 0.0, the score of a model that has learned nothing (scikit-learn says the same for Matthews): a NaN would
-poison every mean and cannot be written to JSON. Left out: the test sets, which only GLUE's server scores.
+All scores are between -1 and 1, not in percent. A correlation with constant predictions or constant labels is 0/0;
+here it is 0.0, the score of a model that has learned nothing (scikit-learn does the same for Matthews): a NaN would
+spoil every mean and cannot be written to JSON. Left out: the test sets, which only GLUE's server can score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-GLUE_METRICS = {
+from .._common.checks import one_of
+
+MetricSet = Literal["accuracy", "accuracy_f1", "matthews", "correlation"]
+METRIC_SETS: tuple[MetricSet, ...] = get_args(MetricSet)
+
+# Task -> what it is scored by.
+GLUE_METRICS: dict[str, MetricSet] = {
     "cola": "matthews",
     "sst2": "accuracy",
     "mrpc": "accuracy_f1",
@@ -31,13 +38,11 @@ GLUE_METRICS = {
     "rte": "accuracy",
     "wnli": "accuracy",
 }
-PRIMARY = {"accuracy": "accuracy", "accuracy_f1": "mean", "matthews": "matthews", "correlation": "mean"}
-
-__all__ = ["compute", "for_trainer", "primary"]
+_PRIMARY = {"accuracy": "accuracy", "accuracy_f1": "mean", "matthews": "matthews", "correlation": "mean"}
 
 
 def compute(task: str, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, float]:
-    """Score predictions by the metrics of a GLUE task (or of a kind: accuracy, accuracy_f1, matthews, correlation).
+    """Score predictions by the metrics of `task`: a GLUE task or a metric set, {metric: value from -1 to 1}.
 
     `predictions`: (n, classes) logits, of which the largest counts, or (n,) labels; for a regression (n,) or (n, 1)
     values. `labels`: (n,). Raises `ValueError` where the lengths differ, n = 0, or a value is NaN or infinite.
@@ -45,14 +50,14 @@ def compute(task: str, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> dic
     >>> compute("rte", [[2.0, 1.0], [0.0, 3.0]], [0, 0])
     {'accuracy': 0.5}
     """
-    kind = _kind(task)
-    predicted, true = _arrays(predictions, labels, regression=kind == "correlation")
-    if kind == "matthews":
+    metric_set = _metric_set(task)
+    predicted, true = _arrays(predictions, labels, regression=metric_set == "correlation")
+    if metric_set == "matthews":
         return {"matthews": _matthews(predicted, true)}
-    if kind == "correlation":
+    if metric_set == "correlation":
         return _correlations(predicted, true)
     accuracy = float(np.mean(predicted == true))
-    if kind == "accuracy":
+    if metric_set == "accuracy":
         return {"accuracy": accuracy}
     from sklearn.metrics import f1_score
 
@@ -61,17 +66,29 @@ def compute(task: str, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> dic
 
 
 def primary(task: str) -> str:
-    """Name of the metric to compare a GLUE task's models by.
+    """Name of the metric to compare models by on `task`, a GLUE task or a metric set.
 
     >>> primary("cola"), primary("stsb")
     ('matthews', 'mean')
     """
-    return PRIMARY[_kind(task)]
+    return _PRIMARY[_metric_set(task)]
+
+
+def majority(task: str, training_labels: Iterable[Any], labels: npt.ArrayLike) -> dict[str, float]:
+    """Scores on `labels` of always predicting the commonest training label (for a regression, their mean).
+
+    >>> majority("rte", [1, 1, 0], [1, 0, 0, 0])
+    {'accuracy': 0.25}
+    """
+    known = list(training_labels)
+    regression = _metric_set(task) == "correlation"
+    guess = sum(known) / len(known) if regression else Counter(known).most_common(1)[0][0]
+    return compute(task, np.full(np.shape(labels), guess), labels)
 
 
 def for_trainer(task: str) -> Callable[[Any], dict[str, float]]:
-    """The `compute_metrics=` of a Hugging Face Trainer: takes an EvalPrediction, gives `compute(task, ...)`."""
-    _kind(task)
+    """What a Hugging Face Trainer takes as `compute_metrics=`: a function from an EvalPrediction to its scores."""
+    _metric_set(task)
 
     def compute_metrics(evaluated: Any) -> dict[str, float]:
         predictions = evaluated.predictions
@@ -82,12 +99,9 @@ def for_trainer(task: str) -> Callable[[Any], dict[str, float]]:
     return compute_metrics
 
 
-def _kind(task: str) -> str:
-    if task in PRIMARY:
-        return task
-    if task not in GLUE_METRICS:
-        raise ValueError(f"task: expected one of {', '.join([*GLUE_METRICS, *PRIMARY])}, got {task!r}")
-    return GLUE_METRICS[task]
+def _metric_set(task: str) -> MetricSet:
+    one_of(task, "task", (*GLUE_METRICS, *METRIC_SETS))
+    return GLUE_METRICS.get(task) or cast(MetricSet, task)
 
 
 def _arrays(
@@ -95,15 +109,17 @@ def _arrays(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     predicted, true = np.asarray(predictions), np.asarray(labels)
     if true.ndim != 1 or true.size == 0:
-        raise ValueError(f"labels: expected shape (n,) with n of at least 1, got {true.shape}")
+        raise ValueError(f"labels must have the shape (n,), n of at least 1; got {true.shape}")
     if predicted.ndim not in (1, 2) or len(predicted) != len(true):
-        raise ValueError(f"predictions: expected {len(true)} rows, one for each label, got shape {predicted.shape}")
+        raise ValueError(f"predictions must have one row per label, {len(true)}; got the shape {predicted.shape}")
     for name, values in (("predictions", predicted), ("labels", true)):
         if bad := int(np.count_nonzero(~np.isfinite(values.astype(np.float64)))):
-            raise ValueError(f"{name}: {bad} of {values.size} values are NaN or infinite (did training diverge?)")
+            raise ValueError(
+                f"{name} must be finite; got {bad} NaN or infinite of {values.size}: did training diverge?"
+            )
     if regression:
         if predicted.ndim == 2 and predicted.shape[1] != 1:
-            raise ValueError(f"predictions: a regression has one output, got shape {predicted.shape}")
+            raise ValueError(f"predictions of a regression must have one column; got the shape {predicted.shape}")
         return predicted.reshape(-1).astype(np.float64), true.astype(np.float64)
     if predicted.ndim == 2:
         predicted = predicted.argmax(axis=1)
@@ -128,5 +144,5 @@ def _correlations(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> dict[s
 
 
 def _constant(values: npt.NDArray[Any]) -> bool:
-    """Equal up to rounding: a spread below 1e-12 of the size would only correlate rounding errors."""
+    """Whether all are equal up to rounding: below 1e-12 of their size, differences are only rounding errors."""
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())

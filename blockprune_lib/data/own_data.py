@@ -1,14 +1,14 @@
-"""Your own text in a recipe: a few lines say where it lies and which columns mean what.
+"""Your own text in a recipe: a few lines that say where it is and which columns mean what.
 
 task:
   name: reviews
   train: data/train.csv             # .csv, .tsv, .jsonl, .json or .parquet; with `hub: owner/name`, names of splits
   validation: data/test.csv
-  text: [question, answer]          # the column, or the two, a model reads
+  text: [question, answer]          # the column, or the two, that the model reads
   label: score                      # whole numbers from 0, names, true and false, or floats for a regression
   metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
 
-Files are read as they are: nothing is written to a cache. A path counts from the folder the command is given in.
+Files are read as they are: nothing is written to a cache. A relative path starts from the current folder.
 """
 
 from __future__ import annotations
@@ -16,58 +16,72 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from . import hub, metrics, tasks
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-KEYS = ("name", "hub", "config", "train", "validation", "text", "label", "metric")
+from .._common.settings import Settings
+from . import hub, tasks
+from .glue import Columns
+from .metrics import MetricSet
+
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
-Columns = dict[str, list[Any]]
+Name = Annotated[str, Field(min_length=1)]
+_NAME = {"type": "string", "minLength": 1}
+#: One column's name, or a list of one or two.
+Names = Annotated[
+    list[Name],
+    Field(min_length=1, max_length=2),
+    BeforeValidator(lambda text: [text] if isinstance(text, str) else text),
+    WithJsonSchema({"anyOf": [_NAME, {"type": "array", "minItems": 1, "maxItems": 2}], "items": _NAME}),
+]
+
+
+class OwnData(Settings):
+    """Where a task's text is, and what its columns mean."""
+
+    name: Name = Field(examples=["reviews"])
+    hub: Name | None = Field(None, description="a repository on the Hub", examples=["owner/name"])
+    config: Name | None = Field(None, description="the repository's configuration")
+    train: Name = Field(description="a file, or a split of the repository", examples=["train.csv"])
+    validation: Name = Field(description="a file, or a split of the repository", examples=["validation.csv"])
+    text: Names = Field(description="the columns a model reads", examples=["review", ["question", "answer"]])
+    label: Name = Field(description="the column it predicts", examples=["label"])
+    metric: MetricSet | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.name in tasks.NAMES:
+            raise ValueError(f"name {self.name!r} is a GLUE task's; choose another")
+        if self.hub is None and self.config is not None:
+            raise ValueError("config belongs to hub, a repository on the Hub; leave it out")
+        for split, file in (("train", self.train), ("validation", self.validation)):
+            if self.hub is None and Path(file).suffix not in SUFFIXES:
+                raise ValueError(f"{split} must end in {', '.join(SUFFIXES)}; got {file!r}: 'rows.csv' would do")
+        return self
 
 
 def check_description(task: Mapping[str, Any]) -> str:
-    """The task's name; raises ValueError or TypeError for a description that cannot be meant."""
-    for key in task:
-        if key not in KEYS:
-            raise ValueError(f"recipe: task has the unknown key {key!r} (known: {', '.join(KEYS)})")
-    for key in ("name", "train", "validation", "text", "label"):
-        if key not in task:
-            raise ValueError(f"recipe: task lacks {key!r}; a description has name, train, validation, text and label")
-    for key, value in task.items():
-        for entry in value if key == "text" and isinstance(value, list) else [value]:
-            if not isinstance(entry, str) or not entry:
-                raise TypeError(f"recipe: task: {key} must be text; got {entry!r}")
-    if isinstance(task["text"], list) and len(task["text"]) not in (1, 2):
-        raise ValueError(f"recipe: task: text must name one column or two; got {task['text']!r}")
-    if task.get("metric", "accuracy") not in metrics.PRIMARY:
-        raise ValueError(f"recipe: task: metric must be one of {', '.join(metrics.PRIMARY)}; got {task['metric']!r}")
-    if "hub" not in task and "config" in task:
-        raise ValueError("recipe: task: config belongs to hub, a repository on the Hub; leave it out")
-    if task["name"] in tasks.NAMES:
-        raise ValueError(f"recipe: task: name {task['name']!r} is a GLUE task's; choose another")
-    if "hub" not in task:
-        for split in ("train", "validation"):
-            if Path(task[split]).suffix not in SUFFIXES:
-                raise ValueError(f"recipe: task: {split} must end in {', '.join(SUFFIXES)}; got {task[split]!r}")
-    return str(task["name"])
+    """The name of a described task; raises ValueError or TypeError naming the key that will not do."""
+    return OwnData.of(task, "recipe: task").name
 
 
 def load(task: Mapping[str, Any], train: int | None, validation: int | None, seed: int) -> tasks.Task:
-    """The `tasks.Task` a description means; labels that are names become 0, 1, ... in alphabetical order.
+    """The `tasks.Task` that `task` describes; labels that are names become 0, 1, ... in alphabetical order.
 
-    Raises ValueError for files that are missing and columns that are not there, and as `tasks.from_datasets`;
-    `hub.HubError` where the Hub is asked for and cannot be reached.
+    Raises ValueError for missing files and columns, and as `tasks.from_datasets`; `hub.HubError` where the Hub is
+    asked for and cannot be reached.
     """
-    if "hub" in task:
-        data = {split: _fetch(task["hub"], task.get("config"), task[split]) for split in ("train", "validation")}
+    data = OwnData.of(task, "task")
+    splits = {"train": data.train, "validation": data.validation}
+    if data.hub:
+        columns = {split: _fetch(data.hub, data.config, name) for split, name in splits.items()}
     else:
-        data = {split: _read(task[split], split) for split in ("train", "validation")}
-    text = task["text"] if isinstance(task["text"], list) else [task["text"]]
-    columns = {split: _columns(part, [*text, task["label"]], split) for split, part in data.items()}
-    _number_labels(columns, task["label"])
+        columns = {split: _read(file, split) for split, file in splits.items()}
+    _number_labels(columns, data.label)
     return tasks.from_datasets(
-        columns, text=text, label=task["label"], name=task["name"], metric=task.get("metric"), train=train,
+        columns, text=data.text, label=data.label, name=data.name, metric=data.metric, train=train,
         validation=validation, seed=seed,
     )  # fmt: skip
 
@@ -81,7 +95,7 @@ def _fetch(repository: str, config: str | None, split: str) -> Columns:
         columns: Columns = datasets.load_dataset(repository, config, split=split).to_dict()
         return columns
     except Exception as error:  # the class depends on the version of datasets and of its HTTP library
-        raise hub.HubError(f"task: {repository}, split {split!r}, cannot be had: {error}") from error
+        raise hub.HubError(f"task: {repository}, split {split!r}, is not available: {error}") from error
 
 
 def _read(path: str, split: str) -> Columns:
@@ -106,7 +120,7 @@ def _read_table(source: Path) -> Columns:
 
 
 def _read_json(source: Path) -> Columns:
-    """One JSON object a line, or one list of them; a field that a row lacks is None."""
+    """One JSON object per line, or one list of them; a field that a row lacks is None."""
     text = source.read_text(encoding="utf-8-sig")
     if text.lstrip().startswith("["):
         rows = json.loads(text)
@@ -124,17 +138,10 @@ def _read_json(source: Path) -> Columns:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _columns(part: Columns, names: list[str], split: str) -> Columns:
-    for name in names:
-        if name not in part:
-            have = ", ".join(map(repr, part)) or "no rows"
-            raise ValueError(f"task: {split} has no column {name!r}; it has {have}")
-    return {name: part[name] for name in names}
-
-
 def _number_labels(columns: dict[str, Columns], label: str) -> None:
-    values = [value for part in columns.values() for value in part[label]]
-    if values and (all(isinstance(value, str) for value in values) or all(isinstance(v, bool) for v in values)):
+    """Replace labels that are all text, or all true and false, by their places in alphabetical order."""
+    values = [value for part in columns.values() for value in part.get(label, [])]
+    if any(all(isinstance(value, type_) for value in values) for type_ in (str, bool)):
         order = {name: number for number, name in enumerate(sorted(set(values)))}
-        for part in columns.values():
+        for part in (part for part in columns.values() if label in part):
             part[label] = [order[value] for value in part[label]]

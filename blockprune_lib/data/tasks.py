@@ -1,10 +1,10 @@
 """The text a model is trained and scored on: GLUE's nine tasks, or your own.
 
 `load("rte")` takes the text from the folder that the variable `BLOCKPRUNE_GLUE_DIR` names; else from the Hub
-(`nyu-mll/glue`); else from a built-in generator of English sentences that needs no download (see `sentences`). What
-was used is printed, and kept in the task with a SHA-256 of the text. Nothing is written to any cache.
+(`nyu-mll/glue`); else from a built-in generator of English sentences that needs no download (see `sentences`). The
+source is printed, and kept in the task with a SHA-256 of the text. Nothing is written to any cache.
 
-Left out: reading and checking the rows (see `glue_rows`), the scores (see `metrics`), padding, which the collator
+Left out: reading and checking the rows (see `glue`), the scores (see `metrics`), and padding, which the collator
 does for each batch.
 """
 
@@ -13,28 +13,26 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from .._common.checks import positive_int
+from .._common.checks import one_of, positive_int
 from . import glue, hub, metrics
-from .glue import Columns, Shape
+from .glue import Columns, Fields
+from .metrics import MetricSet
 
 SOURCES = ("auto", "folder", "hub", "built-in")
 NAMES = tuple(glue.GLUE)
-
-__all__ = ["NAMES", "Task", "from_datasets", "load"]
 
 
 @dataclass(frozen=True, repr=False)
 class Task:
     """Text and labels to train on and to score on (`datasets.Dataset`s), and how to score.
 
-    `text`: the columns a model reads, one or two. `kind`: the metrics (see `metrics`). `label_names`: names of the
-    labels 0, 1, ...; empty for a regression. `mismatched`: MNLI's second validation set, where there is one.
-    `fingerprint`: SHA-256 of all rows used.
+    `text`: the one or two columns a model reads. `label_names`: names of the labels 0, 1, ...; empty for a regression.
+    `metric_set`: what the task is scored by (see `metrics`). `fingerprint`: SHA-256 of all rows used. `mismatched`:
+    MNLI's second validation set, where there is one.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Task:
     validation: Any
     text: tuple[str, ...]
     label_names: tuple[str, ...]
-    kind: str
+    metric_set: MetricSet
     source: str
     fingerprint: str
     mismatched: Any = None
@@ -51,39 +49,29 @@ class Task:
 
     @property
     def regression(self) -> bool:
-        """Whether labels are numbers to come close to, not classes."""
+        """Whether the labels are numbers to predict closely, not classes."""
         return not self.label_names
 
     @property
     def num_labels(self) -> int:
-        """Outputs a model needs: one for each class, 1 for a regression."""
+        """Outputs a model needs: one per class, 1 for a regression."""
         return len(self.label_names) or 1
 
     @property
     def primary(self) -> str:
         """Name of the metric to compare models by."""
-        return metrics.primary(self.kind)
+        return metrics.primary(self.metric_set)
 
     @property
     def majority(self) -> dict[str, float]:
-        """Scores on the validation rows of always giving the training rows' commonest label (or their mean)."""
-        train, labels = self.train["label"], self.validation["label"]
-        guess = sum(train) / len(train) if self.regression else Counter(train).most_common(1)[0][0]
-        return metrics.compute(self.kind, [guess] * len(labels), labels)
-
-    def score(self, predictions: Any, labels: Any) -> dict[str, float]:
-        """`metrics.compute` for this task: logits (n, classes) or labels (n,), and the true labels (n,)."""
-        return metrics.compute(self.kind, predictions, labels)
-
-    def compute_metrics(self, evaluated: Any) -> dict[str, float]:
-        """The same for a Hugging Face Trainer, which hands over an EvalPrediction."""
-        return metrics.for_trainer(self.kind)(evaluated)
+        """Scores on the validation rows of always predicting the training rows' commonest label (or their mean)."""
+        return metrics.majority(self.metric_set, self.train["label"], self.validation["label"])
 
     def encode(self, tokenizer: Any, max_length: int = 128) -> tuple[Any, Any]:
         """Train and validation as token ids: Datasets with input_ids, attention_mask, ..., labels.
 
-        Cut to `max_length` tokens, or to what the model takes where that is less, and not padded. Kept in memory; a
-        second call with the same arguments is free.
+        Texts are cut to `max_length` tokens, or to the model's limit where that is less, and not padded. The result is
+        kept in memory: a second call with the same arguments is free.
         """
         longest = getattr(tokenizer, "model_max_length", None)
         if longest is None or not callable(tokenizer):
@@ -99,11 +87,13 @@ class Task:
         """One line: which text, why this one, how many rows."""
         why = f" ({'; '.join(self.notes)})" if self.notes else ""
         text = "built-in sentences" if self.source == "built-in" else self.source
-        rows = f"{len(self.train):,} to train on, {len(self.validation):,} to score on"
-        return f"Text: {self.name}, {text}{why}, {rows}"
+        return f"Text: {self.name}, {text}{why}, {self._rows()}"
+
+    def _rows(self) -> str:
+        return f"{len(self.train):,} to train on, {len(self.validation):,} to score on"
 
     def to_dict(self) -> dict[str, Any]:
-        """What a result record keeps, JSON-able: name, source, rows, fingerprint, majority score."""
+        """What a result record keeps, ready for JSON: name, source, rows, fingerprint, majority score."""
         return {
             "name": self.name,
             "source": self.source,
@@ -119,7 +109,7 @@ class Task:
         example = " | ".join(f'"{self.train[0][column]}"' for column in self.text)
         rows = {
             "task": f"{self.name} ({self.source})",
-            "rows": f"{len(self.train):,} to train on, {len(self.validation):,} to score on",
+            "rows": self._rows(),
             "text": ", ".join(self.text),
             "labels": ", ".join(self.label_names) or "numbers",
             "metric": f"{self.primary}; the commonest label alone scores {self.majority[self.primary]:.3f}",
@@ -141,28 +131,25 @@ def load(
 ) -> Task:
     """Load one of GLUE's tasks: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli.
 
-    `train`, `validation`: so many rows, drawn at random by `seed` (a smaller draw is part of a larger one), and all
-    there are where there are fewer; None takes all, of the built-in text 3,000 and 600. `source`: "folder", "hub",
-    "built-in", or "auto" for the first of them that can be had. `verbose` prints one line on what was used.
+    `train`, `validation`: how many rows, drawn at random by `seed` (a smaller draw is part of a larger one), or all
+    where there are fewer; None takes all, of the built-in text 3,000 and 600. `source`: "folder", "hub", "built-in",
+    or "auto" for the first of them that is available. `verbose` prints one line on what was used.
 
     Raises `ValueError` for an unknown name or source, and for a folder with a missing or broken file (naming file
-    and line); `hub.HubError` where `source="hub"` cannot be had.
+    and line); `hub.HubError` where `source="hub"` is not available.
 
     >>> load("sst2", train=2, validation=2, source="built-in").name
     Text: sst2, built-in sentences, 2 to train on, 2 to score on
     'sst2'
     """
-    if name not in glue.GLUE:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}; got {name!r} (your own text: tasks.from_datasets)")
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}; got {source!r}")
-    counts = {"train": train, "validation": validation}
-    for argument, count in counts.items():
+    one_of(name, "name", NAMES, remedy="for your own text, tasks.from_datasets would do")
+    one_of(source, "source", SOURCES)
+    for argument, count in (("train", train), ("validation", validation)):
         if count is not None:
             positive_int(count, argument)
-    splits, used, notes = _find(name, source, train, validation, seed)
-    task = _task(name, splits, glue.GLUE[name], metrics.GLUE_METRICS[name], used, counts, seed)
-    task = replace(task, notes=(*notes, *task.notes))
+    splits, used, why = _find(name, source, train, validation, seed)
+    chosen, notes = _choose(splits, train, validation, seed)
+    task = _task(name, chosen, glue.GLUE[name], metrics.GLUE_METRICS[name], used, (*why, *notes))
     if verbose:
         print(task.describe())
     return task
@@ -183,7 +170,8 @@ def from_datasets(
 
     Each of the two is a Dataset or a dict of columns. `text` names the column (or two) a model reads, `label` the one
     it predicts: whole numbers from 0 for classes, floats for a regression. `metric`: accuracy, accuracy_f1 or matthews
-    for classes, correlation for a regression (None: the first). `train`, `validation`, `seed` as in `load`.
+    for classes, correlation for a regression (None: the first that fits). `train`, `validation`, `seed` as in `load`.
+    Raises TypeError or ValueError naming the column and row that will not do.
 
     >>> rows = {"review": ["good", "bad"], "stars": [1, 0]}
     >>> from_datasets({"train": rows, "validation": rows}, text="review", label="stars").num_labels
@@ -200,14 +188,13 @@ def from_datasets(
     classes = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     known = getattr(getattr(data["train"], "features", {}).get(label), "names", None)
     labels = tuple(known or map(str, range(max(2, max(values) + 1)))) if classes else ()
-    shape = Shape(names, labels)
+    fields = Fields(names, labels)
     for split, columns in splits.items():
-        glue.check(columns, shape, split)
-    kind = metric or ("accuracy" if classes else "correlation")
-    if kind not in metrics.PRIMARY or (kind == "correlation") == classes:
-        fitting = "accuracy, accuracy_f1 or matthews for classes" if classes else "correlation for a regression"
-        raise ValueError(f"metric must be {fitting}; got {metric!r}")
-    return _task(name, splits, shape, kind, "own text", {"train": train, "validation": validation}, seed)
+        glue.check_rows(columns, fields, split)
+    fitting = [known for known in metrics.METRIC_SETS if (known == "correlation") != classes]
+    metric_set = one_of(metric or fitting[0], f"metric for {'classes' if classes else 'a regression'}", fitting)
+    chosen, notes = _choose(splits, train, validation, seed)
+    return _task(name, chosen, fields, metric_set, "own text", notes)
 
 
 def _find(
@@ -231,30 +218,47 @@ def _find(
     return glue.built_in(name, train, validation, seed), "built-in", reasons
 
 
-def _task(
-    name: str, splits: dict[str, Columns], shape: Shape, kind: str, source: str, counts: dict[str, Any], seed: int
-) -> Task:
-    from datasets import Dataset
-
-    digest, parts, notes = hashlib.sha256(), {}, []
+def _choose(
+    splits: dict[str, Columns], train: int | None, validation: int | None, seed: int
+) -> tuple[dict[str, Columns], tuple[str, ...]]:
+    """The rows drawn of each split, and notes on splits with fewer than asked for."""
+    drawn, notes = {}, []
     for split, columns in splits.items():
-        count = counts["train" if split == "train" else "validation"]
-        total = len(columns["label"])
+        count, total = train if split == "train" else validation, len(columns["label"])
         if count is not None and count > total:
             notes.append(f"{count:,} {split} rows asked for, {total:,} are there")
         rows = _draw(total, count, seed)
-        chosen = {key: [values[row] for row in rows] for key, values in columns.items()}
-        if not shape.labels:
-            chosen["label"] = [float(value) for value in chosen["label"]]
-        digest.update(json.dumps([split, chosen], sort_keys=True).encode())
-        parts[split] = Dataset.from_dict(chosen)
-    train, validation, other = (parts.get(split) for split in ("train", "validation", "validation_mismatched"))
-    used = digest.hexdigest()
-    return Task(name, train, validation, shape.text, shape.labels, kind, source, used, other, tuple(notes))
+        drawn[split] = {key: [values[row] for row in rows] for key, values in columns.items()}
+    return drawn, tuple(notes)
+
+
+def _task(
+    name: str, splits: dict[str, Columns], fields: Fields, metric_set: MetricSet, source: str, notes: tuple[str, ...]
+) -> Task:
+    from datasets import Dataset
+
+    digest, parts = hashlib.sha256(), {}
+    for split, columns in splits.items():
+        if not fields.labels:
+            columns["label"] = [float(value) for value in columns["label"]]
+        digest.update(json.dumps([split, columns], sort_keys=True).encode())
+        parts[split] = Dataset.from_dict(columns)
+    return Task(
+        name=name,
+        train=parts["train"],
+        validation=parts["validation"],
+        text=fields.text,
+        label_names=fields.labels,
+        metric_set=metric_set,
+        source=source,
+        fingerprint=digest.hexdigest(),
+        mismatched=parts.get("validation_mismatched"),
+        notes=notes,
+    )
 
 
 def _draw(total: int, count: int | None, seed: int) -> Sequence[int]:
-    """Sorted numbers of `count` of the rows; a smaller draw with the same seed is part of a larger one."""
+    """Sorted indices of `count` of the rows; a smaller draw with the same seed is part of a larger one."""
     if count is None or count >= total:
         return range(total)
     key = random.Random(seed).random
@@ -266,9 +270,7 @@ def _columns(part: Any, text: tuple[str, ...], label: str, split: str) -> Column
     there = getattr(part, "column_names", None) or (list(part) if isinstance(part, Mapping) else None)
     if there is None:
         raise TypeError(f"data: {split} must be a Dataset or a dict of columns; got {type(part).__name__}")
-    for column in (*text, label):
-        if column not in there:
-            raise ValueError(f"data: {split} has no column {column!r}; it has {', '.join(map(repr, there))}")
+    glue.check_columns(there, (*text, label), f"data: {split}")
     return {**{column: list(part[column]) for column in text}, "label": list(part[label])}
 
 

@@ -115,11 +115,11 @@ def test_what_a_trainer_hands_over():
     ("arguments", "message"),
     [
         (("sst3", [1], [1]), "task"),
-        (("sst2", [1, 0], [1]), "expected 1 rows"),
+        (("sst2", [1, 0], [1]), "one row per label, 1; got"),
         (("sst2", [], []), "at least 1"),
-        (("sst2", [[1.0, float("nan")]], [1]), r"predictions: 1 of 2 values are NaN"),
+        (("sst2", [[1.0, float("nan")]], [1]), "predictions must be finite; got 1 NaN or infinite of 2"),
         (("stsb", [1.0, float("inf")], [1.0, 2.0]), "infinite"),
-        (("stsb", [[1.0, 2.0]], [1.0]), "one output"),
+        (("stsb", [[1.0, 2.0]], [1.0]), "must have one column"),
         (("sst2", [[[1.0]]], [1]), "predictions"),
         (("sst2", [1], [[1]]), "labels"),
     ],
@@ -129,7 +129,13 @@ def test_bad_input(arguments, message):
         metrics.compute(*arguments)
 
 
+def test_the_majority_is_the_commonest_training_label_or_the_mean():
+    assert metrics.majority("rte", [1, 0, 1], [0, 0, 0, 1]) == {"accuracy": 0.25}
+    assert metrics.majority("mrpc", np.array([0, 0, 1]), np.array([0, 1]))["f1"] == 0.0
+    assert metrics.majority("stsb", [0.5, 2.0], [1.0, 3.0]) == {"pearson": 0.0, "spearman": 0.0, "mean": 0.0}
+
+
 def test_unknown_task_everywhere():
     for function in (metrics.primary, metrics.for_trainer):
-        with pytest.raises(ValueError, match="expected one of cola"):
+        with pytest.raises(ValueError, match="task must be one of cola"):
             function("imdb")

@@ -90,12 +90,12 @@ def test_a_metric_and_a_share_of_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"labels": "y"}, "task has the unknown key 'labels'"),
+        ({"labels": "y"}, r"recipe: task: there is no 'labels'; did you mean 'label'\?"),
         ({"name": "rte"}, "name 'rte' is a GLUE task's; choose another"),
-        ({"name": 3}, "name must be text; got 3"),
-        ({"text": ["a", "b", "c"]}, "text must name one column or two"),
-        ({"text": []}, "text must name one column or two"),
-        ({"text": ["a", 2]}, "text must be text; got 2"),
+        ({"name": 3}, "name must be text that is not empty; got 3"),
+        ({"text": ["a", "b", "c"]}, "text must be text that is not empty, or a list of 1 to 2; got"),
+        ({"text": []}, "text must be text that is not empty, or a list of 1 to 2; got"),
+        ({"text": ["a", 2]}, r"text\[1\] must be text that is not empty; got 2"),
         ({"label": ""}, "label must be text"),
         ({"metric": "f1"}, "metric must be one of .*; got 'f1'"),
         ({"config": "plain"}, "config belongs to hub"),
@@ -111,8 +111,21 @@ def test_descriptions_that_cannot_be_meant(more, says, tmp_path):
 @pytest.mark.parametrize("key", ["name", "train", "validation", "text", "label"])
 def test_what_a_description_lacks_is_named(key, tmp_path):
     task = {other: value for other, value in described(tmp_path).items() if other != key}
-    with pytest.raises(ValueError, match=f"task lacks {key!r}"):
+    with pytest.raises(ValueError, match=f"recipe: task: {key} is missing"):
         own_data.check_description(task)
+
+
+def test_the_schema_takes_what_the_check_takes(tmp_path):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = own_data.OwnData.model_json_schema()
+    for more in ({}, {"text": "answer"}, {"metric": "matthews"}, {"hub": "owner/name", "config": "plain"}):
+        own_data.check_description(described(tmp_path) | more)
+        jsonschema.validate(described(tmp_path) | more, schema)
+    for more in ({"text": []}, {"text": ["a", 2]}, {"text": ""}, {"metric": "f1"}, {"labels": "y"}, {"name": 3}):
+        with pytest.raises((TypeError, ValueError)):
+            own_data.check_description(described(tmp_path) | more)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(described(tmp_path) | more, schema)
 
 
 def without(rows, key):
@@ -128,9 +141,13 @@ def without(rows, key):
         ([*ROWS, {"question": None, "answer": "y", "verdict": 0}], {}, "question"),
         ([row | {"verdict": -1} for row in ROWS], {}, "label"),
         ([row | {"verdict": [0]} for row in ROWS], {}, "label"),
-        (ROWS, {"metric": "correlation"}, "metric must be accuracy, accuracy_f1 or matthews for classes"),
-        ([row | {"verdict": 0.5} for row in ROWS], {"metric": "accuracy"}, "correlation for a regression"),
-        ([], {}, "it has no rows"),
+        (ROWS, {"metric": "correlation"}, "metric for classes must be one of accuracy, accuracy_f1, matthews; got"),
+        (
+            [row | {"verdict": 0.5} for row in ROWS],
+            {"metric": "accuracy"},
+            "metric for a regression must be one of correlation",
+        ),
+        ([], {}, "it has no columns"),
     ],
 )
 def test_rows_that_will_not_do_are_named(rows, more, says, tmp_path):

@@ -24,7 +24,7 @@ def texts(columns, task):
 @given(tasks, st.integers(1, 40), st.sampled_from(["train", "validation"]), st.integers(0, 10**6))
 def test_rows_are_what_glue_readers_expect(task, count, split, seed):
     columns = generator.generate(task, count, split, seed)
-    glue.check(columns, glue.GLUE[task], task)
+    glue.check_rows(columns, glue.GLUE[task], task)
     assert columns["idx"] == list(range(count))
     assert columns == generator.generate(task, count, split, seed)
     assert len(set(texts(columns, task))) == count
