@@ -7,14 +7,15 @@ the pages are written from the records alone, and `--check` only compares. No fi
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from blockprune_lib._common.files import write_json, write_whole
 from tools import experiments_tables, explorer_speed
 from tools.readme_tables import tables
 
@@ -102,35 +103,24 @@ def with_regions(page: str, regions: dict[str, str]) -> str:
 
 def picture(story: dict[str, Any]) -> str:
     """Return the front picture as SVG, drawn from the first chapter's record; readable on light and dark ground."""
-    import io
-
-    import matplotlib.pyplot as plt
-
     from blockprune_lib import plots
 
     found = story["figures"]
     rows = found["latency"]["timings"]
     names = ["dense", "unstructured", "block", "block, rate 5"]
     sizes = [found["megabytes"][name] for name in names]
-    with plots.drawn_for("light"):
-        canvas, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained", facecolor="white")
-        for row, name in enumerate(names):
-            colour = plots.COLOURS[name.partition(",")[0]]
-            left.barh(row, rows[name]["median_ms"], color=colour)
-            left.errorbar(
-                rows[name]["median_ms"],
-                row,
-                xerr=[[rows[name]["median_ms"] - rows[name]["q1_ms"]], [rows[name]["q3_ms"] - rows[name]["median_ms"]]],
-                color=plots.COLOURS["text"],
-                capsize=4,
-            )
-            left.text(rows[name]["q3_ms"], row, f"  {rows[name]['median_ms']:.0f} ms", va="center")
-            right.barh(row, sizes[row], color=colour)
-            right.text(sizes[row], row, f"  {sizes[row]:.1f} MB", va="center")
+    with plots.canvas("light", (9, 2.8), columns=2) as (canvas, (left, right)):
+        for place, (name, size) in enumerate(zip(names, sizes, strict=True)):
+            colour, row = plots.COLOURS[name.partition(",")[0]], rows[name]
+            left.barh(place, row["median_ms"], color=colour)
+            spread = [[row["median_ms"] - row["q1_ms"]], [row["q3_ms"] - row["median_ms"]]]
+            left.errorbar(row["median_ms"], place, xerr=spread, color=plots.COLOURS["text"], capsize=4)
+            left.text(row["q3_ms"], place, f"  {row['median_ms']:.0f} ms", va="center")
+            right.barh(place, size, color=colour)
+            right.text(size, place, f"  {size:.1f} MB", va="center")
         zeros = f"{found['zeros']:.0%}"
-        left.set_yticks(
-            range(4), ["dense", f"{zeros} zeros, one by one", f"{zeros} gone, in blocks", "80% gone, untrained cut"]
-        )
+        labels = ["dense", f"{zeros} zeros, one by one", f"{zeros} gone, in blocks", "80% gone, untrained cut"]
+        left.set_yticks(range(len(labels)), labels)
         left.set(xlabel="time for one batch (ms)", title="Time")
         right.set(xlabel="bytes of the pruned matrices (MB)", title="Size")
         right.set_yticks([])
@@ -139,7 +129,6 @@ def picture(story: dict[str, Any]) -> str:
             axes.margins(x=0.22)
         text = io.StringIO()
         canvas.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
-        plt.close(canvas)
     return text.getvalue()
 
 
@@ -151,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     readme = README.read_text(encoding="utf-8")
     if options.measure:
-        _write(EXAMPLE, json.dumps(measure(example_code(readme)), indent=1) + "\n")
+        write_json(EXAMPLE, measure(example_code(readme)))
     story = json.loads(STORY.read_text(encoding="utf-8"))
     experiments = EXPERIMENTS.read_text(encoding="utf-8")
     built = BUILT.read_text(encoding="utf-8")
@@ -166,16 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{', '.join(differ)}: differs, run python -m tools.readme" if differ else "The tables are up to date.")
         return int(bool(differ))
     for path, (_, after) in pages.items():
-        _write(path, after)
-    _write(PICTURE, picture(story))
+        write_whole(path, after.encode())
+    write_whole(PICTURE, picture(story).encode())
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Figures that work in print, in dark mode and for colour-blind readers, from one helper that demands alt text.
 
-`figure(draw, alt=..., caption=...)` calls the chapter's drawing function twice, once a theme, and shows the variant
+`figure(draw, alt=..., caption=...)` calls the chapter's drawing function twice, once per theme, and shows the variant
 that fits the page. Measuring stays outside the drawing function. What is left out: any particular chart, which the
 chapters draw themselves with matplotlib or seaborn.
 """
@@ -8,12 +8,17 @@ chapters draw themselves with matplotlib or seaborn.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+
+from .files import write_whole
 
 # Okabe and Ito's colour-blind-safe palette; the dark variants keep at least 4.5:1 contrast on the page's dark ground.
 _PALETTES: dict[str, dict[str, str]] = {
@@ -44,8 +49,6 @@ COLOURS: dict[str, str] = dict(_PALETTES["light"])
 
 #: Colour map of norms and other magnitudes: ordered in grey too, and safe for colour-blind readers.
 MAGNITUDE = "cividis"
-#: Colour map of signed values, symmetric about zero.
-SIGNED = "PuOr"
 
 _STYLE = """<style>.bp-figure{margin:1rem 0;text-align:center}
 .bp-figure img{max-width:100%;height:auto;padding:0!important;background:transparent!important}
@@ -57,6 +60,20 @@ html[data-theme=dark] .bp-figure .bp-dark,html[theme=dark] .bp-figure .bp-dark,
 body[data-jp-theme-light=false] .bp-figure .bp-dark{display:inline}
 @media print{html .bp-figure .bp-light{display:inline!important}
 html .bp-figure .bp-dark{display:none!important}}</style>"""
+
+
+def check_picture(path: str | os.PathLike[str]) -> Path:
+    """The path, where a picture can be written to it; raises ValueError for its ending, its folder, and matplotlib."""
+    target = Path(path)
+    if target.suffix.lower() not in (".svg", ".png"):
+        raise ValueError(f"a picture's name must end in .svg or .png; got {str(target)!r}")
+    if not target.parent.is_dir():
+        raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            "pictures need matplotlib, which is not installed; pip install 'blockprune-lib[book]' installs it"
+        )
+    return target
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,11 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"Figure {self.name!r}: {self.caption}"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture, whole or not at all; raises as `check_picture` does."""
+        target = check_picture(path)
+        write_whole(target, self.png if target.suffix.lower() == ".png" else self.light.encode())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         def image(svg: str, kind: str) -> str:
@@ -100,7 +122,7 @@ def figure(
     rows: int = 1,
     columns: int = 1,
 ) -> Figure:
-    """Draw a figure once a theme and return it with its alt text and caption.
+    """Draw a figure once per theme and return it with its alt text and caption.
 
     *draw* takes the axes, or the array of axes where *rows* or *columns* is above 1, and measures nothing. *size* is in
     inches; 7 wide fits a page, and text stays readable at half of that.
@@ -110,44 +132,46 @@ def figure(
     Figure 'fig-line': A line.
     """
     if not callable(draw):
-        raise TypeError(f"draw: expected a function that takes the axes, got {type(draw).__name__}")
+        raise TypeError(f"draw must be a function that takes the axes; got {type(draw).__name__}")
     for label, text in (("alt", alt), ("caption", caption)):
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{label}: expected a sentence, got {text!r}; say what the figure shows")
-    import matplotlib.pyplot as plt
-
+            raise ValueError(f"{label} must be a sentence; got {text!r}: what the figure shows would do")
     variants: dict[str, str] = {}
     png = b""
     for mode in ("light", "dark"):
-        with drawn_for(mode):
-            canvas, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
-            try:
-                draw(axes)
-                svg = io.StringIO()
-                # No date in the file: the same numbers give the same bytes.
-                canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-                variants[mode] = svg.getvalue()
-                if mode == "light":
-                    picture = io.BytesIO()
-                    canvas.savefig(picture, format="png", dpi=150, facecolor="white")
-                    png = picture.getvalue()
-            finally:
-                plt.close(canvas)
+        with canvas(mode, size, rows, columns) as (drawn, axes):
+            draw(axes)
+            svg = io.StringIO()
+            # No date in the file: the same numbers give the same bytes.
+            drawn.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+            variants[mode] = svg.getvalue()
+            png = png or as_png(drawn)
     return Figure(variants["light"], variants["dark"], png, alt.strip(), caption.strip(), name)
 
 
 @contextmanager
-def drawn_for(mode: str) -> Iterator[None]:
-    """Set the styles and `COLOURS` of a theme, "light" or "dark", while a figure is drawn."""
+def canvas(mode: str, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Iterator[tuple[Any, Any]]:
+    """A matplotlib figure and its axes in the style of a theme, "light" or "dark", which also sets `COLOURS`."""
     import matplotlib.pyplot as plt
 
     before = dict(COLOURS)
     COLOURS.update(_PALETTES[mode])
     try:
         with plt.rc_context(_style(_PALETTES[mode])):
-            yield
+            drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
+            try:
+                yield drawn, axes
+            finally:
+                plt.close(drawn)
     finally:
         COLOURS.update(before)
+
+
+def as_png(drawn: Any) -> bytes:
+    """A matplotlib figure as the bytes of a PNG, on white."""
+    content = io.BytesIO()
+    drawn.savefig(content, format="png", dpi=150, facecolor="white")
+    return content.getvalue()
 
 
 def _style(palette: dict[str, str]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from ..machine.passport import Hardware, hardware
 from ..pruning.architectures import prunable_weights
 from ..pruning.groups import group_scores
 from ..pruning.packing import pack
-from ..pruning.selection import select, select_model
+from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
 from .host import Explorer, source
+from .pictures import maps
 
 #: kind of structure -> block sizes that the menu offers.
 SIZES = {
@@ -179,12 +180,8 @@ class BlockExplorer(Explorer):
             return select(scores, self.rate)
         if self.scope == "strips":
             return select(scores, self.rate, balanced=structure.strips)
-        together = nn.ModuleDict({str(i): _Holder(w) for i, w in enumerate(self._weights[state].values())})
-        rate = min(RATES, key=lambda other: abs(np.log(other / self.rate)))
-        masks = select_model(together, structure, rate, scope="model")
-        place = list(self._weights[state]).index(self.layer)
-        kept = int(masks.keep(list(masks)[place]).sum())
-        return select(scores, scores.numel() / kept)
+        position = int(np.abs(np.log(np.array(RATES) / self.rate)).argmin())
+        return select(scores, scores.numel() / self._counts(state, str(structure), self.layer)[position])
 
     def describe(self) -> str:
         """What the explorer shows, in a sentence."""
@@ -195,8 +192,6 @@ class BlockExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the maps at the present settings."""
-        from .pictures import maps
-
         structure = BlockStructure.parse(self.structure)
         panels = {}
         for state in self._weights:
@@ -204,14 +199,6 @@ class BlockExplorer(Explorer):
             keep = self._keep(state, weight, structure)
             panels[state] = torch.where(keep, group_scores(weight, structure), torch.nan).numpy()
         return maps(panels, (weight.shape[0], weight.shape[1]), f"{self.structure} at rate {self.rate:g}")
-
-
-class _Holder(nn.Linear):
-    """A Linear around a weight that is there."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__(weight.shape[1], weight.shape[0], bias=False, device="meta")
-        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
 
 
 def _full_name(name: str, known: Mapping[str, Any]) -> str:

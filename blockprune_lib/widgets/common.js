@@ -1,5 +1,5 @@
 // What the explorers share: controls with labels, colours that follow the theme, numbers as the library prints them.
-// `widgets/_host.py` puts this text in place of each module's import, so that a page asks for no other file.
+// `host.py` puts this text in place of each module's import, so that a page asks for no other file.
 
 const STYLE = `
 .bpw { --text: #1F2328; --muted: #5F6670; --line: #D0D4D9; --ground: #FFFFFF; --gone: #E9EBEE; --focus: #0072B2;

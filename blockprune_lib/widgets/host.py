@@ -2,7 +2,8 @@
 
 A widget's module is written once. A live front end gets it from anywidget. In a book that is built with
 BLOCKPRUNE_STATIC=1 the display is HTML instead: a place on the page, the module, and a small stand-in for the model
-that anywidget would give it. Such a page asks for no other file and needs no kernel. Left out: what a widget shows.
+that anywidget would give it (stand_in.js). Such a page asks for no other file and needs no kernel. Left out: what a
+widget shows.
 """
 
 from __future__ import annotations
@@ -25,51 +26,20 @@ except ImportError as error:  # pragma: no cover - the book's extra brings both
 HERE = Path(__file__).resolve().parent
 STATIC = "BLOCKPRUNE_STATIC"
 
-# The stand-in holds the traits, tells listeners of changes, and hands binary traits over as anywidget does.
-_STAND_IN = """
-const place = document.getElementById(%(place)s);
-const decode = (value) => {
-  if (value === null || typeof value !== "object") return value;
-  if (value.$bytes !== undefined) {
-    return new DataView(Uint8Array.from(atob(value.$bytes), (letter) => letter.charCodeAt(0)).buffer);
-  }
-  if (Array.isArray(value)) return value.map(decode);
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, decode(inner)]));
-};
-const traits = decode(JSON.parse(document.getElementById(%(state)s).textContent)), listeners = {};
-const model = {
-  get: (name) => traits[name],
-  set(name, value) {
-    traits[name] = value;
-    for (const call of [...(listeners[`change:${name}`] || []), ...(listeners.change || [])]) call();
-  },
-  on(event, call) { (listeners[event] ||= []).push(call); },
-  off(event, call) { listeners[event] = (listeners[event] || []).filter((other) => other !== call); },
-  save_changes() {},
-};
-place.explorer = model;
-const source = document.getElementById(%(source)s).textContent;
-const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-const draw = () => import(address).then((module) => module.default.render({ model, el: place }))
-  .catch((error) => { place.textContent = `This explorer cannot be drawn: ${error.message}`; });
-// First paint is not delayed: an explorer is drawn when it comes near the screen, or when the page has nothing to do.
-if ("IntersectionObserver" in window) {
-  const watcher = new IntersectionObserver((seen) => {
-    if (seen.some((entry) => entry.isIntersecting)) { watcher.disconnect(); draw(); }
-  }, { rootMargin: "600px" });
-  watcher.observe(place);
-} else draw();
-"""
-
 
 def source(name: str) -> str:
     """The ES module NAME.js with what it imports from common.js written out, so that it imports nothing."""
-    common = (HERE / "common.js").read_text(encoding="utf-8")
-    module = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    inner, found = re.subn(r'^import \{[^}]*\} from "\./common\.js";\n', "", module, count=1, flags=re.M)
-    if not found:
-        return module
-    return re.sub(r"^export (?=const|function)", "", common, flags=re.M) + inner
+    inner, found = re.subn(r'^import \{[^}]*\} from "\./common\.js";\n', "", _read(name), count=1, flags=re.M)
+    return _inlined("common") + inner if found else inner
+
+
+def _read(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+def _inlined(name: str) -> str:
+    """A module's text without `export`, to be put into another one."""
+    return re.sub(r"^export (?=const|function)", "", _read(name), flags=re.M)
 
 
 class Explorer(anywidget.AnyWidget):
@@ -108,7 +78,7 @@ class Explorer(anywidget.AnyWidget):
         names = {part: f"bpw-{part}-{token}" for part in ("place", "state", "source")}
         state = json.dumps(_encoded({**self.settings(), "data": self.data}), allow_nan=False).replace("<", "\\u003c")
         code = source(self.module).replace("</script", "<\\/script")
-        script = _STAND_IN % {part: json.dumps(name) for part, name in names.items()}
+        script = f"{_inlined('stand_in')}standIn({', '.join(map(json.dumps, names.values()))});"
         return (
             f'<div id="{names["place"]}" class="bpw-place" data-explorer="{self.module}">'
             f"<noscript>{escape(self.describe())} (It needs JavaScript.)</noscript></div>"

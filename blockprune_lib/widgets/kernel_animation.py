@@ -20,6 +20,7 @@ from ..pruning.groups import group_scores
 from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
 from .host import Explorer, source
+from .pictures import touched
 
 ROWS, COLUMNS, TOKENS, LANES = 8, 12, 4, 4
 STRUCTURES = ("block_column:4", "block_row:4", "tile:4x4", "column", "row", "irregular")
@@ -64,8 +65,6 @@ class KernelAnimation(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the weights that the present step touches."""
-        from .pictures import touched
-
         plan = self.data["plans"][self.structure]
         return touched(np.array(plan["keep"]), self.figures()["weights"], self.describe())
 

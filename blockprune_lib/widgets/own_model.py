@@ -6,6 +6,7 @@ Needs a live kernel. Left out: training; what is cut here is not retrained, so t
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,8 +31,6 @@ def outcome(
 
     `tokens` (sequences, length) of the batch that is timed. `model` stays as it is. Raises as `prune` does.
     """
-    import warnings
-
     parsed = BlockStructure.parse(structure)
     victim = copy.deepcopy(model).eval()
     prune(victim, parsed, rate)

@@ -16,6 +16,7 @@ import traitlets
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.structure import BlockStructure
 from .host import Explorer, source
+from .pictures import plane
 
 RHO = 0.3
 STEPS = 60
@@ -73,7 +74,5 @@ class ReweightingExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the loss, the penalty's contour and the path."""
-        from .pictures import plane
-
         found = self.figures()
         return plane((self.first, self.second), RHO, found["path"], found["alpha"], self.grouping == "separate")

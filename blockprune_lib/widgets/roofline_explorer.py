@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import traitlets
+from scipy.optimize import brentq
 
 from ..machine.passport import Hardware, hardware
 from ..nn.break_even import interpolate_break_even
 from ..pruning.structure import BlockStructure
 from .host import Explorer, source
+from .pictures import times
 
 SHAPES = ("384x384", "1536x384", "384x1536", "768x768", "3072x768", "768x3072", "4096x4096")
 STRUCTURES = ("irregular", "block_row:64", "block_column:16", "tile:32x32", "row", "column")
@@ -50,7 +52,8 @@ class RooflineExplorer(Explorer):
     ) -> None:
         records = list(records)
         plain = [one.to_dict() if isinstance(one, Hardware) else dict(one) for one in machines]
-        listed = {_name(one): _limits(one) for one in [*(plain or [hardware().to_dict()]), *_of(records)]}
+        recorded = [dict(record["hardware"]) for record in records]
+        listed = {_name(one): _limits(one) for one in [*(plain or [hardware().to_dict()]), *recorded]}
         self._machines = list(listed.values())
         settings.setdefault("machine", self._machines[0]["name"])
         data = {
@@ -71,18 +74,15 @@ class RooflineExplorer(Explorer):
     def figures(self) -> dict[str, float | None]:
         """What the page shows at the present settings: least times in ms, their ratio, intensity, break-even."""
         dense, sparse, intensity = self._times(self.density)
-        same = [
-            entry["break_even"]
-            for entry in self.data["measured"]
-            if all(entry[key] == getattr(self, key) for key in ("machine", "shape", "structure", "tokens", "threads"))
-        ]
+        keys = ("machine", "shape", "structure", "tokens", "threads")
+        same = [entry for entry in self.data["measured"] if all(entry[key] == getattr(self, key) for key in keys)]
         return {
             "dense_ms": dense,
             "sparse_ms": sparse,
             "speed": dense / sparse,
             "intensity": intensity,
             "break_even": self._break_even(),
-            "measured_break_even": same[0] if same else None,
+            "measured_break_even": same[0]["break_even"] if same else None,
         }
 
     def _times(self, density: float) -> tuple[float, float, float]:
@@ -102,8 +102,6 @@ class RooflineExplorer(Explorer):
         return ms["dense"], ms["sparse"], work["sparse"][0] / work["sparse"][1]
 
     def _break_even(self) -> float:
-        from scipy.optimize import brentq
-
         def gain(density: float) -> float:
             dense, sparse, _ = self._times(density)
             return dense - sparse
@@ -121,13 +119,10 @@ class RooflineExplorer(Explorer):
 
     def picture(self) -> bytes | None:
         """A PNG of the least time against density."""
-        from .pictures import times
-
         grid = [i / 100 for i in range(1, 101)]
-        found = {density: self._times(density) for density in grid}
-        return times(
-            grid, [of[1] for of in found.values()], found[1.0][0], self._break_even(), f"{self.shape}, {self.machine}"
-        )
+        found = [self._times(density) for density in grid]
+        sparse, dense = [ms for _, ms, _ in found], found[-1][0]
+        return times(grid, sparse, dense, self._break_even(), f"{self.shape}, {self.machine}")
 
 
 def _name(machine: Mapping[str, Any]) -> str:
@@ -143,10 +138,6 @@ def _limits(machine: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": _name(machine), **limits}
 
 
-def _of(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(record["hardware"]) for record in records]
-
-
 def _measured(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The bench's products of one matrix, a list of densities for each shape, structure, tokens and threads."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -158,12 +149,10 @@ def _measured(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for (shape, structure, tokens), cases in groups.items():
         cases.sort(key=lambda case: case["what"]["density"])
-        ours = [next(engine for engine in case["engines"] if engine["key"] == case["ours"])["ms"] for case in cases]
-        dense = [
-            next(engine for engine in case["engines"] if engine["key"] == "torch")["ms"]["median"] for case in cases
-        ]
+        times_of = [{engine["key"]: engine["ms"] for engine in case["engines"]} for case in cases]
+        ours = [ms[case["ours"]] for ms, case in zip(times_of, cases, strict=True)]
         densities = [case["what"]["density"] for case in cases]
-        level = sorted(dense)[len(dense) // 2]
+        level = sorted(ms["torch"]["median"] for ms in times_of)[len(cases) // 2]
         found.append(
             {
                 "machine": _name(record["hardware"]), "shape": shape, "structure": structure, "tokens": tokens,
