@@ -77,6 +77,10 @@ class Settings(BaseModel):
                 f"{place}: {error}" if place and not str(error).startswith(place) else str(error)
             ) from None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values; `of` makes the record of them again."""
+        return self.model_dump()
+
     def replace(self, **changes: Any) -> Self:
         """The same record with some fields changed, checked anew.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax, mse_loss
 
 from .._common.checks import finite_number
+from .evaluation import fingerprint
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Teacher:
         finite_number(self.temperature, "temperature", 0, "2.0 is usual", above=True)
         self.model.eval()
         self.model.requires_grad_(False)
+
+    def config(self) -> dict[str, Any]:
+        """A checksum of the weights, and the settings, JSON-able: a stage is resumed only with the same."""
+        return {"weights": fingerprint(self.model), "weight": self.weight, "temperature": self.temperature}
 
     def loss(self, task_loss: Tensor, logits: Tensor, inputs: dict[str, Any]) -> Tensor:
         """The mixed loss of one micro-batch: `logits` (batch, classes) of the student, `inputs` what it was fed."""

@@ -24,6 +24,7 @@ from ..data.metrics import MetricSet
 from ..data.tasks import Task
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_LABEL = ("labels", "label")
 
 
 def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
@@ -69,7 +70,7 @@ class TrainingData:
                 row[:length] = example.get(key, 1 if key == "attention_mask" else 0)
             batch[key] = torch.from_numpy(padded)
         dtype = torch.float32 if self.metric_set == "correlation" else torch.int64
-        return batch | {"labels": torch.tensor([_label(example) for example in examples], dtype=dtype)}
+        return batch | {"labels": torch.tensor(column(examples, *_LABEL), dtype=dtype)}
 
     def majority(self) -> dict[str, float] | None:
         """The scores of always giving the training examples' commonest label (for a regression their mean)."""
@@ -83,15 +84,10 @@ class TrainingData:
             return self.source.fingerprint
         checksum = 0
         for part in (self.train, self.validation):
-            for example in [] if part is None else _rows(part):
-                checksum = zlib.crc32(f"{list(example['input_ids'])} {_label(example)}".encode(), checksum)
+            part = [] if part is None else part
+            for ids, label in zip(column(part, "input_ids"), column(part, *_LABEL), strict=True):
+                checksum = zlib.crc32(f"{list(ids)} {label}".encode(), checksum)
         return f"crc32 {checksum:08x}"
-
-    def with_lengths(self) -> Any:
-        """The training examples, with the column "length" that spares the Trainer a look at every example."""
-        if hasattr(self.train, "add_column") and "length" not in self.train.column_names:
-            return self.train.add_column("length", [len(ids) for ids in self.train["input_ids"]])
-        return self.train
 
 
 def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> TrainingData:
@@ -193,15 +189,23 @@ def _check_examples(part: str, examples: Any, outputs: int) -> None:
         raise ValueError(f"data: {part} has labels that are NaN or infinite")
 
 
-def _label(example: dict[str, Any]) -> Any:
-    return example["labels"] if "labels" in example else example["label"]
+def column(examples: Any, *names: str) -> list[Any]:
+    """One value of each example: what it has under the first of `names` that it has.
+
+    >>> column([{"label": 1}, {"labels": 0}], "labels", "label")
+    [1, 0]
+    """
+
+    def among(known: Any) -> str:
+        return next((name for name in names if name in known), names[-1])
+
+    if hasattr(examples, "column_names"):  # a datasets.Dataset
+        return list(examples[among(examples.column_names)])
+    return [example[among(example)] for example in _rows(examples)]
 
 
 def _labels(examples: Any) -> npt.NDArray[Any]:
-    columns = getattr(examples, "column_names", ())
-    if columns:
-        return np.asarray(list(examples["labels" if "labels" in columns else "label"]))
-    return np.asarray([_label(example) for example in _rows(examples)])
+    return np.asarray(column(examples, *_LABEL))
 
 
 def _rows(examples: Any) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
-"""What one training stage did: `StageReport`, which prints itself and turns into JSON and back.
+"""What one training stage did: `StageReport`, which prints itself, and turns into JSON and back (`to_dict`, `of`).
 
 Left out: the training (see `stage_runner`), and the record of a whole run (see `experiments.records`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -50,15 +49,6 @@ class StageReport(Settings):
     processes: int = 1
     resumed: int = 0
     history: list[dict[str, Any]] = Field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-able values."""
-        return self.model_dump() | {"settings": self.settings.to_dict()}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> StageReport:
-        """The report that `to_dict` made; raises TypeError or ValueError, naming the field, for anything else."""
-        return cls.of({**plain, "settings": TrainingSettings.of(plain["settings"], "settings")}, "report")
 
     def rows(self) -> dict[str, str]:
         """What a reader sees: {label: text}."""

@@ -25,10 +25,10 @@ Support = Literal["masks", "packed"]
 _NO_EFFECT = frozenset({"output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first"})
 
 
-def _path(value: Any) -> Any:
-    if value is not None and not isinstance(value, str | os.PathLike):
+def _path(value: Any) -> str:
+    if not isinstance(value, str | os.PathLike):
         raise TypeError(f"output_dir must be a path, or None; got {value!r}: 'runs/first' would do")
-    return value
+    return str(os.fspath(value))
 
 
 FolderPath = Annotated[str | os.PathLike[str], PlainValidator(_path, json_schema_input_type=str)]
@@ -86,10 +86,6 @@ class TrainingSettings(LearningSettings):
         None
     )
     progress: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-able values."""
-        return self.model_dump() | {"output_dir": None if self.output_dir is None else os.fspath(self.output_dir)}
 
     def identity(self) -> dict[str, Any]:
         """The settings that change the weights which come out, JSON-able."""

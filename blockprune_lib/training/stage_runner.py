@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from .stage_folder import StageFolder, load_hooks, save_hooks
 
 
 def run_stage(
-    stage: str,
+    name: str,
     model: Any,
     tokenizer: Any,
     source: Any,
@@ -50,20 +50,21 @@ def run_stage(
 
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
-    with _folder(settings, stage) as folder, _isolated(model, settings):
+    stage = _Stage(name, model, data, settings, hooks, teacher)
+    with _folder(settings, name) as folder, _isolated(model, settings):
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
-        identity = _stage_identity(stage, settings, data, model, hooks, teacher)
+        identity = stage.identity()
         with arguments.main_process_first():
             stage_folder = StageFolder(folder, identity)
             if (report := stage_folder.report()) is not None:
                 _load_finished_weights_(model, folder)
                 if hooks:
                     load_hooks(folder, hooks)
-                return StageReport.from_dict(report)
+                return StageReport.of(report, "report")
             stage_folder.begin()
             checkpoint = stage_folder.newest_checkpoint()
         with context or nullcontext():
-            result = _train(stage, model, data, settings, arguments, hooks, teacher, checkpoint)
+            result = stage.train(arguments, checkpoint)
         if settings.output_dir is not None and arguments.should_save:
             with explain_write_errors(folder), quiet():
                 model.save_pretrained(folder)
@@ -75,95 +76,81 @@ def run_stage(
     return result
 
 
-def _train(
-    stage: str,
-    model: Any,
-    data: TrainingData,
-    settings: TrainingSettings,
-    arguments: Any,
-    hooks: Sequence[Hook],
-    teacher: Teacher | None,
-    checkpoint: Path | None,
-) -> StageReport:
-    """Train from the start or from `checkpoint` to the end."""
-    from .trainer import PruningTrainer
+class _Stage(NamedTuple):
+    """All that goes into one stage."""
 
-    clock = _Clock()
-    scores = Scores(model, data)
-    trainer = PruningTrainer(
-        model=model,
-        args=arguments,
-        data_collator=data.collate,
-        train_dataset=data.with_lengths(),
-        eval_dataset=data.validation,
-        compute_metrics=metrics.for_trainer(data.metric_set),
-        hooks=hooks,
-        teacher=teacher,
-        checkpointed=clock.now,
-    )
-    if checkpoint is None:
-        clock.done["before"] = scores.now() if settings.evaluate_first else None
-        clock.done["begin"] = trainer.log_values()
-    else:
-        clock.done = load_hooks(checkpoint, hooks)
-        clock.done["resumed"] += 1
-    clock.start()
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    done = clock.now()
-    begin = [{"step": 0, **done["begin"]}] if done["begin"] else []
-    history = begin + [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
-    on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
-    after = scores.now()
-    return StageReport(
-        stage=stage,
-        steps=trainer.state.global_step,
-        seconds=done["seconds"] - on_the_way,
-        evaluation_seconds=scores.seconds + on_the_way,
-        device=arguments.device.type,
-        examples=0 if data.validation is None else len(data.validation),
-        metric=data.metric,
-        majority=data.majority(),
-        before=done["before"],
-        after=after,
-        loss=first_and_last(history, "loss"),
-        processes=arguments.world_size,
-        resumed=done["resumed"],
-        settings=settings,
-        history=history,
-        **{field: value for hook in hooks for field, value in hook.report(history).items()},
-    )
+    name: str
+    model: Any
+    data: TrainingData
+    settings: TrainingSettings
+    hooks: Sequence[Hook]
+    teacher: Teacher | None
 
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the stage's result; what a folder must have in common to be resumed."""
+        kept = self.settings.output_dir is not None
+        return {
+            "stage": self.name,
+            "settings": self.settings.identity(),
+            "data": self.data.fingerprint() if kept else None,
+            "weights": fingerprint(self.model) if kept else None,
+            "rules": {hook.name: hook.config() for hook in self.hooks},  # the name of hooks in folders from before
+            "teacher": None if self.teacher is None else self.teacher.config(),
+        }
 
-class _Clock:
-    """What a checkpoint remembers of the stage: its scores at the beginning, and the seconds that killed runs spent."""
+    def train(self, arguments: Any, checkpoint: Path | None) -> StageReport:
+        """Train from the start or from `checkpoint` to the end, with the Trainer's `arguments`."""
+        from .trainer import PruningTrainer
 
-    def __init__(self) -> None:
-        self.done: dict[str, Any] = {"seconds": 0.0, "resumed": 0}
-        self._start = 0.0
+        # What a checkpoint remembers: the scores at the beginning, and the seconds that killed runs spent.
+        memory: dict[str, Any] = {"seconds": 0.0, "resumed": 0}
 
-    def start(self) -> None:
-        self._start = time.perf_counter()
+        def remembered() -> dict[str, Any]:
+            return memory | {"seconds": memory["seconds"] + time.perf_counter() - start}
 
-    def now(self) -> dict[str, Any]:
-        return self.done | {"seconds": self.done["seconds"] + time.perf_counter() - self._start}
-
-
-def _stage_identity(
-    stage: str, settings: TrainingSettings, data: TrainingData, model: Any, hooks: Sequence[Hook], teacher: Any
-) -> dict[str, Any]:
-    """Everything that decides the stage's result; what a folder must have in common to be resumed."""
-    lesson = None
-    if teacher is not None:
-        weights = fingerprint(teacher.model)
-        lesson = {"weights": weights, "weight": teacher.weight, "temperature": teacher.temperature}
-    return {
-        "stage": stage,
-        "settings": settings.identity(),
-        "data": data.fingerprint() if settings.output_dir is not None else None,
-        "weights": fingerprint(model) if settings.output_dir is not None else None,
-        "rules": {hook.name: hook.config() for hook in hooks},  # as folders written before hooks had that name
-        "teacher": lesson,
-    }
+        data, scores = self.data, Scores(self.model, self.data)
+        trainer = PruningTrainer(
+            model=self.model,
+            args=arguments,
+            data_collator=data.collate,
+            train_dataset=data.train,
+            eval_dataset=data.validation,
+            compute_metrics=metrics.for_trainer(data.metric_set),
+            hooks=self.hooks,
+            teacher=self.teacher,
+            checkpointed=remembered,
+        )
+        if checkpoint is None:
+            memory["before"] = scores.now() if self.settings.evaluate_first else None
+            memory["begin"] = trainer.log_values()
+        else:
+            memory = load_hooks(checkpoint, self.hooks)
+            memory["resumed"] += 1
+        start = time.perf_counter()
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        seconds = remembered()["seconds"]
+        history = [{"step": 0, **memory["begin"]}] if memory["begin"] else []
+        history += [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
+        on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
+        after = scores.now()
+        return StageReport(
+            stage=self.name,
+            steps=trainer.state.global_step,
+            seconds=seconds - on_the_way,
+            evaluation_seconds=scores.seconds + on_the_way,
+            device=arguments.device.type,
+            examples=0 if data.validation is None else len(data.validation),
+            metric=data.metric,
+            majority=data.majority(),
+            before=memory["before"],
+            after=after,
+            loss=first_and_last(history, "loss"),
+            processes=arguments.world_size,
+            resumed=memory["resumed"],
+            settings=self.settings,
+            history=history,
+            **{field: value for hook in self.hooks for field, value in hook.report(history).items()},
+        )
 
 
 def _load_finished_weights_(model: Any, folder: Path) -> None:

@@ -22,6 +22,7 @@ from .._common.folders import explain_write_errors
 from ..data.models import quiet
 from .arguments import groups_by_length
 from .distillation import Teacher
+from .evaluation import column
 from .hooks import Hook, Progress
 from .sampler import EpochSampler
 from .stage_folder import mark_whole, save_hooks
@@ -95,10 +96,7 @@ class PruningTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data = self.train_dataset if train_dataset is None else train_dataset
-        lengths = None
-        if groups_by_length(self.args):
-            columns = getattr(data, "column_names", ())
-            lengths = data["length"] if "length" in columns else [len(example["input_ids"]) for example in data]
+        lengths = [len(ids) for ids in column(data, "input_ids")] if groups_by_length(self.args) else None
         processes = max(1, self.args.world_size)
         batch = self.args.per_device_train_batch_size * processes * self.args.gradient_accumulation_steps
         return EpochSampler(len(data), self.args.seed, batch, lengths)

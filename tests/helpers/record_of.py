@@ -17,7 +17,24 @@ def record_of(
 ):
     """A record in which `score` came out; `lam` is a setting that is no column of a table."""
     stages = {stage: {} for stage in ("fine_tune", "prune", "retrain")} | {"reweight": {"lam": lam}}
-    stage = {"steps": 10, "seconds": 1.5, "before": None, "after": {metric: dense}, "near_zero": None, "density": None}
+    stage = {
+        "steps": 10,
+        "seconds": 1.5,
+        "evaluation_seconds": 0.5,
+        "device": "cpu",
+        "examples": examples,
+        "metric": metric,
+        "majority": {metric: majority},
+        "before": None,
+        "after": {metric: dense},
+        "loss": [0.7, 0.6],
+        "penalty": None,
+        "near_zero": None,
+        "refreshes": None,
+        "density": None,
+        "settings": {"learning_rate": 2e-5},
+        "history": [],
+    }
     return {
         "format": "blockprune run, version 1",
         "name": f"{task}_{model}_{structure.replace(':', '-')}_{method}_rate{rate:g}_seed{seed}",
@@ -34,7 +51,7 @@ def record_of(
         "majority": {metric: majority},
         "dense": {metric: dense},
         "final": {metric: score},
-        "stages": [{"stage": name, "history": [], **stage} for name in ("fine-tune", "reweight", "retrain")],
+        "stages": [{"stage": name, **stage} for name in ("fine-tune", "reweight", "retrain")],
         "compression": {"rate_pruned": rate, "rate_parameters": 1.5, "bytes_total": 57_000_000},
         "densities": {"layer": 1 / rate},
     }  # fmt: skip
