@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from pathlib import Path
 
 import blockprune_lib as bp
+from blockprune_lib._common.files import write_whole
 
 PAGE = Path(__file__).resolve().parent.parent / "book" / "api.md"
 #: Headings and the names under each, in the order of the book.
@@ -18,26 +18,17 @@ SECTIONS = {
     "Selection": ["select", "select_model", "apply_masks_"],
     "Packing and running": ["pack", "PackedMatrix", "linear"],
     "Weights and text": ["models.load", "tasks.load"],
-    "Layers and files": ["BlockSparseLinear", "sparsify", "save", "load", "compression"],
+    "Layers and files": ["BlockSparseLinear", "sparsify", "save", "load", "compression", "break_even_density"],
     "Training": [
-        "TrainingSettings",
-        "fine_tune",
-        "train_reweighted",
-        "prune",
-        "retrain",
-        "prune_gradually",
-        "evaluate",
+        "TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "prune_gradually", "evaluate",
     ],
     "Experiments": ["experiments.run", "experiments.plan"],
     "Explorers": [
-        "widgets.BlockExplorer",
-        "widgets.ReweightingExplorer",
-        "widgets.RooflineExplorer",
-        "widgets.KernelAnimation",
+        "widgets.BlockExplorer", "widgets.ReweightingExplorer", "widgets.RooflineExplorer", "widgets.KernelAnimation",
         "widgets.interact",
     ],
     "Exercises": ["check"],
-}
+}  # fmt: skip
 
 
 def page() -> str:
@@ -76,9 +67,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         print("book/api.md is up to date." if text == current else "book/api.md differs: run python -m tools.api")
         return int(text != current)
-    temporary = PAGE.with_name("api.md.new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, PAGE)
+    write_whole(PAGE, text.encode())
     return 0
 
 

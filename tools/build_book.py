@@ -116,10 +116,7 @@ def main() -> int:
     key = cache_key(ROOT, environment)
     BUILD.mkdir(exist_ok=True)
     if clear_stale(BUILD, key):
-        print(
-            "Running every chapter: the first build, or the library, the lock or the data have changed.",
-            flush=True,
-        )
+        print("Running every chapter: the first build, or the library, the lock or the data have changed.", flush=True)
     KEY_FILE.unlink(missing_ok=True)
     (BUILD / ".started").write_text(key)
 

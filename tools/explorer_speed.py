@@ -84,9 +84,8 @@ def sentence(record: dict[str, Any]) -> str:
     return (
         f"A drag of the block explorer's slider repaints a map of {record['shape'][0]:,} × {record['shape'][1]:,} in "
         f"{slowest['frame_ms']['median']:.0f} ms (median; 95 in a hundred within {slowest['frame_ms']['p95']:.0f} ms) "
-        "under "
-        f"`{slowest['structure']}`, the slowest of {len(record['cases'])} "
-        f"structures: headless Chromium without a GPU on {machine['cpu']}, {record['provenance']['date'][:10]}."
+        f"under `{slowest['structure']}`, the slowest of {len(record['cases'])} structures: headless Chromium without "
+        f"a GPU on {machine['cpu']}, {record['provenance']['date'][:10]}."
     )
 
 
@@ -95,13 +94,9 @@ def main() -> int:
     shape = (3072, 768)
     cases = measure(shape)
     record = {
-        "format": FORMAT,
-        "shape": list(shape),
-        "moves": MOVES,
-        "cases": cases,
-        "provenance": provenance(),
+        "format": FORMAT, "shape": list(shape), "moves": MOVES, "cases": cases, "provenance": provenance(),
         "hardware": hardware().to_dict(),
-    }
+    }  # fmt: skip
     for case in cases:
         print(case["structure"], {key: round(value, 1) for key, value in case["frame_ms"].items()})
     write_json(RESULT, record)

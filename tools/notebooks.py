@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 from typing import Any
 
+from blockprune_lib._common.files import write_whole
 from tools.repository import ROOT, current_slug
 
 SETUP = """\
@@ -75,9 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         if before != after:
             differing.append(path.name)
             if not options.check:
-                temporary = path.with_name(path.name + ".new")
-                temporary.write_text(after, encoding="utf-8")
-                os.replace(temporary, path)
+                write_whole(path, after.encode())
     if differing:
         print(f"{'Differ: run python -m tools.notebooks:' if options.check else 'Written:'} {', '.join(differing)}")
     return int(options.check and bool(differing))

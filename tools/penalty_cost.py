@@ -2,7 +2,7 @@
 
 `python -m tools.penalty_cost` (about five minutes) prints tables and writes book/results/penalty-cost.json. A step is
 forward, backward, clipping and AdamW on random token ids; the penalty's gradient joins after the backward pass, as in
-`blockprune_lib.rules`. Reweighting happens once in many steps; the record adds it to every step, as the worst case.
+`blockprune_lib.training`. Reweighting happens once in many steps; the record adds it to every step, as the worst case.
 Frozen embeddings and bf16 are the options `freeze_embeddings` and `bf16` of `TrainingSettings`, without a penalty.
 """
 
@@ -142,22 +142,18 @@ def main(arguments: list[str] | None = None) -> int:
         choices = take_turns(shop.options(), baseline=WITHOUT)
         print(choices, flush=True)
         measured = {"steps": steps, "acts": acts, "options": choices}
-        cases.append(
-            {"threads": number, "structures": found} | {name: taken.to_dict() for name, taken in measured.items()}
-        )
+        kept = {name: comparison.to_dict() for name, comparison in measured.items()}
+        cases.append({"threads": number, "structures": found} | kept)
     record = {
         "format": FORMAT,
         "settings": {
-            "batch": options.batch,
-            "tokens": options.tokens,
-            "max_grad_norm": 1.0,
-            "optimiser": "AdamW, fused",
+            "batch": options.batch, "tokens": options.tokens, "max_grad_norm": 1.0, "optimiser": "AdamW, fused",
         },
         "model": shop.loaded.to_dict() | {"name": Path(options.model).name},  # of a folder its name alone
         "provenance": provenance(),
         "hardware": hardware().to_dict(),
         "cases": cases,
-    }
+    }  # fmt: skip
     write_json(options.json, record)
     print(f"Recorded: {options.json}")
     return 0

@@ -54,11 +54,7 @@ def figures(story: dict[str, Any]) -> str:
     found, machine = story["figures"], story["hardware"]
     rows = []
     for name, row in found["latency"]["timings"].items():
-        ratio = (
-            "1"
-            if name == "dense"
-            else f"{row['ratio']['value']:.2f} ({row['ratio']['low']:.2f} to {row['ratio']['high']:.2f})"
-        )
+        ratio = "{value:.2f} ({low:.2f} to {high:.2f})".format(**row["ratio"]) if name != "dense" else "1"
         size = found["megabytes"][name]
         label = {
             "dense": "dense",
@@ -66,9 +62,8 @@ def figures(story: dict[str, Any]) -> str:
             "block": f"blocks ({found['structure']}), rate {found['rate']:g}, retrained",
             "block, rate 5": "blocks, rate 5, cut without training: time only",
         }[name]
-        rows.append(
-            f"| {label} | {row['median_ms']:.1f} ({row['q1_ms']:.1f} to {row['q3_ms']:.1f}) | {ratio} | {size:.1f} |"
-        )
+        time = "{median_ms:.1f} ({q1_ms:.1f} to {q3_ms:.1f})".format(**row)
+        rows.append(f"| {label} | {time} | {ratio} | {size:.1f} |")
     accuracy, (count, tokens) = found["accuracy"], found["batch"]
     head = (
         f"MiniLM, a batch of {count} sequences of {tokens} tokens, float32, "

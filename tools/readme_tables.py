@@ -61,7 +61,8 @@ def _rivals(record: dict[str, Any]) -> str:
 def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
     """A whole encoder, and a training step of it."""
     cases = {case["what"]["threads"]: case for case in record["cases"]}
-    what = next(iter(cases.values()))["what"]
+    first = next(iter(cases.values()))
+    what = first["what"]
     head = (
         f"A whole encoder of {what['model']}'s shapes (weights drawn at random), {what['structure']} at rate "
         f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, and "
@@ -69,8 +70,8 @@ def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
     )
     plural = {count: "thread" if count == 1 else "threads" for count in cases}
     lines = [head, "", "| | " + " | ".join(f"{n} {plural[n]}" for n in cases) + " |", "|---|" + "---|" * len(cases)]
-    for key, engine in _engines(next(iter(cases.values()))).items():
-        bold = "**" if key == next(iter(cases.values()))["ours"] else ""
+    for key, engine in _engines(first).items():
+        bold = "**" if key == first["ours"] else ""
         cells = [_cell(_engines(case)[key]) if key in _engines(case) else "" for case in cases.values()]
         lines.append(f"| {bold}{engine['name']}{bold} | {' | '.join(cells)} |")
     steps = {case["what"]["threads"]: _engines(case)[case["ours"]] for case in training["cases"]}
@@ -106,9 +107,8 @@ def _shares(record: dict[str, Any]) -> str:
     for structure in structures:
         cells = []
         for density in densities:
-            found = [
-                case for case in _cases(record, structure=structure) if round(case["what"]["density"], 2) == density
-            ]
+            same = _cases(record, structure=structure)
+            found = [case for case in same if round(case["what"]["density"], 2) == density]
             shares = [_engines(case)[case["ours"]]["share_of_peak"] for case in found]
             cells.append(f"{min(shares):.0%} to {max(shares):.0%}" if shares else "")
         lines.append(f"| {structure} | {' | '.join(cells)} |")

@@ -7,11 +7,12 @@ repeat it because their formats have no variables; `--check` fails where one of 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import tomllib
 from pathlib import Path
+
+from blockprune_lib._common.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 SLUG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?/[A-Za-z0-9._-]{1,100}")
@@ -58,7 +59,7 @@ def addresses(slug: str) -> list[str]:
 def repoint(root: Path, slug: str) -> list[Path]:
     """Write *slug* in place of the present one everywhere; return the files that changed."""
     if not SLUG.fullmatch(slug) or slug.endswith((".git", "/.", "/..")):
-        raise ValueError(f"slug: expected owner/name as GitHub spells it, got {slug!r}; for example SLUG=ada/engine")
+        raise ValueError(f"slug must be owner/name as GitHub spells it; got {slug!r}: SLUG=ada/engine would do")
     old = current_slug(root)
     changed: dict[Path, str] = {}
     for path in carriers(root):
@@ -69,9 +70,7 @@ def repoint(root: Path, slug: str) -> list[Path]:
         if after != before:
             changed[path] = after
     for path, text in changed.items():
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text.encode())
     return list(changed)
 
 

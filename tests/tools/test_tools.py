@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools import build_book, notebooks, repository
+import blockprune_lib as bp
+from tools import api, build_book, notebooks, repository
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,3 +151,8 @@ def test_a_chapter_over_its_time_is_a_problem():
     assert build_book.over_budget({"a.ipynb": 60.0}, {"a.ipynb": 89.0}) == []
     assert "took 91 s" in build_book.over_budget({"a.ipynb": 60.0}, {"a.ipynb": 91.0})[0]
     assert "was not run" in build_book.over_budget({"a.ipynb": 60.0}, {})[0]
+
+
+def test_the_reference_has_every_public_function_and_class():
+    listed = {name for names in api.SECTIONS.values() for name in names}
+    assert {name for name in bp.__all__ if callable(getattr(bp, name))} <= listed
