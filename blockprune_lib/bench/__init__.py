@@ -1,15 +1,16 @@
 """Floor 4: block-sparse layers beside every off-the-shelf way to run the same pruned matrix, on this machine.
 
     settings          what to measure, checked
-    workload          the models and inputs
-    matrix_engines    rivals for one matrix                                encoder_engines: for a whole model
+    workload          the models and what they are fed
+    runtimes          an engine, and how ONNX Runtime, OpenVINO and torch.compile become one
     formats           CSR and BSR as torch and SciPy have them
-    runtimes          ONNX Runtime, OpenVINO, torch.compile
+    matrix_engines    rivals for one matrix                                encoder_engines: for a whole model
+    case              what is kept of each case                            tables: how it prints
+    records           the JSON record                                      plots
     measuring         check the answers, then time in turns with the machine's peak
     matrix            the benchmark of one matrix
     encoder           of a whole model                                     footprint: its bytes in memory
     training_step     of a training step
-    records           the JSON record                                      tables, plots
 
 `blockprune bench` is the same as a command. Left out: accuracy, energy, GPUs.
 """

@@ -18,31 +18,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..nn.convert import sparsify
 from ..pruning.structure import BlockStructure
 from . import runtimes
-from .matrix_engines import Engine
-from .runtimes import UnavailableError
+from .runtimes import Engine, UnavailableError
+from .workload import LastHidden
 
 #: Largest error that passes: a dozen layers of roundings, each of which the layer normalisations rescale.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1}
-
-
-class LastHidden(nn.Module):
-    """Token ids (batch, tokens) → the encoder's last hidden state (batch, tokens, hidden)."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Run the encoder without a padding mask."""
-        hidden: Tensor = self.encoder(input_ids=ids).last_hidden_state
-        return hidden
 
 
 @dataclass(frozen=True)
@@ -98,64 +84,47 @@ def export(model: LastHidden, ids: Tensor, path: Path) -> None:
 
 def torch_eager(given: Encoder) -> Engine:
     """The masked dense model as it is."""
-    return _of_torch("torch", "torch dense f32", partial(given.model, given.ids))
+    return Engine.of_torch("torch", "torch dense f32", partial(given.model, given.ids))
 
 
 def torch_bf16(given: Encoder) -> Engine:
     """The masked dense model with its weights and activations in bfloat16."""
     half = copy.deepcopy(given.model).to(torch.bfloat16)
-    return _of_torch("torch-bf16", "torch dense bf16", partial(half, given.ids), "bfloat16")
+    return Engine.of_torch("torch-bf16", "torch dense bf16", partial(half, given.ids), "bfloat16")
 
 
 def torch_compile(given: Encoder) -> Engine:
     """The masked dense model through torch.compile."""
-    return _of_torch("torch-compile", "torch.compile dense", runtimes.compiled(given.model, given.ids))
+    return runtimes.torch_compile(given.model, given.ids)
 
 
 def onnxruntime(given: Encoder) -> Engine:
     """The masked dense model, exported, in ONNX Runtime."""
-    runtimes.imported("onnxruntime")
-    session = runtimes.onnx_session(given.exported(), given.threads)
-    run, result = runtimes.onnx_call(session, given.ids.numpy(), given.shape())
-    return Engine("onnxruntime", "ONNX Runtime f32", run, partial(_after, run, lambda: result))
+    return runtimes.onnxruntime(given.exported, given.ids.numpy(), given.shape(), given.threads)
 
 
 def openvino(given: Encoder, precision: str = "f32") -> Engine:
     """The masked dense model, exported, in OpenVINO."""
-    runtimes.imported("openvino")
-    request = runtimes.openvino_request(given.exported(), given.ids.numpy(), precision, given.threads)
-    key, word = ("openvino", "float32") if precision == "f32" else ("openvino-bf16", "bfloat16")
-    answer = partial(_after, request.infer, lambda: request.get_output_tensor().data)
-    return Engine(key, f"OpenVINO {precision}", request.infer, answer, word)
+    return runtimes.openvino(given.exported, given.ids.numpy(), precision, given.threads)
 
 
 def blockprune(given: Encoder) -> Engine:
     """The model after `sparsify`."""
     sparse = copy.deepcopy(given.model)
     sparsify(sparse.encoder, given.structure, keep_dense_above=1.0)
-    return _of_torch("blockprune", "blockprune", partial(sparse, given.ids))
+    return Engine.of_torch("blockprune", "blockprune", partial(sparse, given.ids))
 
 
-BASELINE, OURS = "torch", "blockprune"
-#: Key -> what makes the engine, in the order of the table; the first and the last always run.
+#: Key -> what makes the engine, in the order of the table; the first is the baseline and the last is ours.
 ENGINES: Mapping[str, Callable[[Encoder], Engine]] = {
-    BASELINE: torch_eager,
+    "torch": torch_eager,
     "torch-bf16": torch_bf16,
     "torch-compile": torch_compile,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "openvino-bf16": partial(openvino, precision="bf16"),
-    OURS: blockprune,
+    "blockprune": blockprune,
 }
-
-
-def _of_torch(key: str, name: str, run: Callable[[], Tensor], precision: str = "float32") -> Engine:
-    return Engine(key, name, run, lambda: run().detach().double().numpy(), precision)
-
-
-def _after(run: Callable[[], object], result: Callable[[], np.ndarray]) -> np.ndarray:
-    run()
-    return result().astype(np.float64)
 
 
 @contextlib.contextmanager

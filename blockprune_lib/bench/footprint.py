@@ -17,14 +17,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..nn.convert import sparsify
+from ..pruning.architectures import prunable_weights
+from ..pruning.structure import BlockStructure
+from .settings import ModelCase
+from .workload import LastHidden, fresh, pruned, token_ids
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CALLS = 3
 SECONDS = 900
 
 
-def footprints(
-    name: str, structure: str, rate: float, batch: int, tokens: int, threads: int, seed: int
-) -> dict[str, dict[str, Any]]:
+def footprints(name: str, case: ModelCase, seed: int) -> dict[str, dict[str, int | None]]:
     """{"torch dense f32": ..., "blockprune": ...}, each with these keys, all in bytes but the last:
 
     bytes_tensors    parameters and buffers, indices included; shared ones once
@@ -34,42 +40,28 @@ def footprints(
 
     Raises RuntimeError where a child fails.
     """
-    common = {
-        "name": name, "structure": structure, "rate": rate, "batch": batch, "tokens": tokens, "threads": threads,
-        "seed": seed,
-    }  # fmt: skip
     return {
-        label: _in_a_child(common | {"sparse": sparse})
+        label: _in_a_child({"name": name, "case": case, "seed": seed, "sparse": sparse})
         for label, sparse in (("torch dense f32", False), ("blockprune", True))
     }
 
 
-def measure_here(
-    *, name: str, structure: str, rate: float, batch: int, tokens: int, threads: int, seed: int, sparse: bool
-) -> dict[str, Any]:
+def measure_here(name: str, case: ModelCase, seed: int, sparse: bool) -> dict[str, int | None]:
     """The bytes of one model in this process; call it in a fresh one."""
-    import torch
-
-    from ..nn.convert import sparsify
-    from ..pruning.architectures import prunable_weights
-    from ..pruning.structure import BlockStructure
-    from .encoder import fresh, pruned, token_ids
-    from .encoder_engines import LastHidden
-
-    torch.set_num_threads(threads)
-    chosen = BlockStructure.parse(structure)
+    torch.set_num_threads(case.threads)
+    structure = BlockStructure.parse(case.structure)
 
     def built() -> Any:
         model = fresh(name, seed)
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()  # else one tensor left keeps all pages of a mapped file
-        pruned(model, chosen, rate)
-        return sparsify(model, chosen, keep_dense_above=1.0) if sparse else model
+        pruned(model, structure, case.rate)
+        return sparsify(model, structure, keep_dense_above=1.0) if sparse else model
 
     def run(model: Any) -> None:
         with torch.inference_mode():
             for _ in range(CALLS):
-                LastHidden(model).eval()(token_ids(model, batch, tokens, seed))
+                LastHidden(model).eval()(token_ids(model, case.batch, case.tokens, seed))
 
     run(built())
     idle = _resident()
@@ -99,8 +91,6 @@ def tensor_bytes(model: Any) -> int:
 
 def dense_copies(shapes: set[tuple[int, ...]]) -> int:
     """How many float matrices of these `shapes`, as they are or transposed, with memory of their own are alive."""
-    import torch
-
     gc.collect()
     found = set()
     for thing in gc.get_objects():
@@ -131,7 +121,7 @@ def _status(field: str) -> int | None:
     return int(found[0]) * 1024 if found else None
 
 
-def _in_a_child(arguments: dict[str, Any]) -> dict[str, Any]:
+def _in_a_child(arguments: dict[str, Any]) -> dict[str, int | None]:
     command = [sys.executable, "-m", __name__, json.dumps(arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -140,9 +130,10 @@ def _in_a_child(arguments: dict[str, Any]) -> dict[str, Any]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise RuntimeError(f"memory: the measurement failed: {last}")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    measured: dict[str, int | None] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_here(**json.loads(sys.argv[1]))))
+    asked = json.loads(sys.argv[1])
+    print(json.dumps(measure_here(asked["name"], ModelCase(*asked["case"]), asked["seed"], asked["sparse"])))

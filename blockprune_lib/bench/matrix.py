@@ -1,13 +1,12 @@
 """The benchmark of one matrix: random weights pruned to a rate, run by every engine that there is.
 
 Only sizes, the structure and the rate decide how long a product takes, so the weights are random. Caches stay warm: the
-same product is repeated, as a server under load repeats it. Left out: whole models (`encoders`).
+same product is repeated, as a server under load repeats it. Left out: whole models (`encoder`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,13 +15,14 @@ import torch
 from ..pruning.groups import group_scores
 from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
-from .matrix_engines import BASELINE, ENGINES, OURS, TOLERANCES, Problem
-from .measuring import Case, described, make_all, prepared_on, time_all
+from .case import Case, What
+from .matrix_engines import ENGINES, TOLERANCES, Problem
+from .measuring import Progress, measure_all, measured
 from .records import Record
-from .settings import MatrixSettings
+from .settings import MatrixCase, MatrixSettings
 
 
-def bench_matrices(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Record:
+def bench_matrices(*, progress: Progress | None = None, **settings: Any) -> Record:
     """Time one pruned matrix in every engine, for each combination of the settings; the record prints itself.
 
     shapes      (outputs, inputs) of each matrix
@@ -36,50 +36,29 @@ def bench_matrices(*, progress: Callable[[str], object] | None = None, **setting
     ValueError or TypeError for wrong settings before anything runs, RuntimeError where torch's or our answer is wrong.
 
     >>> record = bench_matrices(shapes=[(64, 32)], tokens=[8], peers="none", repeats=3)
-    >>> [case.what["kept"] for case in record.cases]
+    >>> [case.what.kept for case in record.cases]
     [416]
     """
-    chosen = MatrixSettings(**settings)
-    keys = chosen.chosen(list(ENGINES), (BASELINE, OURS))
-    cases = []
-    for number, (shape, structure, rate, tokens, threads) in enumerate(chosen.cases(), 1):
-        if progress is not None:
-            plural = f"{tokens} tokens, {threads} thread{'s' if threads > 1 else ''}"
-            progress(f"case {number}: {shape[0]} x {shape[1]}, {structure}, rate {rate:g}, {plural}")
-        cases.append(_case(shape, structure, rate, tokens, threads, keys, chosen))
-    return Record.made("matrix", chosen.to_dict(), cases)
+    asked = MatrixSettings(**settings)
+    keys = asked.engines(ENGINES)
+
+    def measure(case: MatrixCase) -> Case:
+        problem = problem_of(case, asked.seed)
+        kept = int(problem.weight.count_nonzero())
+        what = What(
+            **case._asdict() | {"shape": list(case.shape)}, kept=kept, density=kept / (case.shape[0] * case.shape[1])
+        )
+        makers = {key: partial(ENGINES[key], problem) for key in keys}
+        return measured(what, 2.0 * case.tokens * kept, makers, asked, TOLERANCES, reference=problem.reference())
+
+    return measure_all("matrix", asked, measure, progress)
 
 
-def problem_of(
-    shape: tuple[int, int], structure: BlockStructure, rate: float, tokens: int, threads: int, seed: int
-) -> Problem:
+def problem_of(case: MatrixCase, seed: int) -> Problem:
     """A random weight with exactly the kept groups of `select`, and random activations."""
+    shape, structure = case.shape, BlockStructure.parse(case.structure)
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(shape, generator=generator) / math.sqrt(shape[1])
-    mask = expand(select(group_scores(weight, structure), rate), structure, shape)
-    x = torch.randn((tokens, shape[1]), generator=generator)
-    return Problem(torch.where(mask, weight, 0.0), structure, x, threads)
-
-
-def _case(
-    shape: tuple[int, int], text: str, rate: float, tokens: int, threads: int, keys: list[str], chosen: MatrixSettings
-) -> Case:
-    problem = problem_of(shape, BlockStructure.parse(text), rate, tokens, threads, chosen.seed)
-    kept = int(problem.weight.count_nonzero())
-    makers = {key: partial(ENGINES[key], problem) for key in keys}
-    with prepared_on(threads):
-        engines, errors, skipped = make_all(makers, (BASELINE, OURS), problem.reference(), TOLERANCES)
-        timings, peak = time_all(
-            engines, threads, baseline=BASELINE, repeats=chosen.repeats, warmup=chosen.warmup, seed=chosen.seed
-        )
-    what = {
-        "shape": list(shape),
-        "structure": text,
-        "rate": rate,
-        "kept": kept,
-        "density": kept / (shape[0] * shape[1]),
-        "tokens": tokens,
-        "threads": threads,
-    }
-    measured = described(engines, errors, TOLERANCES, threads)
-    return Case(what, 2.0 * tokens * kept, BASELINE, OURS, measured, timings, peak, tuple(skipped))
+    mask = expand(select(group_scores(weight, structure), case.rate), structure, shape)
+    x = torch.randn((case.tokens, shape[1]), generator=generator)
+    return Problem(torch.where(mask, weight, 0.0), structure, x, case.threads)

@@ -7,7 +7,6 @@ packing, compiling) is done before and not timed. Left out: engines that are not
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +20,10 @@ from torch.nn import functional
 from ..nn import block_sparse_linear
 from ..pruning import packing
 from ..pruning.structure import BlockStructure
-from . import runtimes
-from .runtimes import UnavailableError
+from . import formats, runtimes
+from .runtimes import Engine, UnavailableError
+
+CSR = BlockStructure.irregular()  # single weights, which `formats` stores as compressed sparse rows
 
 #: Largest error that passes, relative to the largest number of the answer. bfloat16 keeps 8 bits of a number.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2}
@@ -43,64 +44,47 @@ class Problem:
         return product
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Something that computes the product: `run` is what is timed, `answer` runs once and gives (T, M) as float64."""
-
-    key: str
-    name: str
-    run: Callable[[], object]
-    answer: Callable[[], np.ndarray]
-    precision: str = "float32"
-    threads: int | None = None
-
-
 def torch_dense(problem: Problem, dtype: torch.dtype = torch.float32) -> Engine:
     """`F.linear` with every zero stored."""
     weight, x = problem.weight.to(dtype), problem.x.to(dtype)
     word = str(dtype).removeprefix("torch.")
     key, short = ("torch", "f32") if dtype == torch.float32 else ("torch-bf16", "bf16")
-    return _of_torch(key, f"torch dense {short}", lambda: functional.linear(x, weight), word)
+    return Engine.of_torch(key, f"torch dense {short}", lambda: functional.linear(x, weight), word)
 
 
 def torch_csr(problem: Problem) -> Engine:
     """`W @ Xᵀ` with W in compressed sparse rows."""
-    matrix, right = _quiet(problem.weight.to_sparse_csr), problem.x.T.contiguous()
-    return _of_torch("torch-csr", "torch CSR @ X", lambda: matrix @ right, transposed=True)
+    matrix, right = formats.to_torch(problem.weight, CSR), problem.x.T.contiguous()
+    return Engine.of_torch("torch-csr", "torch CSR @ X", lambda: matrix @ right, transposed=True)
 
 
 def torch_bsr(problem: Problem, as_linear: bool = False) -> Engine:
     """`W @ Xᵀ`, or `F.linear(X, W)` as torch's documentation has it, with W in square blocks."""
-    height, width = _blocks(problem)
-    if height != width or height < 2:
+    tile = _tile(problem)
+    if tile.height != tile.width or tile.height == 1:
         raise UnavailableError(
-            f"torch runs BSR in square blocks of 2 or more; {problem.structure} has {height} x {width}"
+            f"torch runs BSR in square blocks of 2 or more; {problem.structure} has {tile.height} x {tile.width}"
         )
-    matrix = _quiet(lambda: problem.weight.to_sparse_bsr((height, width)))
+    matrix = formats.to_torch(problem.weight, tile)
     if as_linear:
-        return _of_torch("torch-bsr-linear", "torch BSR F.linear", lambda: functional.linear(problem.x, matrix))
+        return Engine.of_torch("torch-bsr-linear", "torch BSR F.linear", lambda: functional.linear(problem.x, matrix))
     right = problem.x.T.contiguous()
-    return _of_torch("torch-bsr", "torch BSR @ X", lambda: matrix @ right, transposed=True)
+    return Engine.of_torch("torch-bsr", "torch BSR @ X", lambda: matrix @ right, transposed=True)
 
 
 def torch_compile(problem: Problem) -> Engine:
     """The dense layer through torch.compile."""
     layer = torch.nn.Linear(problem.weight.shape[1], problem.weight.shape[0], bias=False, device="meta")
     layer.weight = torch.nn.Parameter(problem.weight, requires_grad=False)
-    return _of_torch("torch-compile", "torch.compile dense", runtimes.compiled(layer.eval(), problem.x))
+    return runtimes.torch_compile(layer.eval(), problem.x)
 
 
 def scipy_sparse(problem: Problem, form: str) -> Engine:
     """SciPy's `W @ Xᵀ` with W in CSR or BSR, which runs on one thread whatever is asked."""
-    sparse = runtimes.imported("scipy.sparse")
-    weight, right = problem.weight.numpy(), np.ascontiguousarray(problem.x.numpy().T)
-    if form == "csr":
-        matrix = sparse.csr_matrix(weight)
-    else:
-        height, width = _blocks(problem)
-        if height * width == 1:
-            raise UnavailableError(f"BSR in blocks of 1 x 1, as {problem.structure} has, is CSR")
-        matrix = sparse.bsr_matrix(weight, blocksize=(height, width))
+    tile = CSR if form == "csr" else _tile(problem)
+    if form == "bsr" and (tile.height, tile.width) == (1, 1):
+        raise UnavailableError(f"BSR in blocks of 1 x 1, as {problem.structure} has, is CSR")
+    matrix, right = formats.to_scipy(problem.weight, tile), np.ascontiguousarray(problem.x.numpy().T)
 
     def run() -> Any:
         return matrix @ right
@@ -110,30 +94,24 @@ def scipy_sparse(problem: Problem, form: str) -> Engine:
 
 def onnxruntime(problem: Problem) -> Engine:
     """The dense product as an ONNX graph in ONNX Runtime."""
-    session = runtimes.onnx_session(_graph(problem), problem.threads)
     shape = (problem.x.shape[0], problem.weight.shape[0])
-    run, result = runtimes.onnx_call(session, problem.x.numpy(), shape)
-    return Engine("onnxruntime", "ONNX Runtime f32", run, partial(_after, run, lambda: result))
+    return runtimes.onnxruntime(partial(_graph, problem), problem.x.numpy(), shape, problem.threads)
 
 
 def openvino(problem: Problem, precision: str = "f32") -> Engine:
-    """The dense product as the same ONNX graph in OpenVINO; inputs and answers are float32 either way."""
-    request = runtimes.openvino_request(_graph(problem), problem.x.numpy(), precision, problem.threads)
-    key, word = ("openvino", "float32") if precision == "f32" else ("openvino-bf16", "bfloat16")
-    answer = partial(_after, request.infer, lambda: request.get_output_tensor().data)
-    return Engine(key, f"OpenVINO {precision}", request.infer, answer, word)
+    """The dense product as the same ONNX graph in OpenVINO."""
+    return runtimes.openvino(partial(_graph, problem), problem.x.numpy(), precision, problem.threads)
 
 
 def blockprune(problem: Problem) -> Engine:
     """This library's layer over the groups that were kept."""
     layer = block_sparse_linear.BlockSparseLinear.from_packed(packing.pack(problem.weight, problem.structure))
-    return _of_torch("blockprune", "blockprune", lambda: layer(problem.x))
+    return Engine.of_torch("blockprune", "blockprune", lambda: layer(problem.x))
 
 
-BASELINE, OURS = "torch", "blockprune"
-#: Key -> what makes the engine, in the order of the table; the first and the last always run.
+#: Key -> what makes the engine, in the order of the table; the first is the baseline and the last is ours.
 ENGINES: Mapping[str, Callable[[Problem], Engine]] = {
-    BASELINE: torch_dense,
+    "torch": torch_dense,
     "torch-bf16": partial(torch_dense, dtype=torch.bfloat16),
     "torch-compile": torch_compile,
     "onnxruntime": onnxruntime,
@@ -144,32 +122,17 @@ ENGINES: Mapping[str, Callable[[Problem], Engine]] = {
     "torch-bsr-linear": partial(torch_bsr, as_linear=True),
     "scipy-csr": partial(scipy_sparse, form="csr"),
     "scipy-bsr": partial(scipy_sparse, form="bsr"),
-    OURS: blockprune,
+    "blockprune": blockprune,
 }
 
 
-def _of_torch(
-    key: str, name: str, run: Callable[[], Any], precision: str = "float32", transposed: bool = False
-) -> Engine:
-    def answer() -> np.ndarray:
-        result: Tensor = run().detach().double()
-        return (result.T if transposed else result).numpy()
-
-    return Engine(key, name, run, answer, precision)
-
-
-def _after(run: Callable[[], object], result: Callable[[], np.ndarray]) -> np.ndarray:
-    run()
-    return result().astype(np.float64)
-
-
-def _blocks(problem: Problem) -> tuple[int, int]:
-    """The group's sides, where blocks of that size fill the matrix; other libraries do not store a ragged edge."""
+def _tile(problem: Problem) -> BlockStructure:
+    """The problem's groups as tiles, where these fill the matrix; other libraries do not store a ragged edge."""
     shape = problem.weight.shape
     height, width = problem.structure.group_shape(shape)
     if shape[0] % height or shape[1] % width:
         raise UnavailableError(f"blocks of {height} x {width} do not fill {shape[0]} x {shape[1]}")
-    return height, width
+    return BlockStructure.tile(height, width)
 
 
 def _graph(problem: Problem) -> bytes:
@@ -184,10 +147,3 @@ def _graph(problem: Problem) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     serialised: bytes = model.SerializeToString()
     return serialised
-
-
-def _quiet(make: Callable[[], Tensor]) -> Tensor:
-    """Without torch's notice that its sparse formats are in beta."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Sparse.* tensor support is in beta.*")
-        return make()

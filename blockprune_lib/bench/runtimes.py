@@ -1,7 +1,8 @@
 """How the rivals are started: ONNX Runtime, OpenVINO and torch.compile, each on a given number of threads.
 
 Nothing here needs a network or sends anything: graphs are read from bytes or from a file, and OpenVINO's converter,
-which reports its use to its makers, is never called. Left out: which graphs they run (`peers`, `engines`).
+which reports its use to its makers, is never called. Left out: which graphs they run (`matrix_engines`,
+`encoder_engines`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,33 @@ class UnavailableError(Exception):
         self.install = install
 
 
+@dataclass(frozen=True)
+class Engine:
+    """A way to run a product or a model: `run` is what is timed, `answer` runs once and gives its result as float64.
+
+    `threads` is None where the engine takes as many as it is given.
+    """
+
+    key: str
+    name: str
+    run: Callable[[], object]
+    answer: Callable[[], np.ndarray]
+    precision: str = "float32"
+    threads: int | None = None
+
+    @classmethod
+    def of_torch(
+        cls, key: str, name: str, run: Callable[[], Any], precision: str = "float32", transposed: bool = False
+    ) -> Engine:
+        """An engine whose `run` returns a tensor; `transposed` where that is Yᵀ."""
+
+        def answer() -> np.ndarray:
+            result: torch.Tensor = run().detach().double()
+            return (result.T if transposed else result).numpy()
+
+        return cls(key, name, run, answer, precision)
+
+
 def imported(module: str) -> Any:
     """The module, or UnavailableError with the pip line where it is not installed."""
     try:
@@ -33,8 +63,8 @@ def imported(module: str) -> Any:
         raise UnavailableError(f"{module.partition('.')[0]} is not installed", PIP) from None
 
 
-def onnx_session(graph: bytes | str, threads: int) -> Any:
-    """An ONNX Runtime session of a serialised graph or of a file, on the CPU.
+def onnxruntime(graph: Callable[[], bytes | str], given: np.ndarray, shape: tuple[int, ...], threads: int) -> Engine:
+    """ONNX Runtime on the CPU, running a serialised graph or a file on `given`; the answer has `shape`.
 
     Its threads stop spinning as soon as a run ends: they must not take cores from the engine whose turn is next.
     """
@@ -43,46 +73,47 @@ def onnx_session(graph: bytes | str, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def onnx_call(session: Any, given: np.ndarray, shape: tuple[int, ...]) -> tuple[Callable[[], object], np.ndarray]:
-    """A call of the session on `given`, and the float32 array of `shape` that each call writes its answer to."""
-    runtime = imported("onnxruntime")
-    answer = np.zeros(shape, dtype=np.float32)
-    value, result = runtime.OrtValue.ortvalue_from_numpy(given), runtime.OrtValue.ortvalue_from_numpy(answer)
+    session = runtime.InferenceSession(graph(), options, providers=["CPUExecutionProvider"])
+    result = np.zeros(shape, dtype=np.float32)
+    # Both values must live as long as the binding that points at their memory.
+    value, written = runtime.OrtValue.ortvalue_from_numpy(given), runtime.OrtValue.ortvalue_from_numpy(result)
     binding = session.io_binding()
     binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
-    binding.bind_ortvalue_output(session.get_outputs()[0].name, result)
-    # The default argument keeps the values alive as long as the call is.
-    return lambda kept=(value, result, answer): session.run_with_iobinding(binding), answer
+    binding.bind_ortvalue_output(session.get_outputs()[0].name, written)
+
+    def run(kept: Any = (value, written)) -> object:
+        return session.run_with_iobinding(binding)
+
+    return Engine("onnxruntime", "ONNX Runtime f32", run, partial(_after, run, lambda: result))
 
 
-def openvino_request(graph: bytes | str, given: np.ndarray, precision: str, threads: int) -> Any:
-    """An OpenVINO inference request on the CPU with `given` as its input; `precision` is "f32" or "bf16".
+def openvino(graph: Callable[[], bytes | str], given: np.ndarray, precision: str, threads: int) -> Engine:
+    """OpenVINO on the CPU, running the same graph; `precision` is "f32" or "bf16", inputs and answers are float32.
 
     Raises UnavailableError where the processor has no bfloat16 and the plugin would quietly run float32. Pinning is
     off: a pinned thread would hand its one core on to every thread that another engine starts later.
     """
-    openvino = imported("openvino")
-    core = openvino.Core()
+    runtime = imported("openvino")
+    core = runtime.Core()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
-    ran = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[precision]
-    if compiled.get_property("INFERENCE_PRECISION_HINT") != ran:
+    model = core.compile_model(core.read_model(graph()), "CPU", settings)
+    ran = {"f32": runtime.Type.f32, "bf16": runtime.Type.bf16}[precision]
+    if model.get_property("INFERENCE_PRECISION_HINT") != ran:
         raise UnavailableError(f"OpenVINO has no {precision} on this processor")
-    request = compiled.create_infer_request()
-    request.set_input_tensor(openvino.Tensor(given, shared_memory=True))
-    return request
+    request = model.create_infer_request()
+    request.set_input_tensor(runtime.Tensor(given, shared_memory=True))
+    key, word = ("openvino", "float32") if precision == "f32" else ("openvino-bf16", "bfloat16")
+    answer = partial(_after, request.infer, lambda: request.get_output_tensor().data)
+    return Engine(key, f"OpenVINO {precision}", request.infer, answer, word)
 
 
-def compiled(module: torch.nn.Module, given: torch.Tensor) -> Callable[[], Any]:
-    """A call of torch.compile's version of `module`, weights frozen in; UnavailableError where nothing compiles it."""
+def torch_compile(module: torch.nn.Module, given: torch.Tensor) -> Engine:
+    """torch.compile's version of `module`, weights frozen in; UnavailableError where nothing compiles it."""
     torch._dynamo.reset()
     try:
         with warnings.catch_warnings():
@@ -92,4 +123,9 @@ def compiled(module: torch.nn.Module, given: torch.Tensor) -> Callable[[], Any]:
     except Exception as error:  # a missing or broken compiler fails anywhere in torch
         first = str(error).strip().partition("\n")[0]
         raise UnavailableError(f"torch.compile does not work here: {type(error).__name__}: {first[:120]}") from None
-    return lambda: quick(given)
+    return Engine.of_torch("torch-compile", "torch.compile dense", lambda: quick(given))
+
+
+def _after(run: Callable[[], object], result: Callable[[], np.ndarray]) -> np.ndarray:
+    run()
+    return result().astype(np.float64)

@@ -1,105 +1,159 @@
 """What a benchmark is asked to measure, checked before anything is measured.
 
-Left out: the command's flags (`command/bench.py`), which say the same in text.
+`blockprune bench` makes its flags from these fields: the name, the type, the default and the description of each.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from .._common.checks import check_shape, finite_number, positive_int
-from ..pruning.structure import BlockStructure
+from pydantic import BeforeValidator, Field, model_validator
 
-SHAPES = ((768, 768), (3072, 768), (768, 3072))
+from .._common.settings import Positive, Settings, Whole
+
+#: The engines that may be run beside torch and blockprune, in the order of the tables; a model has the dense ones.
+PEERS = ("torch-bf16", "torch-compile", "onnxruntime", "openvino", "openvino-bf16", "torch-csr", "torch-bsr",
+         "torch-bsr-linear", "scipy-csr", "scipy-bsr")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Common:
-    """What both benchmarks take; every tuple is a list of values of which each combination is a case."""
+def _listed(values: Any) -> Any:
+    """Any iterable but text as a tuple."""
+    return tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else values
 
-    structures: tuple[str, ...] = ("block_column:16",)
-    rates: tuple[float, ...] = (5.0,)
-    tokens: tuple[int, ...] = (128,)
-    threads: tuple[int, ...] = (1,)
-    repeats: int = 30
-    warmup: int = 3
-    peers: str | tuple[str, ...] = "all"
-    skip: tuple[str, ...] = ()
-    seed: int = 0
 
-    def __post_init__(self) -> None:
-        texts = [str(text) for text in _several("structures", self.structures)]
-        self._set("structures", tuple(str(BlockStructure.parse(text)) for text in texts))
-        hint = "rate 5 keeps one group in five"
-        self._set("rates", tuple(finite_number(rate, "rates", 1, hint) for rate in _several("rates", self.rates)))
-        for name in ("tokens", "threads"):
-            self._set(name, tuple(positive_int(value, name) for value in _several(name, getattr(self, name))))
-        if positive_int(self.repeats, "repeats") < 3:
-            raise ValueError(f"repeats must be 3 or more, so that there are quartiles; got {self.repeats}")
-        for name in ("warmup", "seed"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
-                raise TypeError(f"{name} must be a whole number; got {getattr(self, name)!r}")
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+def _sides(shape: Any) -> Any:
+    """(M, N) of "MxN"; anything else as it came."""
+    if not isinstance(shape, str):
+        return _listed(shape)
+    outputs, times, inputs = shape.strip().lower().partition("x")
+    return (int(outputs), int(inputs)) if times and outputs.isdecimal() and inputs.isdecimal() else shape
 
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
-    def chosen(self, engines: Sequence[str], always: Sequence[str]) -> list[str]:
-        """The keys in `engines` that run: `peers` without `skip`, and those that run always, in the table's order.
+def _structure(text: Any) -> str:
+    """The structure as it writes itself; raises ValueError where it is none."""
+    from ..pruning.structure import BlockStructure  # torch comes with it, which the command's help does without
+
+    return str(BlockStructure.parse(str(text)))
+
+
+Listed = BeforeValidator(_listed)
+Shape = Annotated[tuple[Positive, Positive], BeforeValidator(_sides),
+                  Field(description="OUTPUTSxINPUTS, each at least 1", examples=["3072x768"])]  # fmt: skip
+Structure = Annotated[str, BeforeValidator(_structure)]
+
+
+class MatrixCase(NamedTuple):
+    """One combination of the settings of a matrix."""
+
+    shape: tuple[int, int]
+    structure: str
+    rate: float
+    tokens: int
+    threads: int
+
+    def __str__(self) -> str:
+        count = f"{self.tokens} tokens, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.shape[0]} x {self.shape[1]}, {self.structure}, rate {self.rate:g}, {count}"
+
+
+class ModelCase(NamedTuple):
+    """One combination of the settings of a model, which goes by its label."""
+
+    model: str
+    structure: str
+    rate: float
+    batch: int
+    tokens: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.structure}, rate {self.rate:g}, batch {self.batch} x {self.tokens} tokens"
+
+
+class CommonSettings(Settings):
+    """What every benchmark takes; each combination of the values in the tuples is a case."""
+
+    structures: Annotated[tuple[Structure, ...], Listed] = Field(
+        ("block_column:16",),
+        min_length=1,
+        description="irregular, block_row:WIDTH, block_column:HEIGHT, tile:HEIGHTxWIDTH, row or column",
+    )
+    rates: Annotated[tuple[Annotated[float, Field(ge=1, examples=[5])], ...], Listed] = Field(
+        (5.0,), min_length=1, description="all groups / kept groups"
+    )
+    tokens: Annotated[tuple[Positive, ...], Listed] = Field((128,), min_length=1, description="tokens a sequence")
+    threads: Annotated[tuple[Positive, ...], Listed] = Field(
+        (1,), min_length=1, description="threads of every engine; SciPy always uses one"
+    )
+    repeats: Whole = Field(30, ge=3, description="rounds, 3 or more")  # with fewer there are no quartiles
+    warmup: Whole = Field(3, ge=0, description="untimed calls before them")
+    peers: Literal["all", "none"] | Annotated[tuple[str, ...], Listed] = Field(
+        "all", description=f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones"
+    )
+    skip: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile"
+    )
+    seed: Whole = Field(0, ge=0, description="of weights, tokens and turns")
+
+    def engines(self, known: Iterable[str]) -> list[str]:
+        """The keys in `known` that run, in that order: `peers` without `skip`, and always the first and the last.
 
         Raises ValueError for a key that is none of them.
         """
-        optional = [key for key in engines if key not in always]
+        first, *optional, last = known
         listed = () if isinstance(self.peers, str) else self.peers
-        for label, keys in (("peers", listed), ("skip", self.skip)):
+        for name, keys in (("peers", listed), ("skip", self.skip)):
             for key in keys:
                 if key not in optional:
-                    raise ValueError(f"{label}: there is no engine {key!r} here; there are {', '.join(optional)}")
-        if isinstance(self.peers, str) and self.peers not in ("all", "none"):
-            raise ValueError(f"peers must be 'all', 'none' or a list of engines; got {self.peers!r}")
-        wanted = optional if self.peers == "all" else listed
-        return [key for key in engines if key in always or (key in wanted and key not in self.skip)]
+                    raise ValueError(f"{name}: there is no engine {key!r} here; there are {', '.join(optional)}")
+        wanted = set(optional if self.peers == "all" else listed) - set(self.skip)
+        return [first, *(key for key in optional if key in wanted), last]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: every setting."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return self.model_dump(mode="json")
 
 
-@dataclass(frozen=True)
-class MatrixSettings(Common):
+class MatrixSettings(CommonSettings):
     """What `bench_matrices` measures; `shapes` are (outputs, inputs)."""
 
-    shapes: tuple[tuple[int, int], ...] = SHAPES
+    shapes: Annotated[tuple[Shape, ...], Listed] = Field(
+        ((768, 768), (3072, 768), (768, 3072)), min_length=1, description="outputs x inputs of a matrix"
+    )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set("shapes", tuple(check_shape(shape, "shapes") for shape in _several("shapes", self.shapes)))
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        from ..pruning.structure import BlockStructure
+
         for shape, text in itertools.product(self.shapes, self.structures):
             BlockStructure.parse(text).group_shape(shape)
+        return self
 
-    def cases(self) -> Iterator[tuple[tuple[int, int], str, float, int, int]]:
-        """Every combination: shape, structure, rate, tokens, threads."""
-        return itertools.product(self.shapes, self.structures, self.rates, self.tokens, self.threads)
+    def cases(self) -> Iterator[MatrixCase]:
+        """Every combination of the settings."""
+        return itertools.starmap(
+            MatrixCase, itertools.product(self.shapes, self.structures, self.rates, self.tokens, self.threads)
+        )
 
 
-@dataclass(frozen=True)
-class ModelSettings(Common):
+class ModelSettings(CommonSettings):
     """What `bench_model` and `bench_training` measure."""
 
-    model: str = "bert-base"
-    batches: tuple[int, ...] = (1,)
-    memory: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.model, str) or not self.model:
-            raise ValueError(f"model must be a name or a folder as text, such as 'bert-base'; got {self.model!r}")
-        self._set("batches", tuple(positive_int(value, "batches") for value in _several("batches", self.batches)))
+    model: str = Field(
+        "bert-base",
+        min_length=1,
+        description="a whole encoder instead: bert-base, roberta-base, distilbert-base (weights drawn anew), minilm, "
+        "or a folder",
+    )
+    batches: Annotated[tuple[Positive, ...], Listed] = Field(
+        (1,), min_length=1, description="sequences, with --model (default: 1, with --training 8)"
+    )
+    memory: bool = Field(
+        False, description="with --model: bytes of the dense and the sparse model, each in its own process"
+    )
 
     @property
     def label(self) -> str:
@@ -110,19 +164,9 @@ class ModelSettings(Common):
         """JSON-able: every setting."""
         return super().to_dict() | {"model": self.label}
 
-    def cases(self) -> Iterator[tuple[str, float, int, int, int]]:
-        """Every combination: structure, rate, batch, tokens, threads."""
-        return itertools.product(self.structures, self.rates, self.batches, self.tokens, self.threads)
-
-
-def _several(name: str, values: object) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list of values, even of one; got {values!r}")
-    listed = tuple(values)
-    if not listed:
-        raise ValueError(f"{name} is empty: there is nothing to measure")
-    return listed
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+    def cases(self) -> Iterator[ModelCase]:
+        """Every combination of the settings."""
+        return itertools.starmap(
+            ModelCase,
+            itertools.product([self.label], self.structures, self.rates, self.batches, self.tokens, self.threads),
+        )

@@ -1,148 +1,104 @@
 """How a benchmark's record prints: a table for each case, and what was skipped; as text and as HTML.
 
-Left out: pictures (`pictures`), and any verdict: a table shows the rows where ours is slower as it shows the others.
+Left out: pictures (`plots`), and any verdict: a table shows the rows where ours is slower as it shows the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from .._common.tables import html_table, text_table
-from ..machine.comparison import _ms
-from .measuring import Case
-from .records import Record
+from ..machine.passport import Hardware
+from .case import Case, count
 
 HEAD = ("", "median ms", "quartiles ms", "speed [95 %]", "ours is", "GFLOP/s", "of peak", "error")
+#: What is said of a model's memory, after the megabytes.
+_MEMORY = {"bytes_tensors": "of parameters and buffers", "bytes_resident": "resident with it",
+           "bytes_peak": "at most while it runs"}  # fmt: skip
 
 
-def text(record: Record) -> str:
-    """The whole record for a terminal."""
-    parts = []
-    for case in record.cases:
-        lines = [title(case), text_table(rows(case)), peak_line(case), *skipped_lines(case)]
-        parts.append("\n".join([*lines, *memory_lines(case)]))
-    notes = [textwrap.fill(line, 110, subsequent_indent="  ") for line in (conditions(record), machine(record))]
-    return "\n\n".join([*parts, "\n".join(notes)])
+def text(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+    """Every case for a terminal; `machine` and `origin` are the hardware and the provenance of the record."""
+    parts = ["\n".join([str(case.what), text_table(rows(case)), *notes(case)]) for case in cases]
+    last = [textwrap.fill(line, 110, subsequent_indent="  ") for line in (conditions(cases[0]), place(machine, origin))]
+    return "\n\n".join([*parts, "\n".join(last)])
 
 
-def html(record: Record) -> str:
+def html(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     """The same for a notebook."""
     tables = []
-    for case in record.cases:
-        notes = " ".join(f"{line}." for line in [peak_line(case), *skipped_lines(case), *memory_lines(case)])
-        tables.append(html_table(rows(case), f"{title(case)}. {notes}", "bp-table bp-benchmark"))
-    return "".join([*tables, html_note(conditions(record)), html_note(machine(record))])
-
-
-def html_note(line: str) -> str:
-    """A paragraph.
-
-    >>> html_note("a < b")
-    '<p>a &lt; b</p>'
-    """
-    return f"<p>{escape(line)}</p>"
-
-
-def title(case: Case) -> str:
-    """What a case is, in a line: the matrix or the model, the structure, the rate, tokens and threads."""
-    what = case.what
-    size = " x ".join(map(str, what["shape"])) if "shape" in what else str(what["model"])
-    batch = f"batch {what['batch']} x {_count(what['tokens'], 'token')}" if "batch" in what else None
-    return ", ".join(
-        [
-            size,
-            f"{what['structure']} at rate {what['rate']:g} ({what['density']:.1%} kept)",
-            batch or _count(what["tokens"], "token"),
-            _count(what["threads"], "thread"),
-        ]
-    )
+    for case in cases:
+        caption = f"{case.what}. {' '.join(f'{line}.' for line in notes(case))}"
+        tables.append(html_table(rows(case), caption, "bp-table bp-benchmark"))
+    return "".join([*tables, *(f"<p>{escape(line)}</p>" for line in (conditions(cases[0]), place(machine, origin)))])
 
 
 def rows(case: Case) -> list[tuple[str, ...]]:
     """The table's cells, the head first."""
     cells: list[tuple[str, ...]] = [HEAD]
-    for key, measured in case.engines.items():
-        timing = case.comparison.timings[key]
-        single = " (1 thread)" if measured.threads != case.what["threads"] else ""
+    for engine in case.engines:
+        single = " (1 thread)" if engine.threads != case.what.threads else ""
         cells.append(
             (
-                measured.name + single,
-                _ms(timing.median),
-                f"{_ms(timing.q1)}–{_ms(timing.q3)}",
-                str(case.over(key)),
-                f"{case.ours_over(key).value:.2f}x",
-                f"{case.gflops(key):.1f}",
-                f"{case.share(key):.0%}",
-                f"{measured.error:.0e}",
+                engine.name + single,
+                _ms(engine.ms.median),
+                f"{_ms(engine.ms.q1)}–{_ms(engine.ms.q3)}",
+                str(engine.ratio_to_baseline),
+                f"{engine.ours_ratio_to_it.value:.2f}x",
+                f"{engine.useful_gflops:.1f}",
+                f"{engine.share_of_peak:.0%}",
+                f"{engine.error:.0e}",
             )
         )
     return cells
 
 
-def peak_line(case: Case) -> str:
-    """The peak that was measured between the engines' turns."""
-    low, high = min(case.peak), max(case.peak)
-    return f"peak in the same rounds: {case.peak_gflops:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})"
+def notes(case: Case) -> list[str]:
+    """The lines under a table: the peak, what was not timed and why, and bytes where they were measured.
 
-
-def skipped_lines(case: Case) -> list[str]:
-    """What was not timed and why; what is not installed shares one line with the pip line that would help."""
-    absent = [skipped for skipped in case.skipped if skipped.install]
-    lines = []
-    if absent:
+    What is not installed shares one line with the pip line that would help.
+    """
+    peak = case.peak_gflops
+    low, high = min(peak.samples), max(peak.samples)
+    lines = [f"peak in the same rounds: {peak.median:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})"]
+    if absent := [skipped for skipped in case.skipped if skipped.install]:
         names = ", ".join(skipped.engine for skipped in absent)
         lines.append(f"skipped, not installed: {names}; install with: {absent[0].install}")
     lines += [f"skipped: {skipped.engine}: {skipped.why}" for skipped in case.skipped if not skipped.install]
-    return lines
+    return lines + [f"memory, {name}: {_memory(entry)}" for name, entry in (case.memory or {}).items()]
 
 
-def memory_lines(case: Case) -> list[str]:
-    """Bytes of the dense and of the sparse model, where they were measured."""
-    if case.memory is None:
-        return []
-    return [f"memory, {name}: {_memory(entry)}" for name, entry in case.memory.items()]
-
-
-def conditions(record: Record) -> str:
+def conditions(case: Case) -> str:
     """How the numbers are to be read."""
-    case = record.cases[0]
-    baseline, compared = case.engines[case.baseline].name, case.comparison
     return (
-        f"speed: times as fast as {baseline}; ours is: times as fast as that engine blockprune is; GFLOP/s counts only "
-        f"kept weights; error: largest, relative to the largest number of the answer; {compared.rounds} rounds in "
-        f"turns after {compared.warmup} warm-up calls"
+        f"speed: times as fast as {case.engine(case.baseline).name}; ours is: times as fast as that engine blockprune "
+        "is; GFLOP/s counts only kept weights; error: largest, relative to the largest number of the answer; "
+        f"{case.rounds} rounds in turns after {case.warmup} warm-up calls"
     )
 
 
-def machine(record: Record) -> str:
-    """The machine, the versions and the date, in a line."""
-    from ..machine.passport import Hardware
-
+def place(machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+    """The machine and the commit, in a line."""
     names = {field.name for field in dataclasses.fields(Hardware)}
     try:
-        passport = Hardware(**{name: record.hardware[name] for name in names}).passport()
+        passport = Hardware(**{name: machine[name] for name in names}).passport()
     except (KeyError, TypeError):
-        passport = str(record.hardware.get("cpu", "an unknown machine"))
-    commit = record.provenance.get("commit")
-    changed = " with changes" if record.provenance.get("changed") else ""
+        passport = str(machine.get("cpu", "an unknown machine"))
+    commit, changed = origin.get("commit"), " with changes" if origin.get("changed") else ""
     return f"machine: {passport}" + (f"; commit {str(commit)[:10]}{changed}" if commit else "")
 
 
-def _memory(entry: Mapping[str, Any]) -> str:
-    parts = [f"{entry['bytes_tensors'] / 1e6:,.1f} MB of parameters and buffers"]
-    if entry.get("bytes_resident") is not None:
-        parts.append(f"{entry['bytes_resident'] / 1e6:,.1f} MB resident with it")
-    if entry.get("bytes_peak") is not None:
-        parts.append(f"{entry['bytes_peak'] / 1e6:,.1f} MB at most while it runs")
-    if entry.get("dense_copies") is not None:
-        matrices = _count(entry["dense_copies"], "dense matrix", "dense matrices")
-        parts.append(f"{matrices} of a pruned weight's shape alive")
+def _ms(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def _memory(entry: Mapping[str, int | None]) -> str:
+    found = {words: value for key, words in _MEMORY.items() if (value := entry.get(key)) is not None}
+    parts = [f"{value / 1e6:,.1f} MB {words}" for words, value in found.items()]
+    if (copies := entry.get("dense_copies")) is not None:
+        parts.append(f"{count(copies, 'dense matrix', 'dense matrices')} of a pruned weight's shape alive")
     return ", ".join(parts)
-
-
-def _count(number: int, word: str, plural: str = "") -> str:
-    return f"{number} {word if number == 1 else plural or word + 's'}"

@@ -7,10 +7,7 @@ the same step up to rounding), gradient accumulation, and bfloat16.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,43 +15,48 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..machine.thread_limits import threads as on_threads
 from ..nn.block_sparse_linear import BlockSparseLinear
 from ..nn.convert import sparsify
 from ..pruning.architectures import prunable_weights
 from ..pruning.masks import HeldMasks, Masks
 from ..pruning.packing import PackedMatrix
-from ..pruning.structure import BlockStructure
-from .encoder import check_name, check_tokens, describe, fresh, operations, pruned, token_ids
-from .encoder_engines import LastHidden
-from .matrix_engines import Engine
-from .measuring import Case, described, make_all, time_all
+from .case import Case
+from .measuring import Progress, measure_all, measured
 from .records import Record
-from .settings import ModelSettings
+from .runtimes import Engine
+from .settings import ModelCase, ModelSettings
+from .workload import LastHidden, Workload, check_name
 
-BASELINE, OURS = "torch-masked", "blockprune"
 #: Largest difference of the gradients that passes, relative to the largest gradient.
 TOLERANCES = {"float32": 1e-3}
 LEARNING_RATE = 1e-5
 
 
-def bench_training(*, progress: Callable[[str], object] | None = None, **settings: Any) -> Record:
+def bench_training(*, progress: Progress | None = None, **settings: Any) -> Record:
     """Time a step of retraining a pruned encoder, dense with masks and block-sparse; the record prints itself.
 
     Settings are those of `bench_model`; `batches` is (8,) unless given, `peers`, `skip` and `memory` have no meaning
     here. The useful operations of a step are three times those of a call: forward, and two products backward.
     """
-    chosen = ModelSettings(**({"batches": (8,)} | settings))
-    chosen.chosen([BASELINE, OURS], (BASELINE, OURS))
-    check_name(chosen.model)
-    if chosen.memory:
-        raise ValueError("memory: is measured of inference only; measure it without training")
-    cases = []
-    for number, (structure, rate, batch, tokens, threads) in enumerate(chosen.cases(), 1):
-        if progress is not None:
-            progress(f"case {number}: {chosen.label}, {structure}, rate {rate:g}, steps of {batch} x {tokens} tokens")
-        cases.append(_case(structure, rate, batch, tokens, threads, chosen))
-    return Record.made("training", chosen.to_dict(), cases)
+    asked = ModelSettings(**({"batches": (8,)} | settings))
+    asked.engines(("torch-masked", "blockprune"))
+    check_name(asked.model)
+    if asked.memory:
+        raise ValueError("memory must be False where training is measured; got True: bench_model measures it")
+
+    def measure(case: ModelCase) -> Case:
+        work = Workload.of(case, asked)
+        names = list(prunable_weights(work.model))
+        sparse = sparsify(copy.deepcopy(work.model), work.structure, keep_dense_above=1.0)
+        makers = {
+            "torch-masked": partial(
+                _engine, "torch-masked", "torch, masks held", Step(work.model, work.ids, work.masks), names
+            ),
+            "blockprune": partial(_engine, "blockprune", "blockprune", Step(sparse, work.ids), names),
+        }
+        return measured(work.what, 3 * work.operations, makers, asked, TOLERANCES, gradients=True)
+
+    return measure_all("training", asked, measure, progress)
 
 
 class Step:
@@ -98,38 +100,13 @@ def weight_gradients(encoder: nn.Module, names: list[str]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _case(text: str, rate: float, batch: int, tokens: int, threads: int, chosen: ModelSettings) -> Case:
-    dense, structure = fresh(chosen.model, chosen.seed), BlockStructure.parse(text)
-    check_tokens(dense, chosen.tokens)
-    masks = pruned(dense, structure, rate)
-    what = describe(chosen.label, dense, masks, text, rate, batch, tokens, threads)
-    ids = token_ids(dense, batch, tokens, chosen.seed)
-    names = list(prunable_weights(dense))
-    sparse = sparsify(copy.deepcopy(dense), structure, keep_dense_above=1.0)
-    useful = 3 * operations(dense, what["kept"], batch, tokens)
-    makers = {
-        BASELINE: partial(_engine, BASELINE, "torch, masks held", Step(dense, ids, masks), names),
-        OURS: partial(_engine, OURS, "blockprune", Step(sparse, ids), names),
-    }
-    with contextlib.ExitStack() as stack:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="threads: ", category=RuntimeWarning)
-            stack.enter_context(on_threads(threads))
-        reference = makers[BASELINE]().answer()
-        engines, errors, skipped = make_all(makers, (BASELINE, OURS), reference, TOLERANCES)
-        for encoder in (dense, sparse):
-            encoder.train()
-        timings, peak = time_all(
-            engines, threads, baseline=BASELINE, repeats=chosen.repeats, warmup=chosen.warmup, seed=chosen.seed
-        )
-    measured = described(engines, errors, TOLERANCES, threads)
-    return Case(what, useful, BASELINE, OURS, measured, timings, peak, tuple(skipped))
-
-
 def _engine(key: str, name: str, step: Step, names: list[str]) -> Engine:
+    """The step as it is timed, with dropout; its answer are the gradients without."""
+
     def answer() -> np.ndarray:
         step.model.eval()
         step.gradients()
+        step.model.train()
         return weight_gradients(step.model.encoder, names)
 
     return Engine(key, name, step, answer)

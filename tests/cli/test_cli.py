@@ -14,6 +14,7 @@ import blockprune_lib as bp
 from blockprune_lib import bench as benchmarks
 from blockprune_lib import cli
 from blockprune_lib.bench import matrix_engines
+from blockprune_lib.bench.settings import PEERS, MatrixSettings
 from blockprune_lib.cli import bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,10 +53,9 @@ def test_help_names_every_engine_and_default(capsys):
     with pytest.raises(SystemExit):
         cli.main(["bench", "--help"])
     help_text = " ".join(capsys.readouterr().out.split())
-    assert bench.ENGINES.split(", ") == [
-        key for key in matrix_engines.ENGINES if key not in (matrix_engines.BASELINE, matrix_engines.OURS)
-    ]
-    for default in ("768x768, 3072x768 and 768x3072", "block_column:16", "(default: 5)", "(default: 128)"):
+    assert list(matrix_engines.ENGINES) == ["torch", *PEERS, "blockprune"]
+    assert ",".join(PEERS) in help_text.replace(" ", "")  # lines break at hyphens too
+    for default in ("(default: 768x768, 3072x768, 768x3072)", "block_column:16", "(default: 5)", "(default: 128)"):
         assert default in help_text
 
 
@@ -63,27 +63,33 @@ def test_help_names_every_engine_and_default(capsys):
     ("flags", "message"),
     [
         ([], "SUBCOMMAND"),
-        (["bench", "--shape", "768"], "expected OUTPUTSxINPUTS such as 3072x768, got '768'"),
-        (["bench", "--shape", "0x3"], "expected OUTPUTSxINPUTS"),
+        (
+            ["bench", "--shape", "768"],
+            "shapes[0] must be OUTPUTSxINPUTS, each at least 1; got '768': '3072x768' would do",
+        ),
+        (["bench", "--shape", "0x3"], "shapes[0][0] must be a whole number of at least 1; got 0"),
         (["bench", "--structure", "rows"], "text must name a structure; got 'rows': the forms are irregular"),
         (["bench", "--structure", "tile:64x64", "--shape", "8x8"], "block larger than the matrix"),
-        (["bench", "--density", "1.5"], "expected a share above 0 and up to 1, such as 0.2, got '1.5'"),
-        (["bench", "--density", "x"], "expected a number such as 5, got 'x'"),
-        (["bench", "--rate", "0.5"], "rates must be a finite number at least 1; got 0.5"),
-        (["bench", "--rate", "nan"], "rates must be a finite number"),
+        (["bench", "--density", "1.5"], "must be a number above 0 and up to 1; got '1.5': 0.2 would do"),
+        (["bench", "--density", "x"], "must be a number above 0 and up to 1; got 'x'"),
+        (["bench", "--rate", "0.5"], "rates[0] must be a number of at least 1; got 0.5"),
+        (["bench", "--rate", "nan"], "rates[0] must be a number of at least 1; got nan"),
         (["bench", "--rate", "2", "--density", "0.5"], "not allowed with argument"),
-        (["bench", "--tokens", "-3"], "expected a whole number of 1 or more, got '-3'"),
-        (["bench", "--threads", "two"], "expected a whole number of 1 or more, got 'two'"),
-        (["bench", "--repeats", "2"], "repeats must be 3 or more"),
+        (["bench", "--tokens", "-3"], "tokens[0] must be a whole number of at least 1; got -3"),
+        (["bench", "--threads", "two"], "threads[0] must be a whole number of at least 1; got 'two'"),
+        (["bench", "--repeats", "2"], "repeats must be a whole number of at least 3"),
         (["bench", "--peers", "deepsparse"], "there is no engine 'deepsparse' here"),
         (["bench", "--skip", "torch"], "there is no engine 'torch' here"),
         (["bench", "--batch", "2"], "--batch: only with --model"),
-        (["bench", "--training", "--memory"], "--training, --memory: only with --model"),
+        (["bench", "--training", "--memory"], "--memory, --training: only with --model"),
         (["bench", "--model", "bert-base", "--shape", "8x8"], "a matrix or a model, not both"),
-        (["bench", "--model", "gpt"], "expected one of bert-base, roberta-base, distilbert-base, minilm or a folder"),
+        (
+            ["bench", "--model", "gpt"],
+            "model must be one of bert-base, roberta-base, distilbert-base, minilm or a folder",
+        ),
         (["bench", "--model", "bert-base", "--training", "--skip", "x"], "have no meaning with it"),
         (["bench", "--json", "/no/such/folder/r.json"], "must be a file in a folder that exists"),
-        (["bench", "--plot", "p.pdf"], "ends in .svg or .png"),
+        (["bench", "--plot", "p.pdf"], "must end in .svg or .png"),
         (["bench", "--from", "none.json"], "there is no such file"),
         (["bench", "--from", "r.json", "--rate", "3", "--json", "x"], "cannot take --rate, --json"),
     ],
@@ -150,14 +156,14 @@ def test_flags_become_settings():
     lists = ["--peers", "onnxruntime,openvino", "--skip", "torch-compile"]
     options = parser.parse_args(["bench", *flags.split(), *lists])
     assert bench.settings(options) == {
-        "model": "minilm", "rates": (2.0, 5.0), "batches": (1, 4), "threads": (2,), "memory": True, "seed": 0,
+        "model": "minilm", "rates": [2.0, 5.0], "batches": [1, 4], "threads": [2], "memory": True, "seed": 0,
         "peers": ("onnxruntime", "openvino"), "skip": ("torch-compile",),
     }  # fmt: skip
     assert bench.settings(parser.parse_args(["bench", "--peers", "all"])) == {"peers": "all"}
-    assert bench.settings(parser.parse_args(["bench", "--shape", "3x4", "--shape", "5x6"]))["shapes"] == (
-        (3, 4),
-        (5, 6),
+    shapes = bench.settings(
+        parser.parse_args(["bench", "--shape", "3x4", "--shape", "5x6", "--structure", "irregular"])
     )
+    assert MatrixSettings(**shapes).shapes == ((3, 4), (5, 6))
 
 
 @pytest.mark.parametrize(
