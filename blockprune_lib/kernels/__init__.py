@@ -1,4 +1,4 @@
-"""Floor 2: products with a packed matrix, y = x Wᵀ + b without the groups that were pruned.
+"""Products with a packed matrix, y = x Wᵀ + b without the groups that were pruned.
 
     functional   `linear` and its gradients, and what is checked before a kernel runs
     reference    the oracle: NumPy, float64, one loop
@@ -6,15 +6,15 @@
     panels       column panels: block_column, tile, column                 panel_tiles: their register tiles
     rows         row groups: block_row, row, irregular                     row_tiles: theirs
     gradients    the gradient of the stored weights
-    transpose    turning x so that a kernel reads it in order
+    transpose    x in the order in which a kernel reads it
     gelu         GELU while results are in the first cache
     intrinsics   what a kernel needs besides vectors: raw memory, a shared counter, a prefetch
     parallel     one job shared among torch's own threads
     csr          single weights in compressed rows, as a library does it
     ladder/      the teaching steps from a plain loop to a tile of vectors
 
-Importing this compiles nothing; the first product compiles, or loads from Numba's cache on disk. The chapter
-*A kernel, step by step* is about these files.
+Importing this loads no compiler, and the name `linear` does. The first product compiles, or loads machine code from
+disk. The chapter *A kernel, step by step* is about these files.
 """
 
 from .._common.faces import face

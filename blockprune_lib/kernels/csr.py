@@ -10,17 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from ..machine.native import native
 from ..machine.simd import LANES, broadcast, fma, load, store, zero
-
-__all__ = ["CsrMatrix"]
 
 UNROLL = 8
 
 
-@njit(cache=True, nogil=True)
+@native
 def _update_rows(
     values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, x: np.ndarray, tokens: int, y: np.ndarray
 ) -> None:
@@ -36,7 +34,7 @@ def _update_rows(
                 y[row, t] += values[k] * x[columns[k], t]
 
 
-@njit(cache=True, nogil=True)
+@native
 def _keep_sums(
     values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, x: np.ndarray, tokens: int, y: np.ndarray
 ) -> None:
@@ -84,17 +82,15 @@ class CsrMatrix:
         for name, kind in (("values", np.float32), ("columns", np.int64), ("offsets", np.int64)):
             part = np.ascontiguousarray(getattr(self, name), kind)
             if part.ndim != 1:
-                raise ValueError(f"{name}: expected 1 dimension, got {part.ndim}")
+                raise ValueError(f"{name} must have 1 dimension; got {part.ndim}")
             object.__setattr__(self, name, part)
         values, columns, offsets = self.values, self.columns, self.offsets
         if len(values) != len(columns):
-            raise ValueError(f"columns: expected one for each of the {len(values)} values, got {len(columns)}")
+            raise ValueError(f"columns must be as many as the {len(values)} values; got {len(columns)}")
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
-            raise ValueError(
-                f"offsets: expected numbers that rise from 0 to {len(values)}, got {offsets[:1]} to {offsets[-1:]}"
-            )
+            raise ValueError(f"offsets must rise from 0 to {len(values)}; got {offsets[:1]} to {offsets[-1:]}")
         if len(columns) and not 0 <= columns.min() <= columns.max() < self.inputs:
-            raise ValueError(f"columns: expected 0 to {self.inputs - 1}, got {columns.min()} to {columns.max()}")
+            raise ValueError(f"columns must be from 0 to {self.inputs - 1}; got {columns.min()} to {columns.max()}")
 
     def product(self, x: ArrayLike, *, keep_sums: bool = True) -> NDArray[np.float32]:
         """y[i] = sum of values[k] x[columns[k]] over offsets[i] <= k < offsets[i + 1], on one thread.
@@ -108,7 +104,7 @@ class CsrMatrix:
         """
         wide = np.ascontiguousarray(x, np.float32)
         if wide.ndim != 2 or len(wide) != self.inputs:
-            raise ValueError(f"x: expected shape ({self.inputs}, tokens), got {wide.shape}")
+            raise ValueError(f"x must have shape ({self.inputs}, tokens); got {wide.shape}")
         shape = (len(self.offsets) - 1, wide.shape[1])
         y = np.empty(shape, np.float32) if keep_sums else np.zeros(shape, np.float32)
         loop = _keep_sums if keep_sums else _update_rows

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..machine.simd import WIDTH
 from ..pruning.packing import PackedMatrix
+from . import gradients, panels, rows
+from .plan import PanelPlan, Plan, RowPlan, plan_of
 
 
 def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activation: str | None = None) -> Tensor:
@@ -25,8 +28,8 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
 
     Returns (..., M). x, the weights and the bias have one float type and one device. float32 on the CPU runs on the
     packed weights; anything else goes through `packed.to_dense()`. An element of x that no stored group reads cannot
-    change y, not even NaN. Raises TypeError for what are no tensors and for mixed types, ValueError for a shape or a
-    device that does not fit and for indices that point outside the matrix.
+    change y, not even NaN. Raises TypeError for non-tensors and for mixed types, ValueError for a shape or a device
+    that does not fit and for indices that point outside the matrix.
 
     >>> import torch
     >>> from blockprune_lib import BlockStructure, pack
@@ -34,13 +37,18 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
     >>> linear(torch.tensor([1.0, 2.0, 3.0, 4.0]), packed)
     tensor([10.])
     """
+    check_packed(packed)
+    check_activation(activation)
+    plan = plan_of(packed) if packed.columns.is_cpu else None
+    return apply(x, packed, bias, plan, activation)
+
+
+def check_packed(packed: Any) -> None:
+    """Raise TypeError unless it is a PackedMatrix."""
     if not isinstance(packed, PackedMatrix):
         raise TypeError(
             f"packed must be a PackedMatrix; got {type(packed).__name__}: pack(weight, structure) makes one"
         )
-    check_activation(activation)
-    plan = _compiler().plan_of(packed) if packed.columns.is_cpu else None
-    return apply(x, packed, bias, plan, activation)
 
 
 def check_activation(activation: str | None) -> str | None:
@@ -50,7 +58,9 @@ def check_activation(activation: str | None) -> str | None:
     return activation
 
 
-def apply(x: Tensor, packed: PackedMatrix, bias: Tensor | None, plan: Any, activation: str | None = None) -> Tensor:
+def apply(
+    x: Tensor, packed: PackedMatrix, bias: Tensor | None, plan: Plan | None, activation: str | None = None
+) -> Tensor:
     """`linear` for a plan that is known already (None: the dense path)."""
     values = packed.values
     if not _fits(x, values, bias, packed.shape):
@@ -76,25 +86,9 @@ def _activated(y: Tensor, activation: str | None) -> Tensor:
     return y if activation is None else torch.nn.functional.gelu(y)
 
 
-def make_plan(packed: PackedMatrix) -> Any:
-    """What the kernels walk for a packed matrix that is valid; for `apply`."""
-    return _compiler().make_plan(packed)
-
-
-_loaded: Any = None
-
-
-def _compiler() -> Any:
-    """The modules that load Numba, at the first product and not at import."""
-    global _loaded
-    if _loaded is None:
-        from . import dispatch as _loaded
-    return _loaded
-
-
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, packed: PackedMatrix, plan: Any) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, packed: PackedMatrix, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, values)
         ctx.packed, ctx.plan = packed, plan
         return _product(plan.forward, x, values, bias)
@@ -110,10 +104,13 @@ class _Linear(torch.autograd.Function):
         return grad_x, grad_values, grad_bias, None, None
 
 
-def _product(plan: Any, x: Tensor, values: Tensor, bias: Tensor | None, curved: bool = False) -> Tensor:
-    flat = _flat(x)
+def _product(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    flat, workers = _flat(x), torch.get_num_threads()
     values, bias = values.contiguous(), None if bias is None else bias.contiguous()
-    y: Tensor = _compiler().multiply(plan, flat, values, bias, torch.get_num_threads(), curved)
+    if isinstance(plan, PanelPlan):
+        y = panels.multiply(plan, flat, values, bias, workers, gelu)
+    else:
+        y = rows.multiply(plan, flat, values, bias, workers, gelu)
     return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -125,12 +122,13 @@ def _flat(x: Tensor) -> Tensor:
     return flat
 
 
-def _values_gradient(packed: PackedMatrix, plan: Any, x: Tensor, grad: Tensor) -> Tensor:
+def _values_gradient(packed: PackedMatrix, plan: Plan, x: Tensor, grad: Tensor) -> Tensor:
     """The gradient of the stored weights: those places of grad' x, padding at the edges zero."""
     flat_x, flat_grad = _flat(x), _flat(grad)
-    found: Tensor | None = _compiler().values_gradient(plan, flat_x, flat_grad, torch.get_num_threads())
-    if found is not None:
-        return found
+    forward, shape = plan.forward, plan.values_shape
+    if isinstance(forward, PanelPlan) or (forward.step == 1 and shape[1] >= WIDTH):
+        return gradients.values_gradient(forward, flat_x, flat_grad, shape, torch.get_num_threads())
+    # Groups that no vector fits: the dense product, and those places of it.
     (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape
     dense = x.new_zeros(R * r, C * c)
     dense[:M, :N] = flat_grad.t() @ flat_x

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from ..machine.simd import absolute, broadcast, divide, fma, load, minimum, store
-from .intrinsics import WIDTH
+from ..machine.native import inner
+from ..machine.simd import WIDTH, absolute, broadcast, divide, fma, load, minimum, store
 
 C1, C2, C3, C4 = 0.04986909678258002, 0.02112751479048708, 0.003313302286772887, -5.150257468923558e-06
 C5, C6, C7 = 7.478648053280308e-05, -2.073590445850204e-06, 8.168986899807773e-07
@@ -24,7 +22,7 @@ C5, C6, C7 = 7.478648053280308e-05, -2.073590445850204e-06, 8.168986899807773e-0
 FAR = 20.0
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def gelu(x: Any) -> Any:
     """gelu(x) of one vector."""
     zero, half = broadcast(0.0, WIDTH), broadcast(0.5, WIDTH)
@@ -45,7 +43,7 @@ def gelu(x: Any) -> Any:
     return fma(half, a, fma(half, x, tail))
 
 
-@njit
+@inner
 def gelu_rows(y: Any, at: int, stride: int, rows: int, width: int) -> None:
     """gelu in place: `width` neighbours, whole vectors, in each of `rows` rows that begin `stride` apart."""
     for i in range(rows):

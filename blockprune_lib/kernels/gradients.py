@@ -3,10 +3,10 @@
     d values[position + (0 .. 2W)] += sum over tokens t of series[t] * vector[t, 0 .. 2W]        for each set of six
 
 Panels: the vectors are neighbouring outputs of the gradient, the series kept columns of x. Row groups: the vectors are
-neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `simd_rows`, with tokens where
-a product has inputs. The series stand on their side in scratch memory, a chunk of tokens at a time.
+neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `row_tiles`, with tokens where
+a product has inputs. The series lie transposed in scratch memory, a chunk of tokens at a time.
 
-Left out: groups too flat and too narrow for a vector (`function` takes the dense product for them).
+Left out: groups too flat and too narrow for a vector (`functional` takes the dense product for them).
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from numba import carray, njit
+from numba import carray
 from torch import Tensor
 
-from ..machine.simd import broadcast, load, store
+from ..machine.native import inner
+from ..machine.simd import WIDTH, broadcast, load, store
 from . import parallel
-from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at
+from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int32_at, int64_at
 from .plan import BLOCK_FIELDS, LANE_TOKENS, PACKED_TOKENS, SET_FIELDS, STRIP_FIELDS, PanelPlan, RowPlan
 from .row_tiles import row_6x2
-from .transpose import turn
+from .transpose import transpose
 
-#: Fields of a job, after those of `threads`; TABLE and WHERE are strips and columns, or blocks and sets.
-(VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, STEP, TABLE, WHERE, PARTS, SPARE,
+#: Fields of a job, after those of `parallel`; TABLE and WHERE are strips and columns, or blocks and sets.
+(VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, STEP, TABLE, WHERE, PARTS, DISCARD,
  SCRATCH) = range(3, 17)  # fmt: skip
 
 #: Tokens of a chunk: the vectors of a strip fill a quarter of a first cache.
@@ -42,42 +43,42 @@ def panel_gradient_worker(pointer: Any) -> None:
     strips, columns, parts = int64_at(job[TABLE]), int32_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
     own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
-    strip_vectors, turned = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
-    step, spare = job[STEP], job[ELEMENTS]
+    strip_vectors, transposed = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
+    step = job[STEP]
     while True:
         item = fetch_add(job, parallel.NEXT, 1)
         if item >= job[parallel.ITEMS]:
             break
-        junk = spare + 6 * WIDE * item  # a place of its own for what is too much
+        discard = job[ELEMENTS] + 6 * WIDE * item  # a place of its own for what is too much
         for first in range(0, job[T], CHUNK):
             n = min(CHUNK, job[T] - first)
-            turn(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], turned, 0, STRIDE)
+            transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)
             for s in range(parts[item] * STRIP_FIELDS, parts[item + 1] * STRIP_FIELDS, STRIP_FIELDS):
                 row, valid, k, stop = strips[s], strips[s + 1], strips[s + 3], strips[s + 4]
                 at = strips[s + 2] + k * step
                 _take(vectors, first * job[LDV] + row, job[LDV], n, valid, strip_vectors)
                 while k < stop:
-                    _six_steps(strip_vectors, n, turned, columns, k, stop, gradient, at, step, valid, junk)
+                    _six_steps(strip_vectors, n, transposed, columns, k, stop, gradient, at, step, valid, discard)
                     k, at = k + 6, at + 6 * step
 
 
-@njit
-def _six_steps(v: Any, n: int, turned: Any, columns: Any, k: int, stop: int, gradient: Any, at: int, step: int,
-               valid: int, junk: int) -> None:  # fmt: skip
+@inner
+def _six_steps(v: Any, n: int, transposed: Any, columns: Any, k: int, stop: int, gradient: Any, at: int, step: int,
+               valid: int, discard: int) -> None:  # fmt: skip
     last, unit = stop - 1, STRIDE // PACKED_TOKENS
     o0, o1 = unit * element(columns, k), unit * element(columns, min(k + 1, last))
     o2, o3 = unit * element(columns, min(k + 2, last)), unit * element(columns, min(k + 3, last))
     o4, o5 = unit * element(columns, min(k + 4, last)), unit * element(columns, min(k + 5, last))
     if k + 6 <= stop and valid == WIDE:
-        row_6x2(v, 0, WIDE, n, turned, o0, o1, o2, o3, o4, o5, gradient,
+        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient,
                 at, at + step, at + 2 * step, at + 3 * step, at + 4 * step, at + 5 * step)  # fmt: skip
         return
-    _clear(gradient, junk)
-    row_6x2(v, 0, WIDE, n, turned, o0, o1, o2, o3, o4, o5, gradient,
-            junk, junk + WIDE, junk + 2 * WIDE, junk + 3 * WIDE, junk + 4 * WIDE, junk + 5 * WIDE)  # fmt: skip
+    _clear(gradient, discard)
+    row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
+            discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
     for i in range(min(6, stop - k)):
         for j in range(valid):
-            gradient[at + i * step + j] += gradient[junk + i * WIDE + j]
+            gradient[at + i * step + j] += gradient[discard + i * WIDE + j]
 
 
 def row_gradient_worker(pointer: Any) -> None:
@@ -86,54 +87,54 @@ def row_gradient_worker(pointer: Any) -> None:
     blocks, sets, parts = int64_at(job[TABLE]), int64_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
     own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
-    strip_vectors, turned = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
+    strip_vectors, transposed = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
     while True:
         item = fetch_add(job, parallel.NEXT, 1)
         if item >= job[parallel.ITEMS]:
             break
-        junk = job[ELEMENTS] + 6 * WIDE * item
+        discard = job[ELEMENTS] + 6 * WIDE * item
         for first in range(0, job[T], CHUNK):
             n = min(CHUNK, job[T] - first)
-            turn(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], turned, 0, STRIDE)
+            transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)
             for b in range(parts[item] * BLOCK_FIELDS, parts[item + 1] * BLOCK_FIELDS, BLOCK_FIELDS):
                 for j in range(0, blocks[b + 1], WIDE):
                     valid = min(WIDE, blocks[b + 1] - j)
                     _take(vectors, first * job[LDV] + blocks[b] + j, job[LDV], n, valid, strip_vectors)
                     for s in range(blocks[b + 2] * SET_FIELDS, blocks[b + 3] * SET_FIELDS, SET_FIELDS):
-                        _six_rows(strip_vectors, n, turned, sets, s, gradient, j, valid, junk, job[SPARE])
+                        _six_rows(strip_vectors, n, transposed, sets, s, gradient, j, valid, discard, job[DISCARD])
 
 
-@njit
-def _six_rows(v: Any, n: int, turned: Any, sets: Any, s: int, gradient: Any, j: int, valid: int, junk: int,
-              spare: int) -> None:  # fmt: skip
+@inner
+def _six_rows(v: Any, n: int, transposed: Any, sets: Any, s: int, gradient: Any, j: int, valid: int, discard: int,
+              discard_row: int) -> None:  # fmt: skip
     o0, o1 = _series(sets, s + 1), _series(sets, s + 2)
     o2, o3 = _series(sets, s + 3), _series(sets, s + 4)
-    last = element(sets, s + 6) != spare  # a set of four, or a row too many
-    o4 = _series(sets, s + 5) if element(sets, s + 5) != spare else o0
+    last = element(sets, s + 6) != discard_row  # a set of four, or a row too many
+    o4 = _series(sets, s + 5) if element(sets, s + 5) != discard_row else o0
     o5 = _series(sets, s + 6) if last else o0
     if last and valid == WIDE:
-        row_6x2(v, 0, WIDE, n, turned, o0, o1, o2, o3, o4, o5, gradient, j + element(sets, s + 7),
+        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, j + element(sets, s + 7),
                 j + element(sets, s + 8), j + element(sets, s + 9), j + element(sets, s + 10),
                 j + element(sets, s + 11), j + element(sets, s + 12))  # fmt: skip
         return
-    o1 = o1 if element(sets, s + 2) != spare else o0
-    o2 = o2 if element(sets, s + 3) != spare else o0
-    o3 = o3 if element(sets, s + 4) != spare else o0
-    _clear(gradient, junk)
-    row_6x2(v, 0, WIDE, n, turned, o0, o1, o2, o3, o4, o5, gradient,
-            junk, junk + WIDE, junk + 2 * WIDE, junk + 3 * WIDE, junk + 4 * WIDE, junk + 5 * WIDE)  # fmt: skip
+    o1 = o1 if element(sets, s + 2) != discard_row else o0
+    o2 = o2 if element(sets, s + 3) != discard_row else o0
+    o3 = o3 if element(sets, s + 4) != discard_row else o0
+    _clear(gradient, discard)
+    row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
+            discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
     for i in range(6):
-        if element(sets, s + 1 + i) != spare:
+        if element(sets, s + 1 + i) != discard_row:
             for c in range(valid):
-                gradient[element(sets, s + 7 + i) + j + c] += gradient[junk + i * WIDE + c]
+                gradient[element(sets, s + 7 + i) + j + c] += gradient[discard + i * WIDE + c]
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def _series(sets: Any, at: int) -> int:
     return element(sets, at) // LANE_TOKENS * STRIDE
 
 
-@njit
+@inner
 def _take(source: Any, at: int, stride: int, rows: int, valid: int, target: Any) -> None:
     """Two vectors of each of `rows` rows side by side; zero beyond the valid ones."""
     for t in range(rows):
@@ -145,7 +146,7 @@ def _take(source: Any, at: int, stride: int, rows: int, valid: int, target: Any)
                 target[t * WIDE + j] = source[at + t * stride + j] if j < valid else 0.0
 
 
-@njit
+@inner
 def _clear(target: Any, at: int) -> None:
     for i in range(0, 6 * WIDE, WIDTH):
         store(target, at + i, broadcast(0, WIDTH))
@@ -157,10 +158,10 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
     vectors, series = (grad, x) if panels else (x, grad)
     elements, tokens = shape.numel(), x.shape[0]
     if isinstance(plan, PanelPlan):
-        count, table, where, spare = len(plan.strips), *reversed(plan.addresses), 0
+        count, table, where, discard = len(plan.strips), *reversed(plan.addresses), 0
     else:
         bands = plan.bands(1)
-        count, (_, table, where), spare = len(bands.blocks), bands.addresses, LANE_TOKENS * bands.height
+        count, (_, table, where), discard = len(bands.blocks), bands.addresses, LANE_TOKENS * bands.height
     items = min(count, 1 if workers == 1 else 2 * workers)
     gradient = torch.zeros(elements + 6 * WIDE * items)
     if tokens and items:
@@ -168,8 +169,9 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
         own = parallel.workspace()
         scratch = own.floats(workers * (series.shape[1] * STRIDE + CHUNK * WIDE))
         job = own.job(
+            SCRATCH + 1,
             (0, items, 0, vectors.data_ptr(), vectors.stride(0), series.data_ptr(), series.stride(0), series.shape[1],
-             tokens, gradient.data_ptr(), elements, plan.step, table, where, parts.ctypes.data, spare, scratch)
+             tokens, gradient.data_ptr(), elements, plan.step, table, where, parts.ctypes.data, discard, scratch)
         )  # fmt: skip
         parallel.run(panel_gradient_worker if panels else row_gradient_worker, job, workers)
     return gradient[:elements].view(shape)

@@ -1,7 +1,7 @@
-"""The few machine words that a kernel needs besides vectors: raw memory, one element, a shared counter, a prefetch.
+"""What a kernel needs of the machine besides vectors: raw memory, one element, a shared counter, a prefetch.
 
-None of these checks a bound: whoever writes a job (see `threads`) checks shapes and indices first, in Python. Left out:
-anything that knows what is multiplied.
+None of these checks a bound: whoever writes a job (see `parallel`) checks shapes and indices first, in Python. Left
+out: anything that knows what is multiplied.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..machine.simd import HAS_FMA, LANES
-
-#: Floats in one vector of a tile. Arm has 32 registers of 4 lanes: there a vector is a pair, which LLVM splits.
-WIDTH: int = 8 if HAS_FMA and LANES == 4 else LANES
+from ..machine.native import inner
 
 #: Length given to arrays over raw memory: no kernel asks for it.
 UNKNOWN = 1 << 60
@@ -35,19 +32,19 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     return kind(types.int64, types.unliteral(like)), generate
 
 
-@njit
+@inner
 def floats_at(address: int) -> np.ndarray:
     """The float32 in memory from `address` on, as an array that owns nothing and does not know its length."""
     return carray(_pointer(address, np.float32(0)), (UNKNOWN,), np.float32)
 
 
-@njit
+@inner
 def int32_at(address: int) -> np.ndarray:
     """The int32 in memory from `address` on."""
     return carray(_pointer(address, np.int32(0)), (UNKNOWN,), np.int32)
 
 
-@njit
+@inner
 def int64_at(address: int) -> np.ndarray:
     """The int64 in memory from `address` on."""
     return carray(_pointer(address, np.int64(0)), (UNKNOWN,), np.int64)

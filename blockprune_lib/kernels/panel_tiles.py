@@ -5,26 +5,25 @@ With 16 registers 6 x 2 is the best there is: 12 sums, 2 vectors and 1 broadcast
 other keep two multiply-add units busy. Where a panel is one vector wide, 12 x 1 does the same. The smaller tiles take
 the edges.
 
-x lies packed: the six tokens of a tile side by side, input after input (see `shuffles`), so that a step reads one or
+x lies packed: the six tokens of a tile side by side, input after input (see `transpose`), so that a step reads one or
 two cache lines of x; w is asked for AHEAD steps early.
 
-Left out: which tile goes where (`panels`), row groups (`simd_rows`), and every check of an index (`plan`, `function`).
+Left out: which tile goes where (`panels`), row groups (`row_tiles`), and every check of an index (`plan`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from ..machine.simd import broadcast, fma, load, store
-from .intrinsics import WIDTH, element, prefetch
+from ..machine.native import inner
+from ..machine.simd import WIDTH, broadcast, fma, load, store
+from .intrinsics import element, prefetch
 
 #: Steps between asking for a line of weights and using it: about the time it takes from the second cache.
 AHEAD = 12
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_6x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     """y[to + i ldy + (0 .. 2W)] = seed[start + i lds ..] + sum over k of x[base + columns[k] + i] w[at + k ldw ..].
@@ -63,7 +62,7 @@ def panel_6x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: in
     store(y, to + 5 * ldy, a5), store(y, to + 5 * ldy + WIDTH, b5)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_4x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     """As `panel_6x2`, for the first four tokens."""
@@ -92,7 +91,7 @@ def panel_4x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: in
     store(y, to + 3 * ldy, a3), store(y, to + 3 * ldy + WIDTH, b3)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_1x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
     """As `panel_6x2`, for the first token: odd and even steps have sums of their own, so that fewer wait."""
@@ -115,7 +114,7 @@ def panel_1x2(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: in
     store(y, to, fma(one, c, a)), store(y, to + WIDTH, fma(one, d, b))
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_12x1(x: Any, base: int, other: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
                seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     """As `panel_6x2`, for one vector of outputs and twelve tokens: six packed from `base` on, six from `other`."""
@@ -152,7 +151,7 @@ def panel_12x1(x: Any, base: int, other: int, columns: Any, k: int, stop: int, w
     store(y, to + 3 * ldy, b3), store(y, to + 4 * ldy, b4), store(y, to + 5 * ldy, b5)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_6x1(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, lds: int, y: Any, to: int, ldy: int) -> None:  # fmt: skip
     """As `panel_6x2`, for one vector of outputs."""
@@ -174,7 +173,7 @@ def panel_6x1(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: in
     store(y, to + 3 * ldy, a3), store(y, to + 4 * ldy, a4), store(y, to + 5 * ldy, a5)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def panel_1x1(x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
               seed: Any, start: int, y: Any, to: int) -> None:  # fmt: skip
     """As `panel_6x2`, for the first token and one vector of outputs."""

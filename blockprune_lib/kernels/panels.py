@@ -1,6 +1,14 @@
-"""Column panels: outputs that share a list of kept columns, vectors over outputs. block_column, tile, column.
+"""Column panels: outputs that split a list of kept columns, vectors over outputs. block_column, tile, column.
 
     y[t, row : row + p] = bias[row : row + p] + sum over the panel's steps k of x[t, columns[k]] * values[k, : p]
+
+One panel, p = 4 outputs high, that keeps columns 1, 4 and 5:
+
+    column      0 1 2 3 4 5 6          weights, as they lie in memory
+    output 0    . a . . e i .          a b c d   e f g h   i j k l
+    output 1    . b . . f j .          step 0    step 1    step 2
+    output 2    . c . . g k .
+    output 3    . d . . h l .          step 1 adds x[t, 4] * (e f g h) to y[t, 0 : 4], for six tokens t at a time
 
 A step is p weights that lie together, as `packing` stores them; no weight is copied. Panels higher than two vectors are
 cut into strips of two. A tile of six tokens is packed, so that a step finds its six numbers side by side, and stays in
@@ -15,17 +23,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from numba import carray, njit
+from numba import carray
 from torch import Tensor
 
+from ..machine.native import inner
+from ..machine.simd import WIDTH
 from . import parallel
 from .gelu import gelu_rows
-from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
+from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
 from .panel_tiles import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
 from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
 from .transpose import pack_six
 
-#: Fields of a job, after those of `threads`.
+#: Fields of a job, after those of `parallel`.
 (X, LDX, T, Y, M, VALUES, STEP, BIAS, GELU, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW,
  WHOLE, PACKED, SCRATCH) = range(3, 24)  # fmt: skip
 
@@ -43,7 +53,7 @@ def panel_worker(pointer: Any) -> None:
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
     columns, strips, parts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[PARTS])
     tokens, outputs, ldx, step, ldp = job[T], job[M], job[LDX], job[STEP], job[LDP]
-    sixes, tiles, curved = job[SIXES], job[TILES], job[GELU] != 0
+    sixes, tiles, gelu = job[SIXES], job[TILES], job[GELU] != 0
     slot = fetch_add(job, parallel.SLOT, 1)
     packed = floats_at(job[PACKED] + 8 * ldp * slot)
     scratch = floats_at(job[SCRATCH] + 4 * SCRATCH_FLOATS * slot)
@@ -64,11 +74,9 @@ def panel_worker(pointer: Any) -> None:
             begin, end = parts[part], parts[part + 1]
             whole = max(begin, min(end, job[WHOLE]))
             if taken == 2:
-                _twelves(
-                    packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved
-                )
+                _twelves(packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, gelu)
             elif i < sixes and not job[NARROW]:
-                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, curved)
+                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, gelu)
             else:
                 whole = begin
             for strip in range(whole, end):
@@ -76,13 +84,13 @@ def panel_worker(pointer: Any) -> None:
                 row, valid, first, k, stop = strips[s], strips[s + 1], strips[s + 2], strips[s + 3], strips[s + 4]
                 for j in range(taken):
                     _strip(n, valid, packed, j * ldp, columns, k, stop, values, first + k * step, step, bias, row,
-                           y, (t + 6 * j) * outputs + row, outputs, curved, scratch)  # fmt: skip
+                           y, (t + 6 * j) * outputs + row, outputs, gelu, scratch)  # fmt: skip
             i += taken
 
 
-@njit
+@inner
 def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
-           y: Any, to: int, ldy: int, curved: bool) -> None:  # fmt: skip
+           y: Any, to: int, ldy: int, gelu: bool) -> None:  # fmt: skip
     """Whole strips of two vectors for six tokens: nearly all of the work, so nothing is decided here."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
@@ -90,13 +98,13 @@ def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step
         for i in range(6):
             prefetch_to_write(y, to + row + i * ldy)
         panel_6x2(x, 0, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
-        if curved:
+        if gelu:
             gelu_rows(y, to + row, ldy, 6, 2 * WIDTH)
 
 
-@njit
+@inner
 def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
-             y: Any, to: int, ldy: int, curved: bool) -> None:  # fmt: skip
+             y: Any, to: int, ldy: int, gelu: bool) -> None:  # fmt: skip
     """Whole strips of one vector for twelve tokens."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
@@ -104,13 +112,13 @@ def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, 
         for i in range(12):
             prefetch_to_write(y, to + row + i * ldy)
         panel_12x1(x, 0, ldp, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
-        if curved:
+        if gelu:
             gelu_rows(y, to + row, ldy, 12, WIDTH)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def _strip(n: int, valid: int, x: Any, base: int, columns: Any, k: int, stop: int, w: Any, at: int, ldw: int,
-           bias: Any, row: int, y: Any, to: int, ldy: int, curved: bool, scratch: Any) -> None:  # fmt: skip
+           bias: Any, row: int, y: Any, to: int, ldy: int, gelu: bool, scratch: Any) -> None:  # fmt: skip
     """One strip for one tile of n tokens; through the scratch tile where either is not whole."""
     width = 2 * WIDTH if valid > WIDTH else WIDTH
     whole = valid == width and (n == 6 or n == 1 or (n == 4 and width > WIDTH))
@@ -129,13 +137,13 @@ def _strip(n: int, valid: int, x: Any, base: int, columns: Any, k: int, stop: in
         panel_4x2(x, base, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
     else:
         panel_6x2(x, base, columns, k, stop, w, at, ldw, seed, start, lds, target, into, ldt)
-    if curved:
+    if gelu:
         gelu_rows(target, into, ldt, n, width)
     if not whole:
         _copy(scratch, 0, width, y, to, ldy, n, valid)
 
 
-@njit
+@inner
 def _copy(source: Any, at: int, stride: int, target: Any, to: int, target_stride: int, rows: int, count: int) -> None:
     for i in range(rows):
         for j in range(count):
@@ -155,32 +163,33 @@ def token_tiles(tokens: int) -> tuple[int, int]:
 
 
 def multiply(
-    plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
+    plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, gelu: bool = False
 ) -> Tensor:
     """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller.
 
-    curved   whether gelu follows
+    gelu   whether gelu follows
     """
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0 or len(plan.strips) == 0:
         return y
-    share = plan.shares.get((tokens, workers))
-    if share is None:
-        share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
-    items, workers, packed_floats, *rest = share
-    values, bias = plan.readable(values), plan.bias(bias)
+    split = plan.splits.get((tokens, workers))
+    if split is None:
+        split = plan.splits[tokens, workers] = _split(plan, tokens, workers)
+    items, workers, packed_floats, *rest = split
+    values, bias = plan.contiguous_weights(values), plan.no_bias if bias is None else bias
     space = parallel.workspace()
     packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
     job = space.job(
+        SCRATCH + 1,
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
-         bias.data_ptr(), curved, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
+         bias.data_ptr(), gelu, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
     parallel.run(panel_worker, job, workers)
     return y
 
 
-def _share(plan: PanelPlan, tokens: int, workers: int) -> tuple[int, ...]:
+def _split(plan: PanelPlan, tokens: int, workers: int) -> tuple[int, ...]:
     """How the work is cut: (items, threads, packed floats) and the fields of a job from PARTS to WHOLE."""
     sixes, tiles = token_tiles(tokens)
     count = len(plan.strips)

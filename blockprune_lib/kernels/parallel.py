@@ -18,13 +18,16 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numba import types
+from numba.core.ccallback import CFunc
+
+from ..machine.native import keep_on_disk
 
 #: Fields of every job: the next item to take, how many items there are, the next free scratch space.
 NEXT, ITEMS, SLOT = 0, 1, 2
@@ -58,8 +61,9 @@ class Workspace(threading.local):
             self._address = -(-self._floats.ctypes.data // 64) * 64
         return self._address
 
-    def job(self, fields: tuple[int, ...]) -> Any:
-        """A job of these fields; good until asked again."""
+    def job(self, count: int, fields: tuple[int, ...]) -> Any:
+        """A job of the `count` fields that its kernel reads; good until asked again."""
+        assert len(fields) == count, f"the kernel reads {count} fields; got {len(fields)}"  # it would read wild
         if self._fields is None or len(self._fields) < len(fields):
             self._fields = (ctypes.c_int64 * len(fields))()
         self._fields[: len(fields)] = fields
@@ -79,7 +83,7 @@ def run(worker: Callable[[Any], None], job: Any, threads: int) -> None:
 
     At most `threads` threads work, this one among them. They let go of the interpreter lock meanwhile.
     """
-    function, address = compiled(worker)
+    function, address, _ = compile_worker(worker)
     if threads <= 1:
         function(job)
     elif (parallel := _torch_team()) is not None and not _forked:
@@ -121,34 +125,21 @@ def _torch_team() -> Any:
 _compiled: dict[Any, tuple[Callable[[Any], None], int, Any]] = {}
 
 
-def compiled(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int]:
-    """(callable that takes a job's address and holds no lock, address of the code), from Numba's cache if there."""
+def compile_worker(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int, Any]:
+    """(callable that takes a job's address and holds no lock, address of its code, Numba's object), from disk if there.
+
+    Compiled once in a process, whichever thread asks.
+    """
     found = _compiled.get(worker)
     if found is None:
         with _compile_lock:
-            found = _compiled.get(worker) or _compile(worker)
-            _compiled[worker] = found
-    return found[0], found[1]
+            found = _compiled[worker] = _compiled.get(worker) or _compile(worker)
+    return found
 
 
 def _compile(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int, Any]:
-    from numba import types
-    from numba.core.ccallback import CFunc
-
     signature = types.void(types.CPointer(types.int64))
-    native: Any = CFunc(worker, (signature.args, signature.return_type), locals={}, options={})
-    with suppress(RuntimeError):  # no folder can be written: then every process compiles
-        native.enable_caching()
-    # Numba notices only edits of the worker's own file; the stamp makes it notice those of what it is built from.
-    cache_file = getattr(native._cache, "_cache_file", None)
-    if cache_file is not None:
-        cache_file._source_stamp = _sources_stamp()
-    native.compile()
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address), native.address, native
-
-
-@lru_cache(maxsize=1)
-def _sources_stamp() -> tuple[tuple[str, float, int], ...]:
-    folder = Path(__file__).parent
-    files = [folder.parent / "machine" / "simd.py", *sorted(folder.glob("*.py"))]
-    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files if file.exists())
+    code: Any = CFunc(worker, (signature.args, signature.return_type), locals={}, options={})
+    keep_on_disk(code, worker)
+    code.compile()
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address), code.address, code

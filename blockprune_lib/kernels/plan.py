@@ -5,6 +5,17 @@ groups at least half a vector high become column panels and flatter ones become 
 x' = Wᵀ y') the roles change: the r weights belong to r *inputs* of Wᵀ, which is what a row group is; so panels go back
 as row groups, and row groups as panels. Three kernels serve all structures in both directions.
 
+Row groups are taken in sets: up to six rows of one band (see `rows`) that keep the same block of inputs, so that one
+load of inputs serves all of them. Where rows 0, 2, 3 and 5 keep four inputs each:
+
+    row 0   . . . . a b c d        the set      4 |  0  2L  3L  5L   D   D |  0   4   8  12   0   0
+    row 2   . . . . e f g h                  rows |  where each begins     |  where its weights begin
+    row 3   . . . . i j k l                       |  in the band of y      |  in a b c d e f .. p
+    row 5   . . . . m n o p
+
+A row of the band is L = LANE_TOKENS floats long. Four rows leave two places over: these repeat the first row's weights
+and add them to D, the discard row below the band, which nobody reads.
+
 Nothing here copies a weight, except that the backward panels of row groups need theirs in another order.
 """
 
@@ -19,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..machine.simd import WIDTH
 from ..pruning.packing import PackedMatrix
-from .intrinsics import WIDTH
 
 #: A strip: first output, outputs that exist, place of them in a step, first and last step (exclusive).
 STRIP_FIELDS = 5
@@ -36,7 +47,7 @@ BLOCK_INPUTS = 64
 LANE_TOKENS = 2 * WIDTH
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class PanelPlan:
     """Panels of a matrix of outputs x inputs: the columns of all steps, `step` weights apart, and the strips."""
 
@@ -48,10 +59,9 @@ class PanelPlan:
     strips: np.ndarray
     #: Weights in the order the panels want them: None as they are, else positions of the groups.
     order: Tensor | None
-    _no_bias: Tensor | None = field(default=None, repr=False)
     _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-    #: What `panels` worked out for (tokens, threads).
-    shares: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
+    #: How `panels` splits the work for (tokens, threads).
+    splits: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def narrow(self) -> bool:
@@ -80,7 +90,7 @@ class PanelPlan:
             self._parts[count] = _equal_runs(self.strips[:, 4] - self.strips[:, 3] + 8, count)  # 8: a strip's own cost
         return self._parts[count]
 
-    def readable(self, values: Tensor) -> Tensor:
+    def contiguous_weights(self, values: Tensor) -> Tensor:
         """The weights as a kernel may read them: in order, and with room for whole vectors at the end.
 
         A copy where they are not; it is not kept, since a write through `.data` would go unnoticed.
@@ -91,16 +101,13 @@ class PanelPlan:
             return values
         return torch.cat([values.reshape(-1), values.new_zeros(2 * WIDTH)])
 
-    def bias(self, bias: Tensor | None) -> Tensor:
-        """The bias, or zeros."""
-        if bias is not None:
-            return bias
-        if self._no_bias is None:
-            self._no_bias = torch.zeros(self.outputs)
-        return self._no_bias
+    @cached_property
+    def no_bias(self) -> Tensor:
+        """Zeros (outputs,), for a product without a bias."""
+        return torch.zeros(self.outputs)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class RowPlan:
     """Entries of a matrix of outputs x inputs: row, first input, how many, position of the first weight; all int64."""
 
@@ -110,8 +117,8 @@ class RowPlan:
     entries: np.ndarray
     _bands: dict[int, Bands] = field(default_factory=dict, repr=False)
     _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-    #: What `rows` worked out for (tokens, threads).
-    shares: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
+    #: How `rows` splits the work for (tokens, threads).
+    splits: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def bands(self, count: int) -> Bands:
         """The entries cut into about `count` bands of rows, each sorted by block of inputs and grouped into sets."""
@@ -174,8 +181,8 @@ def make_plan(packed: PackedMatrix) -> Plan:
     (M, N), (r, c) = packed.shape, packed.group_shape
     if packed.values.numel() >= 2**31 or max(M, N) >= 2**31 // PACKED_TOKENS:
         raise ValueError(
-            f"packed is {M:,} x {N:,} with {packed.values.numel():,} values; "
-            f"the kernels take sides below {2**31 // PACKED_TOKENS:,} and fewer than 2,147,483,648 values"
+            f"packed must have sides below {2**31 // PACKED_TOKENS:,} and fewer than {2**31:,} values; "
+            f"got {M:,} x {N:,} with {packed.values.numel():,}"
         )
     offsets, columns = packed.offsets.numpy(), packed.columns.numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -263,17 +270,17 @@ def _bands(entries: np.ndarray, outputs: int, height: int) -> Bands:
     sets[:, 0] = np.where(place < sixes[block], 6, 4)
     for i in range(6):
         position = start + i
-        spare = (position >= (starts + sizes)[block]) | (i >= sets[:, 0])
-        chosen = entries[np.where(spare, start, position)] if len(sets) else entries[:0]
+        discarded = (position >= (starts + sizes)[block]) | (i >= sets[:, 0])
+        chosen = entries[np.where(discarded, start, position)] if len(sets) else entries[:0]
         # a row too many repeats the first one's weights and adds them to a row below the band, which nobody reads
-        sets[:, 1 + i] = LANE_TOKENS * np.where(spare, height, chosen[:, 0] % height)
+        sets[:, 1 + i] = LANE_TOKENS * np.where(discarded, height, chosen[:, 0] % height)
         sets[:, 7 + i] = chosen[:, 3]
     offsets = np.searchsorted(band[starts], np.arange(count + 1)).astype(np.int64)
     return Bands(height, offsets, np.ascontiguousarray(blocks), sets)
 
 
 def _tiles(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many sets of six and of four cover each number of rows with the least to spare.
+    """How many sets of six and of four cover each number of rows with the fewest discarded.
 
     >>> [tuple(int(n) for n in pair) for pair in zip(*_tiles(np.array([4, 6, 7, 9, 11])))]
     [(0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]

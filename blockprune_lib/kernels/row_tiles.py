@@ -1,21 +1,20 @@
 """The register tiles of row groups: R rows of weights times V vectors of tokens, all R x V sums in registers.
 
-The mirror image of `simd`: the vectors are tokens and the broadcasts are weights, which are stored row by row.
+The mirror image of `panel_tiles`: the vectors are tokens and the broadcasts are weights, which are stored row by row.
 
-Left out: which rows go together (`plan`), where x and y stand (`rows`), and every check of an index.
+Left out: which rows go together (`plan`), where x and y lie (`rows`), and every check of an index.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from ..machine.native import inner
+from ..machine.simd import WIDTH, broadcast, fma, load, store
+from .intrinsics import element
 
-from ..machine.simd import broadcast, fma, load, store
-from .intrinsics import WIDTH, element
 
-
-@njit(forceinline=True)
+@inner(forceinline=True)
 def row_6x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
             yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
     """yt[ri + (0 .. 2W)] += sum over k < count of w[oi + k] xt[at + k ldt ..], for six rows i."""
@@ -45,7 +44,7 @@ def row_6x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2
     store(yt, r3 + WIDTH, b3), store(yt, r4 + WIDTH, b4), store(yt, r5 + WIDTH, b5)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def row_4x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int,
             yt: Any, r0: int, r1: int, r2: int, r3: int) -> None:  # fmt: skip
     """As `row_6x2`, for four rows."""
@@ -69,7 +68,7 @@ def row_4x2(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2
     store(yt, r0 + WIDTH, b0), store(yt, r1 + WIDTH, b1), store(yt, r2 + WIDTH, b2), store(yt, r3 + WIDTH, b3)
 
 
-@njit(forceinline=True)
+@inner(forceinline=True)
 def row_6x1(xt: Any, at: int, ldt: int, count: int, w: Any, o0: int, o1: int, o2: int, o3: int, o4: int, o5: int,
             step: int, yt: Any, r0: int, r1: int, r2: int, r3: int, r4: int, r5: int) -> None:  # fmt: skip
     """As `row_6x2`, for one vector of tokens and weights that lie `step` apart."""

@@ -2,10 +2,19 @@
 
     y[row, t] += sum over k < count of w[k] * x[first + k, t]        one entry: `count` neighbouring inputs of one row
 
-Both x and y stand on their side here, a token to a lane, for two vectors of tokens at a time. x is turned once for them
-and lies in the second cache; y collects in a band of rows that stays in the first, and is turned back when the band is
-done. Six rows that keep the same block of inputs go together. Turning costs a share of the product that falls with
-density x M and density x N: about a tenth for 768 x 768 at rate 5.
+Both x and y lie transposed here, a token to a lane, for two vectors of tokens at a time. x is transposed once for them
+and lies in the second cache; y collects in a band of rows that stays in the first, and is transposed back when the band
+is done. A band, with two blocks of inputs (# kept, . pruned):
+
+              x, transposed: a row per input, a lane per token
+              block 0   block 1
+    row 0     ####      ....        all sets of block 0 (see `plan`), then all of block 1: the
+    row 1     ....      ####        block's inputs stay in the nearest cache, and so does
+    row 2     ####      ####        the band of y: a row per output, a lane per token
+    row 3     ####      ....
+    discard   takes what a set of six has too much; nobody reads it
+
+Transposing takes a part of the time that falls with density x M and density x N: about a tenth for 768 x 768 at rate 5.
 """
 
 from __future__ import annotations
@@ -14,18 +23,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, njit
+from numba import carray
 from torch import Tensor
 
-from ..machine.simd import broadcast, store
+from ..machine.native import inner
+from ..machine.simd import WIDTH, broadcast, store
 from . import parallel
 from .gelu import gelu_rows
-from .intrinsics import UNKNOWN, WIDTH, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
+from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
 from .plan import BLOCK_FIELDS, LANE_TOKENS, SET_FIELDS, RowPlan
 from .row_tiles import row_4x2, row_6x1, row_6x2
-from .transpose import turn
+from .transpose import transpose
 
-#: Fields of a job, after those of `threads`.
+#: Fields of a job, after those of `parallel`.
 (X, LDX, T, N, Y, M, VALUES, STEP, BIAS, GELU, HEIGHT, OFFSETS, BLOCKS, SETS, BANDS, CHUNK, PARTS, PART, SPACE,
  SCRATCH) = range(3, 23)  # fmt: skip
 
@@ -48,7 +58,7 @@ def row_worker(pointer: Any) -> None:
         part, begin = item % job[PARTS], (item // job[PARTS]) * job[CHUNK]
         for first in range(begin, min(begin + job[CHUNK], tokens), LANE_TOKENS):
             n = min(LANE_TOKENS, tokens - first)
-            turn(x, first * ldx, ldx, n, inputs, xt, 0, LANE_TOKENS)
+            transpose(x, first * ldx, ldx, n, inputs, xt, 0, LANE_TOKENS)
             for band in range(part * job[PART], min((part + 1) * job[PART], job[BANDS])):
                 top = band * height
                 rows = min(height, outputs - top)
@@ -66,10 +76,10 @@ def row_worker(pointer: Any) -> None:
                             _narrow_sets(sets, s, end, xt, at + v, count, values, job[STEP], yt, v)
                 if job[GELU]:
                     gelu_rows(yt, 0, LANE_TOKENS, rows, LANE_TOKENS)
-                turn(yt, 0, LANE_TOKENS, rows, n, y, first * outputs + top, outputs)
+                transpose(yt, 0, LANE_TOKENS, rows, n, y, first * outputs + top, outputs)
 
 
-@njit
+@inner
 def _seed(yt: Any, rows: int, height: int, bias: Any, top: int, biased: bool) -> None:
     """The band begins as the bias; the row below it, which takes what is too much, as zero."""
     for i in range(rows):
@@ -79,7 +89,7 @@ def _seed(yt: Any, rows: int, height: int, bias: Any, top: int, biased: bool) ->
     store(yt, height * LANE_TOKENS, zero), store(yt, height * LANE_TOKENS + WIDTH, zero)
 
 
-@njit
+@inner
 def _sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any, yt: Any) -> None:
     """All sets of one block whose weights lie side by side, for two vectors of tokens: nearly all of the work."""
     for s in range(begin * SET_FIELDS, end * SET_FIELDS, SET_FIELDS):
@@ -95,7 +105,7 @@ def _sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any,
             row_4x2(xt, at, LANE_TOKENS, count, w, o0, o1, o2, o3, yt, r0, r1, r2, r3)
 
 
-@njit
+@inner
 def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any, step: int, yt: Any,
                  v: int) -> None:  # fmt: skip
     """All sets of one block, for the vector of tokens that begins at v; what four have too much is never read."""
@@ -107,32 +117,31 @@ def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, 
                 yt, r0, r1, r2, r3, r4, r5)  # fmt: skip
 
 
-def multiply(
-    plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, curved: bool = False
-) -> Tensor:
+def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, gelu: bool = False) -> Tensor:
     """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller.
 
-    curved   whether gelu follows
+    gelu   whether gelu follows
     """
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0:
         return y
-    share = plan.shares.get((tokens, workers))
-    if share is None:
-        share = plan.shares[tokens, workers] = _share(plan, tokens, workers)
-    items, workers, space, *rest = share
+    split = plan.splits.get((tokens, workers))
+    if split is None:
+        split = plan.splits[tokens, workers] = _split(plan, tokens, workers)
+    items, workers, space, *rest = split
     own = parallel.workspace()
     scratch = own.floats(workers * space)
     job = own.job(
+        SCRATCH + 1,
         (0, items, 0, x.data_ptr(), x.stride(0), tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
-         plan.step, 0 if bias is None else bias.data_ptr(), curved, *rest, space, scratch)
+         plan.step, 0 if bias is None else bias.data_ptr(), gelu, *rest, space, scratch)
     )  # fmt: skip
     parallel.run(row_worker, job, workers)
     return y
 
 
-def _share(plan: RowPlan, tokens: int, workers: int) -> tuple[int, ...]:
+def _split(plan: RowPlan, tokens: int, workers: int) -> tuple[int, ...]:
     """How the work is cut: (items, threads, floats for each) and the fields of a job from HEIGHT to PART."""
     vectors = -(-tokens // LANE_TOKENS)
     wanted = 1 if workers == 1 else 4 * workers  # items a thread can choose from, so that none waits long for another

@@ -1,7 +1,7 @@
-"""Elements that change places between registers: what turns x so that a kernel reads it in the order it needs.
+"""Elements that change places between registers, so that a kernel reads x in the order it needs.
 
-    pack_six    six tokens side by side, input after input: what a panel's tile reads
-    turn        the transpose of any rectangle: what row groups read and write
+    pack_six     six tokens side by side, input after input: what a panel's tile reads
+    transpose    any rectangle: what row groups read and write
 
 Left out: when and where (`panels`, `rows`).
 """
@@ -11,17 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from ..machine.simd import Vector
-from .intrinsics import WIDTH, element, prefetch
+from ..machine.native import inner
+from ..machine.simd import WIDTH, Vector
+from .intrinsics import element, prefetch
 
-#: Floats between asking for a row's cache line and turning it.
+#: Floats between asking for a row's cache line and reading it.
 PREFETCH = 96
 
 
-@njit
+@inner
 def pack_six(x: Any, t: int, last: int, ldx: int, target: Any, to: int, inputs: int) -> None:
     """target[to + 6 c + i] = x[min(t + i, last) * ldx + c] for six tokens i and all inputs c."""
     r0, r1, r2 = t * ldx, min(t + 1, last) * ldx, min(t + 2, last) * ldx
@@ -35,8 +36,10 @@ def pack_six(x: Any, t: int, last: int, ldx: int, target: Any, to: int, inputs: 
         target[at + 3], target[at + 4], target[at + 5] = element(x, r3 + c), element(x, r4 + c), element(x, r5 + c)
 
 
-@njit
-def turn(source: Any, at: int, stride: int, rows: int, columns: int, target: Any, to: int, target_stride: int) -> None:
+@inner
+def transpose(
+    source: Any, at: int, stride: int, rows: int, columns: int, target: Any, to: int, target_stride: int
+) -> None:
     """target[to + j target_stride + i] = source[at + i stride + j] for i < rows, j < columns."""
     whole_rows, whole_columns = rows - rows % WIDTH, columns - columns % WIDTH
     if whole_rows < whole_columns:  # the short side inside: both halves of a cache line of the target in a row
@@ -44,11 +47,11 @@ def turn(source: Any, at: int, stride: int, rows: int, columns: int, target: Any
             for i in range(rows):  # so many rows at once that no hardware foresees them all
                 prefetch(source, at + i * stride + j + PREFETCH)
             for i in range(0, whole_rows, WIDTH):
-                transpose(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
+                transpose_square(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
     else:
         for i in range(0, whole_rows, WIDTH):
             for j in range(0, whole_columns, WIDTH):
-                transpose(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
+                transpose_square(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
     for i in range(rows):
         for j in range(whole_columns if i < whole_rows else 0, columns):
             target[to + j * target_stride + i] = source[at + i * stride + j]
@@ -91,7 +94,7 @@ def interleave_six(
 
 
 @intrinsic
-def transpose(
+def transpose_square(
     typing_context: Any, source: Any, start: Any, stride: Any, target: Any, target_start: Any, target_stride: Any
 ) -> Any:
     """Write the transpose of WIDTH rows of WIDTH floats, `stride` apart, to rows `target_stride` apart.

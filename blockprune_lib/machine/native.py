@@ -54,8 +54,8 @@ def keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
     with suppress(RuntimeError):  # no folder can be written
         compiled.enable_caching()
     # Names of Numba's own: where a version has others, and entries cannot be stamped, nothing is kept.
-    cache = getattr(compiled, "_cache", None)
-    file = getattr(cache, "_cache_file", None)
+    cache: Any = getattr(compiled, "_cache", None)
+    file: Any = getattr(cache, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _digest(HERE), _digest(Path(function.__code__.co_filename).parent))
     elif hasattr(cache, "disable"):

@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from blockprune_lib.kernels import panels, rows
-from blockprune_lib.kernels.intrinsics import WIDTH
+from blockprune_lib.machine.simd import WIDTH
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "amd64") or WIDTH != 8, reason="cross-compiled from an AVX2 machine"

@@ -31,14 +31,14 @@ def test_a_csr_product_is_the_dense_one(keep_sums, tokens, density):
 @pytest.mark.parametrize(
     ("values", "columns", "offsets", "named"),
     [
-        ([1.0], [0, 1], [0, 1], "columns: expected one"),
-        ([1.0], [1], [0, 1], "columns: expected 0 to 0"),
-        ([1.0], [-1], [0, 1], "columns: expected 0 to 0"),
+        ([1.0], [0, 1], [0, 1], "columns must be as many"),
+        ([1.0], [1], [0, 1], "columns must be from 0 to 0"),
+        ([1.0], [-1], [0, 1], "columns must be from 0 to 0"),
         ([1.0], [0], [0, 2], "offsets"),
         ([1.0], [0], [1, 1], "offsets"),
         ([1.0, 1.0], [0, 0], [0, 2, 1, 2], "offsets"),
         ([1.0], [0], [], "offsets"),
-        ([[1.0]], [0], [0, 1], "values: expected 1"),
+        ([[1.0]], [0], [0, 1], "values must have 1"),
     ],
 )
 def test_indices_that_a_loop_must_not_follow_are_refused(values, columns, offsets, named):
@@ -48,5 +48,5 @@ def test_indices_that_a_loop_must_not_follow_are_refused(values, columns, offset
 
 @pytest.mark.parametrize("x", [[1.0], [[1.0], [2.0]]], ids=["1-D", "too long"])
 def test_an_x_that_does_not_fit_is_refused(x):
-    with pytest.raises(ValueError, match="x: expected shape"):
+    with pytest.raises(ValueError, match="x must have shape"):
         CsrMatrix([1.0], [0], [0, 1], inputs=1).product(x)

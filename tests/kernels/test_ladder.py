@@ -65,18 +65,18 @@ def test_a_panel_without_columns_and_strided_tokens(rung):
 def test_what_a_rung_cannot_do_it_refuses():
     rung = next(rung for rung in rungs.RUNGS if rung.multiple > 1 and rung.tokens > 1)
     packed = pruned(BlockStructure.block_column(HEIGHT), (HEIGHT, 20))
-    with pytest.raises(ValueError, match="tokens or more, got 2"):
+    with pytest.raises(ValueError, match="x must have 6 tokens or more"):
         rung(torch.randn(2, 20), packed)
     with pytest.raises(ValueError, match="multiple of"):
         rung(torch.randn(8, 20), pruned(BlockStructure.block_column(HEIGHT - 1), (2 * HEIGHT, 20)))
-    with pytest.raises(ValueError, match="is for block_column"):
+    with pytest.raises(ValueError, match="packed must be block_column"):
         rung(torch.randn(8, 20), pruned(BlockStructure.block_row(4), (HEIGHT, 20)))
-    with pytest.raises(ValueError, match="is for block_row"):
+    with pytest.raises(ValueError, match="packed must be block_row"):
         rungs.ROW_RUNGS[0](torch.randn(8, 20), packed)
     with pytest.raises(TypeError, match="PackedMatrix"):
         rung(torch.randn(8, 20), packed.to_dense())
     for x in (torch.randn(8, 19), torch.randn(20), torch.randn(8, 20).double()):
-        with pytest.raises(ValueError, match=r"x: expected \(tokens, 20\) float32"):
+        with pytest.raises(ValueError, match=r"x must be \(tokens, 20\) float32"):
             rung(x, packed)
 
 
@@ -94,9 +94,9 @@ def test_a_climb_counts_kept_arithmetic_and_prints_a_table():
     assert result.comparison.threads["torch"] == 1
     assert "neighbours" in repr(result)
     assert "<th" in result._repr_html_()
-    with pytest.raises(ValueError, match="nothing to time"):
+    with pytest.raises(ValueError, match="something to time"):
         rungs.climb(x, packed, [])
-    with pytest.raises(ValueError, match="nothing to time"):
+    with pytest.raises(ValueError, match="something to time"):
         rungs.climb(x, pack(torch.zeros(2 * HEIGHT, 40), BlockStructure.block_column(HEIGHT)))
 
 
@@ -187,7 +187,7 @@ def test_x86_is_read():
     loop = read_loop(X86)
     found = (loop.fused, loop.multiplies, loop.scalar, loop.loads, loop.broadcasts, loop.stores, loop.others)
     assert found == (2, 0, 0, 4, 1, 1, 3)
-    assert (loop.lanes, loop.arithmetic, loop.loads_per_multiply) == (8, 16, 2.0)
+    assert (loop.lanes, loop.arithmetic) == (8, 16)
     assert loop.text.startswith(".LBB0_2:\nmovl")
     assert loop.text.endswith("jg .LBB0_2")
 

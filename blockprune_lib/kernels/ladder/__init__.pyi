@@ -3,4 +3,3 @@ from .assembly import inner_loop as inner_loop
 from .rungs import ROW_RUNGS as ROW_RUNGS
 from .rungs import RUNGS as RUNGS
 from .rungs import climb as climb
-from .vector import WIDTH as WIDTH

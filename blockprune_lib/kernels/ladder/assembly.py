@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from numba import njit, types
+from numba import types
 
 from ..._common.tables import html_table, text_table
-
-__all__ = ["InnerLoop", "inner_loop", "read_loop"]
+from ...machine.native import inner
 
 _LABEL = re.compile(r"^(\.?L\w+):")
 _JUMP = re.compile(r"^(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.?L\w+)$")
@@ -57,11 +56,6 @@ class InnerLoop:
         """Multiplications of a turn, counted in numbers and not in instructions."""
         return (self.fused + self.multiplies) * self.lanes + self.scalar
 
-    @property
-    def loads_per_multiply(self) -> float:
-        """Reads from memory for each multiplying instruction; 0 where there is none."""
-        return self.loads / max(1, self.fused + self.multiplies + self.scalar)
-
     def row(self) -> tuple[str, ...]:
         """The counts as a table's row: lanes, vector multiply-adds, scalar ones, loads, broadcasts, stores."""
         vector = self.fused + self.multiplies
@@ -80,7 +74,7 @@ HEAD = ("lanes", "vector multiply-adds", "scalar ones", "loads", "broadcasts", "
 
 
 def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
-    """The busiest innermost loop of a Numba kernel of the ladder; empty for what is none or cannot be read.
+    """The busiest innermost loop of a Numba kernel of the ladder; empty for anything else and where it cannot be read.
 
     The kernel is compiled once more, in this process: code from Numba's cache has no assembly to show. `signed` is for
     int32 columns instead of uint32, which the ladder does not use.
@@ -88,7 +82,7 @@ def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
     columns = types.int32[::1] if signed else types.uint32[::1]
     matrix = types.float32[:, ::1]
     try:
-        fresh = njit(**_options(kernel))(kernel.py_func)
+        fresh = inner(kernel.py_func, **_options(kernel))
         fresh.compile((matrix, matrix, columns, types.int64[::1], matrix))
         return read_loop("\n".join(fresh.inspect_asm().values()))
     except Exception:

@@ -4,19 +4,18 @@
 
 Columns are unsigned: a signed index may be negative in Python, and code that tests for that has fewer registers left.
 `contract` lets the compiler fuse a * b + c, which rounds once instead of twice; it may not reorder a sum. Nothing here
-is checked; `ladder` does that, and says what each rung is for.
+is checked; `rungs` does that, and says what each rung is for.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 
-__all__ = ["gather", "one_column", "one_output", "unrolled"]
+from ...machine.native import native
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@native(fastmath={"contract"})
 def one_output(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """The definition as four loops: for each panel, output and token a sum over the kept columns."""
     height = values.shape[1]
@@ -29,7 +28,7 @@ def one_output(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
                 y[t, panel * height + j] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@native(fastmath={"contract"})
 def one_column(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """The same loops in another order: the innermost runs over neighbours, and the sums lie in y."""
     height = values.shape[1]
@@ -53,7 +52,7 @@ def gather(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.n
         torch.mm(tokens.index_select(1, places[steps]), weights[steps], out=out)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@native(fastmath={"contract"})
 def unrolled(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """4 tokens x 4 kept columns at a time: sixteen multiply-adds for each visit to four sums."""
     height = values.shape[1]

@@ -7,25 +7,22 @@ once they lie side by side: x is transposed tile by tile, and so is what comes o
 
     values (groups, width), columns (groups,) uint32, offsets (outputs + 1,), x (tokens, inputs), y (tokens, outputs)
 
-Nothing here is checked; `ladder` does. Left out: rows that share a block's inputs, which the library's kernel takes
+Nothing here is checked; `rungs` does. Left out: rows that share a block's inputs, which the library's kernel takes
 several at a time, so that one load of tokens serves several rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from ...machine.simd import broadcast, fma, load, store, zero
-from .vector import WIDTH
-
-__all__ = ["ROW_TOKENS", "row_by_row", "tokens_in_vectors"]
+from ...machine.native import native
+from ...machine.simd import WIDTH, broadcast, fma, load, store, zero
 
 #: Tokens in a tile: eight vectors, whose sums do not wait for each other.
 ROW_TOKENS: int = 8 * WIDTH
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@native(fastmath={"contract"})
 def row_by_row(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """One output of one token at a time: one sum, to which one product at a time is added."""
     width = values.shape[1]
@@ -39,7 +36,7 @@ def row_by_row(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
             y[t, m] = total
 
 
-@njit(cache=True, nogil=True)
+@native
 def tokens_in_vectors(
     x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray
 ) -> None:

@@ -3,10 +3,9 @@
     y[t, m] = sum over the stored weights of output m of x[t, n] W[m, n]
 
 `RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row); `climb` times them in turns on one thread.
-The kernels are in `ladder_loops` (nothing but loops), `ladder_vector` and `ladder_rows`; `ladder_assembly` shows what
-one was compiled to. Every rung is right on every machine; the tiles want enough tokens and panels of whole vectors, and
-say so. Left out: bias, gradients, more than one thread, other float types. Importing this file imports Numba; each rung
-compiles at its first call, then loads from Numba's cache.
+The kernels are in `loops`, `vector` and `rows`; `assembly` shows what one was compiled to. Every rung is right on every
+machine; the tiles want enough tokens and panels of whole vectors, and say so. Left out: bias, gradients, more than one
+thread, other float types. Importing this file imports Numba; each rung compiles at its first call, or loads from disk.
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ from torch import Tensor
 
 from ..._common.tables import html_table, text_table
 from ...machine.comparison import Comparison
+from ...machine.simd import WIDTH
 from ...machine.timing import compare
 from ...pruning.packing import PackedMatrix
-from ..functional import linear
+from ..functional import check_packed, linear
 from .loops import gather, one_column, one_output, unrolled
 from .rows import ROW_TOKENS, row_by_row, tokens_in_vectors
-from .vector import TOKENS, WIDTH, one_vector, side_by_side, six_by_two, six_sums
-
-__all__ = ["ROW_RUNGS", "RUNGS", "Climb", "Rung", "climb"]
+from .vector import TOKENS, one_vector, side_by_side, six_by_two, six_sums
 
 
 @dataclass(frozen=True)
@@ -94,22 +92,19 @@ class Rung:
         return 2 * min(2, len(x)) * int(packed.offsets[1]) * min(packed.group_shape[0], packed.shape[0])
 
     def _check(self, x: Tensor, packed: PackedMatrix) -> None:
-        if not isinstance(packed, PackedMatrix):
-            raise TypeError(f"packed: expected a PackedMatrix, got {type(packed).__name__}; pack() makes one")
+        check_packed(packed)
         height, width = packed.group_shape
         if (height if self.rows else width) != 1:
-            needs = "block_row" if self.rows else "block_column"
-            raise ValueError(f"packed: rung {self.name!r} is for {needs}, got {packed.structure}")
+            needed = "block_row" if self.rows else "block_column"
+            raise ValueError(f"packed must be {needed} for the rung {self.name!r}; got {packed.structure}")
         if x.ndim != 2 or x.shape[1] != packed.shape[1] or x.dtype != torch.float32 or not x.is_cpu:
-            raise ValueError(
-                f"x: expected (tokens, {packed.shape[1]}) float32 on the CPU, got {tuple(x.shape)} {x.dtype}"
-            )
+            got = f"{tuple(x.shape)} {x.dtype} on {x.device}"
+            raise ValueError(f"x must be (tokens, {packed.shape[1]}) float32 on the CPU; got {got}")
         if len(x) < self.tokens:
-            raise ValueError(f"x: rung {self.name!r} needs {self.tokens} tokens or more, got {len(x)}; pad x")
+            raise ValueError(f"x must have {self.tokens} tokens or more for the rung {self.name!r}; got {len(x)}")
         if height % self.multiple:
-            raise ValueError(
-                f"packed: rung {self.name!r} needs panels whose height is a multiple of {self.multiple}, got {height}"
-            )
+            needed = f"a height that is a multiple of {self.multiple}"
+            raise ValueError(f"packed must have {needed} for the rung {self.name!r}; got {height}")
         packed.validate()
 
 
@@ -193,7 +188,8 @@ def climb(
     Raises as `Rung.ready` and `compare` do, and ValueError where no weight is kept or no rung given.
     """
     if not rungs or not packed.elements or not len(x):
-        raise ValueError(f"climb: nothing to time: {len(rungs)} rungs, {packed.elements} weights, {len(x)} tokens")
+        counts = f"{len(rungs)} rungs, {packed.elements} weights and {len(x)} tokens"
+        raise ValueError(f"rungs, packed and x must have something to time; got {counts}")
     weight = packed.to_dense()
     functions: dict[str, Callable[[], Any]] = {"dense": lambda: torch.nn.functional.linear(x, weight)}
     functions |= {rung.name: rung.ready(x, packed) for rung in rungs}

@@ -1,11 +1,11 @@
 """The upper rungs of the ladder: kernels written with the vector type, from one sum to twelve.
 
-Each is the same product as the rungs of `ladder` (see there), written so that one thing changes from rung to rung: how
+Each is the same product as the other rungs (see `rungs`), written so that one thing changes from rung to rung: how
 many sums are in registers, how many weights a broadcast serves, and where the tokens of a tile lie. The arguments are
 
     x (tokens, inputs), values (steps, height), columns (steps,) uint32, offsets (panels + 1,), y (tokens, outputs)
 
-Nothing here is checked: `ladder` checks that there are tokens enough for a tile, that a panel is a whole number of
+Nothing here is checked: `rungs` checks that there are tokens enough for a tile, that a panel is a whole number of
 tiles high, and that every column exists. The last tile overlaps the one before it where the tokens do not divide: a
 result is then written twice, with the same value. Left out: other tile shapes, and everything that `bp.linear` does
 besides the inner loop (ragged panels, chunks of tokens, threads).
@@ -14,19 +14,15 @@ besides the inner loop (ragged panels, chunks of tokens, threads).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from ...machine.simd import HAS_FMA, LANES, broadcast, fma, load, store, zero
+from ...machine.native import native
+from ...machine.simd import WIDTH, broadcast, fma, load, store, zero
 
-__all__ = ["TOKENS", "WIDTH", "one_vector", "side_by_side", "six_by_two", "six_sums"]
-
-#: Floats in one vector of a tile. Arm has 32 registers of 4 lanes: there a vector is a pair, which LLVM splits.
-WIDTH: int = 2 * LANES if HAS_FMA and LANES == 4 else LANES
 #: Tokens in a tile.
 TOKENS = 6
 
 
-@njit(cache=True, nogil=True)
+@native
 def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """1 token x 1 vector: the sum never leaves its register, and each multiply-add waits for the one before it."""
     height, outputs = values.shape[1], y.shape[1]
@@ -39,7 +35,7 @@ def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
                 store(y, t * outputs + panel * height + j, total)
 
 
-@njit(cache=True, nogil=True)
+@native
 def six_sums(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """6 tokens x 1 vector: six sums that do not wait for each other, and one load of weights serves six tokens."""
     height, outputs = values.shape[1], y.shape[1]
@@ -60,7 +56,7 @@ def six_sums(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np
                 store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
 
 
-@njit(cache=True, nogil=True)
+@native
 def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """6 tokens x 2 vectors: twelve sums, and each broadcast serves two multiply-adds: 8 loads for 12."""
     height, outputs = values.shape[1], y.shape[1]
@@ -93,7 +89,7 @@ def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
                 store(y, to + WIDTH, b3), store(y, to + outputs + WIDTH, b4), store(y, to + 2 * outputs + WIDTH, b5)
 
 
-@njit(cache=True, nogil=True)
+@native
 def side_by_side(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
     """6 x 2 again, tile by tile: its six tokens lie side by side in the first cache, and the weights stream by."""
     height, outputs = values.shape[1], y.shape[1]
