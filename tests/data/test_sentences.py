@@ -135,8 +135,8 @@ def test_telling_an_event_differently_changes_none_of_its_words_of_content(seed)
 @given(st.integers(0, 10**6))
 def test_a_schema_is_right_about_exactly_one_of_its_two(seed):
     """The same dice with the other label give the same sentence and the other noun."""
-    first = pairs.schema(vocabulary.Dice(str(seed)), 1)
-    second = pairs.schema(vocabulary.Dice(str(seed)), 0)
+    first = pairs.winograd(vocabulary.Dice(str(seed)), 1)
+    second = pairs.winograd(vocabulary.Dice(str(seed)), 0)
     assert first[0] == second[0]
     assert first[1] != second[1]
 

@@ -1,8 +1,7 @@
 """Events: who did what to whom, how many, where and when; told in many ways, and changed in known ways.
 
-An `Event` is drawn once, told by `tell` (active or passive, a detail in front or behind, dropped or kept), said with
-other words by `reworded`, and turned into a different event by one of the `CHANGES`. The pair tasks in
-`sentences_pairs` are made of nothing else.
+An `Event` is drawn once, told by `tell` (active or passive, the time first or last), given another verb of the same
+meaning by `reworded`, and made a different event by one of the `CHANGES`. The tasks in `pairs` need nothing else.
 """
 
 from __future__ import annotations
@@ -79,41 +78,39 @@ def plural(noun: str) -> str:
     return noun + of + rest
 
 
-def a(noun: str) -> str:
+def indefinite(noun: str) -> str:
     """The noun with "a" or "an"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def target(event: Event) -> str:
+def target_phrase(event: Event) -> str:
     """The target with its article or number."""
     return f"{event.number} {plural(event.target)}" if event.number else f"the {event.target}"
 
 
 def tell(event: Event, passive: bool = False, front: bool = False, doer: str = "", thing: str = "") -> str:
-    """The event as a clause; `doer` and `thing` say who and what in other words, `front` puts the time first."""
-    doer, thing = doer or f"the {event.doer}", thing or target(event)
+    """The event as a clause; `doer` and `thing` name who and what in other words, `front` puts the time first."""
+    doer, thing = doer or f"the {event.doer}", thing or target_phrase(event)
     if passive:
         be = "were" if event.number else "was"
         core = f"{thing} {be} {'not ' if event.negated else ''}{event.verb.past} by {doer}"
     else:
         core = f"{doer} {'did not ' + event.verb.base if event.negated else event.verb.past} {thing}"
-    details = [event.place, event.time]
-    if front and event.time:
-        return " ".join(filter(None, [f"{event.time},", core, event.place]))
-    return " ".join(filter(None, [core, *details]))
+    parts = [f"{event.time},", core, event.place] if front and event.time else [core, event.place, event.time]
+    return " ".join(filter(None, parts))
 
 
 def retell(dice: Dice, event: Event) -> str:
-    """The event in random voice and order, its details kept."""
+    """The event in active or passive voice and in random order, with all its details."""
     return tell(event, passive=dice.chance(0.3), front=dice.chance(0.3))
 
 
-def reworded(dice: Dice, event: Event, share: float = 0.4) -> Event:
-    """The same event, the verb replaced by one that says the same, for this share of events."""
-    return replace(event, verb=_verb(dice, event.meaning, event.opposite)) if dice.chance(share) else event
+def reworded(dice: Dice, event: Event) -> Event:
+    """The same event, its verb in two of five cases replaced by one that says the same."""
+    return replace(event, verb=_verb(dice, event.meaning, event.opposite)) if dice.chance(0.4) else event
 
 
-# --- changes: each gives a different event, or None where the event has nothing to change ---
+# --- changes: each makes a different event, or returns None where the event has nothing to change ---
 
 
 def swap_roles(dice: Dice, event: Event) -> Event | None:
@@ -125,14 +122,14 @@ def swap_roles(dice: Dice, event: Event) -> Event | None:
     )
 
 
-def turn(dice: Dice, event: Event) -> Event | None:
+def reverse(dice: Dice, event: Event) -> Event | None:
     """The opposite was done."""
     opposite = not event.opposite
     return replace(event, opposite=opposite, verb=_verb(dice, event.meaning, opposite))
 
 
 def negate(dice: Dice, event: Event) -> Event | None:
-    """It was not done (or was, where it was not)."""
+    """It was not done (or it was, where the event says it was not)."""
     return replace(event, negated=not event.negated)
 
 
@@ -170,11 +167,11 @@ def close_target(dice: Dice, event: Event) -> Event | None:
     return replace(event, target=dice.word(table[event.target_kind], but=event.target))
 
 
-# What can be seen from the words alone comes more often than what turns on their order or meaning: else a short
-# training finds nothing to start from.
+# Changes that show in the words alone come more often than those of order or meaning: else a short training would find
+# nothing to start from.
 CHANGES = (
     *(negate, other_doer, other_target) * 2,
-    *(swap_roles, turn, other_number, other_place, other_time, close_target),
+    *(swap_roles, reverse, other_number, other_place, other_time, close_target),
 )
 
 

@@ -7,16 +7,16 @@ Sentences are composed from templates and some six hundred words so that no sing
 | sst2 | negation ("far from dull"), contrast ("although ..., ..." : the main clause decides), who says so |
 | cola | agreement across a phrase, determiners, verb forms, reflexives, "ever", comparatives, word order |
 | mrpc, qqp | who did what to whom, in active and passive voice; opposites; numbers, places and times |
-| stsb | how much two events share: 5 the same, 0 nothing; each difference has its price |
+| stsb | how much two events have in common: 5 all, 0 nothing; each difference lowers the label |
 | mnli, rte | dropped details, kinds ("violinist": "musician"), role swaps, "hoped that", negation, opposites |
 | qnli | whether the sentence has the place, time, number, doer or thing the question asks for |
 | wnli | which of two things "it" or "he" must be, as in Winograd's schemas |
 
-Labels are free of noise and balanced. A sentence (for a pair, the first one) belongs to training or to validation by
-its own hash, so the two never share one, whatever the seeds. Validation also uses words that training never
-shows: only a pre-trained model knows what they mean. Same arguments, same text, on every machine.
+Labels are free of noise and balanced. A sentence (of a pair, the first) belongs to training or to validation by its
+own hash, so the two never share one, whatever the seeds. Validation also uses words that training never shows: only
+a pre-trained model knows what they mean. The same arguments give the same text on every machine.
 
-It is no stand-in for GLUE: scores on it compare models with each other here, never with published figures.
+It does not replace GLUE: scores on it compare models with each other here, never with published figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from ..._common.checks import positive_int
+from ..._common.checks import one_of, positive_int
 from . import pairs, single
 from .vocabulary import Dice
 
@@ -34,7 +34,7 @@ Row = tuple[Any, ...]
 VALIDATION_SHARE = 0.2  # of all possible sentences
 UNSEEN_SHARE = 0.3  # of the words in a validation sentence that have held-out companions
 
-# Task -> what makes a row for a label, the text fields, and the labels to go round.
+# Task -> what makes a row for a label, the text columns, and the labels that take turns.
 MAKERS: dict[str, tuple[Callable[[Dice, Any], Row], tuple[str, ...], tuple[Any, ...]]] = {
     "cola": (single.acceptability, ("sentence",), (0, 1)),
     "sst2": (single.opinion, ("sentence",), (0, 1)),
@@ -44,10 +44,8 @@ MAKERS: dict[str, tuple[Callable[[Dice, Any], Row], tuple[str, ...], tuple[Any, 
     "mnli": (pairs.inference, ("premise", "hypothesis"), (0, 1, 2)),
     "qnli": (pairs.answer, ("question", "sentence"), (0, 1)),
     "rte": (pairs.entailment, ("sentence1", "sentence2"), (0, 1)),
-    "wnli": (pairs.schema, ("sentence1", "sentence2"), (0, 1)),
+    "wnli": (pairs.winograd, ("sentence1", "sentence2"), (0, 1)),
 }
-
-__all__ = ["generate"]
 
 
 def generate(task: str, count: int, split: str = "train", seed: int = 0) -> dict[str, list[Any]]:
@@ -60,10 +58,8 @@ def generate(task: str, count: int, split: str = "train", seed: int = 0) -> dict
     >>> sorted(rows), len(rows["sentence"])
     (['idx', 'label', 'sentence'], 2)
     """
-    if task not in MAKERS:
-        raise ValueError(f"task: expected one of {', '.join(MAKERS)}, got {task!r}")
-    if split not in ("train", "validation"):
-        raise ValueError(f"split: expected 'train' or 'validation', got {split!r}")
+    one_of(task, "task", MAKERS)
+    one_of(split, "split", ("train", "validation"))
     positive_int(count, "count")
     make, fields, labels = MAKERS[task]
     dice = Dice(f"{task} {split} {seed}", UNSEEN_SHARE if split == "validation" else 0.0)
@@ -72,9 +68,7 @@ def generate(task: str, count: int, split: str = "train", seed: int = 0) -> dict
     while len(rows) < count:
         attempts += 1
         if attempts > 50 * count + 1000:
-            raise ValueError(
-                f"count: {task} has no {count:,} different {split} sentences; ask for at most {len(rows):,}"
-            )
+            raise ValueError(f"count must be at most {len(rows):,} for {task}, {split}; got {count:,}: no more differ")
         label = labels[len(rows) % len(labels)]  # balanced: the next row's label is fixed before its words
         *texts, value = make(dice, label)
         if _split_of(texts[0]) == split and len({*texts}) == len(texts):

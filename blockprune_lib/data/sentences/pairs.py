@@ -1,19 +1,21 @@
 """Pairs of sentences: paraphrase, similarity, inference, question and answer, and Winograd's schemas.
 
-Every function takes the dice and the label wanted, and gives (first text, second text, label) with GLUE's labels:
-mrpc, qqp 1 the same; mnli 0 entailed, 1 neutral, 2 contradicted; rte, qnli 0 entailed (answered), 1 not; wnli 1 right;
-stsb a number from 0 to 5.
+Every public function takes the dice and the label wanted, and returns (first text, second text, label) with GLUE's
+labels: mrpc, qqp 1 the same; mnli 0 entailed, 1 neutral, 2 contradicted; rte, qnli 0 entailed (answered), 1 not;
+wnli 1 right; stsb a number from 0 to 5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from . import events
-from .events import Event, a, plural, tell
-from .vocabulary import PEOPLE, PLACES, SCHEMAS, THINGS, Dice, sentence
+from .events import Event, indefinite, plural, tell
+from .vocabulary import PEOPLE, PLACES, THINGS, WINOGRAD_SCHEMAS, Dice, sentence
 
 Pair = tuple[str, str, int]
+Change = Callable[[Dice, Event], Event | None]
 
 # {e}: an event that somebody takes for true. After the first it is true, after the others nobody knows.
 FACTIVE = ("the {p} knew that {e}", "the {p} was glad that {e}", "the {p} noticed that {e}", "the {p} forgot that {e}")
@@ -45,7 +47,7 @@ def similarity(dice: Dice, label: int) -> tuple[str, str, float]:
         (events.negate, 1.4),
         (events.other_doer, 1.5),
         (events.other_target, 1.8),
-        (events.turn, 1.8),
+        (events.reverse, 1.8),
     )
     event = events.draw(dice)
     first = sentence(events.retell(dice, event))
@@ -115,9 +117,9 @@ def _weaker(dice: Dice, event: Event, keep_details: bool = False) -> str:
     doer = thing = ""
     if not event.negated:  # "no violinist came" does not mean that no musician came
         if dice.chance(0.2):
-            doer = a(event.doer_kind)
+            doer = indefinite(event.doer_kind)
         elif dice.chance(0.2):
-            thing = f"{event.number} {plural(event.target_kind)}" if event.number else a(event.target_kind)
+            thing = f"{event.number} {plural(event.target_kind)}" if event.number else indefinite(event.target_kind)
         if not keep_details and dice.chance(0.4):
             event = replace(event, place="", time="")
     return tell(events.reworded(dice, event), passive=dice.chance(0.3), doer=doer, thing=thing)
@@ -127,12 +129,8 @@ def _wrong(dice: Dice, event: Event) -> str:
     """Something that cannot be true beside the event."""
     other = None
     while other is None:
-        change = (
-            events.negate
-            if event.negated
-            else dice.pick((events.negate, events.negate, events.turn, events.other_number))
-        )
-        other = change(dice, event)
+        changes = (events.negate, events.negate, events.reverse, events.other_number)
+        other = (events.negate if event.negated else dice.pick(changes))(dice, event)
     if not event.negated and dice.chance(0.5):
         other = replace(other, place="", time="") if not other.negated else other
     return tell(events.reworded(dice, other), passive=dice.chance(0.3))
@@ -160,7 +158,7 @@ def _new_detail(dice: Dice, event: Event) -> Event | None:
 def answer(dice: Dice, label: int) -> Pair:
     """A question about an event, and a sentence that answers it (0) or only seems to (1)."""
     event = events.draw(dice)
-    verb, thing = event.verb, events.target(event)
+    verb, thing = event.verb, events.target_phrase(event)
     who = f"who {verb.past} {thing} {event.place}?"
     what = f"{'whom' if event.on_person else 'what'} did the {event.doer} {verb.base} {event.place}?"
     where = f"where did the {event.doer} {verb.base} {thing}?"
@@ -174,7 +172,8 @@ def answer(dice: Dice, label: int) -> Pair:
     elif dice.chance(0.5):
         text = _unanswered(dice, event, asked)
     else:  # an answer to another question
-        change = events.other_target if asked == 0 else dice.pick((events.other_doer, events.other_doer, events.turn))
+        changes = (events.other_doer, events.other_doer, events.reverse)
+        change = events.other_target if asked == 0 else dice.pick(changes)
         text = events.retell(dice, change(dice, event) or event)
     return sentence(question), sentence(text), label
 
@@ -184,7 +183,7 @@ def _unanswered(dice: Dice, event: Event, asked: int) -> str:
     event = events.reworded(dice, event)
     if asked == 0:
         be = "were" if event.number else "was"
-        return f"{events.target(event)} {be} {event.verb.past} {event.place} {event.time}"
+        return f"{events.target_phrase(event)} {be} {event.verb.past} {event.place} {event.time}"
     if asked == 1:
         return tell(event, thing="somebody" if event.on_person else "something", front=dice.chance(0.3))
     if asked == 2:
@@ -201,12 +200,8 @@ def same_question(dice: Dice, label: int) -> Pair:
 
 def _how_to(dice: Dice, label: int) -> Pair:
     event = replace(events.draw(dice, on_person=False, numbers=False), time="")
-    other = event
-    if not label:
-        other = (
-            dice.pick((events.turn, events.close_target, events.other_target, events.other_place))(dice, event) or event
-        )
-    other = events.reworded(dice, other)
+    changes = (events.reverse, events.close_target, events.other_target, events.other_place)
+    other = _asked_about(dice, event, label, changes)
     frames = (
         "how can I {v} {t} {w}?",
         "what is the best way to {v} {t} {w}?",
@@ -214,11 +209,8 @@ def _how_to(dice: Dice, label: int) -> Pair:
         "what should I do if I want to {v} {t} {w}?",
         "is there a good way to {v} {t} {w}?",
     )
-    texts = [
-        frame.format(v=e.verb.base, t=a(e.target), w=e.place)
-        for frame, e in zip(dice.sample(frames, 2), (event, other), strict=True)
-    ]
-    return sentence(texts[0]), sentence(texts[1]), label
+    first, second = ({"v": e.verb.base, "t": indefinite(e.target), "w": e.place} for e in (event, other))
+    return _framed(dice, frames, first, second, label)
 
 
 def _way(dice: Dice, label: int) -> Pair:
@@ -229,54 +221,58 @@ def _way(dice: Dice, label: int) -> Pair:
         "how far is it to {b} if I start from {a}?",
         "starting from {a}, how do I reach {b}?",
     )
-    first, second = dice.sample(frames, 2)
-    swapped = (start, goal) if label else (goal, start)
-    return sentence(first.format(a=start, b=goal)), sentence(second.format(a=swapped[0], b=swapped[1])), label
+    there, back = {"a": start, "b": goal}, {"a": goal, "b": start}
+    return _framed(dice, frames, there, there if label else back, label)
 
 
 def _better(dice: Dice, label: int) -> Pair:
-    one, two = (dice.word(THINGS[kind]) for kind in dice.sample(tuple(THINGS), 2))
+    one, two = (indefinite(dice.word(THINGS[kind])) for kind in dice.sample(tuple(THINGS), 2))
     frames = (
         ("is {a} better than {b}?", "is {b} worse than {a}?", "do people prefer {a} to {b}?"),
         ("is {a} cheaper than {b}?", "does {b} cost more than {a}?", "is {b} more expensive than {a}?"),
         ("is {a} heavier than {b}?", "does {b} weigh less than {a}?", "is {b} lighter than {a}?"),
     )
-    first, second = dice.sample(dice.pick(frames), 2)
-    x, y = (one, two) if label else (two, one)
-    return sentence(first.format(a=a(one), b=a(two))), sentence(second.format(a=a(x), b=a(y))), label
+    same, swapped = {"a": one, "b": two}, {"a": two, "b": one}
+    return _framed(dice, dice.pick(frames), same, same if label else swapped, label)
 
 
 def _why(dice: Dice, label: int) -> Pair:
-    event = replace(events.draw(dice, on_person=True, details=0))
-    other = event
-    if not label:
-        change = dice.pick((events.swap_roles, events.swap_roles, events.turn, events.other_doer))
-        other = change(dice, event) or event
-    other = events.reworded(dice, other)
+    event = events.draw(dice, on_person=True, details=0)
+    changes = (events.swap_roles, events.swap_roles, events.reverse, events.other_doer)
+    other = _asked_about(dice, event, label, changes)
     frames = (
         "why did the {d} {v} the {t}?",
         "what made the {d} {v} the {t}?",
         "why was the {t} {p} by the {d}?",
         "for what reason was the {t} {p} by the {d}?",
     )
-    texts = [
-        frame.format(d=e.doer, v=e.verb.base, p=e.verb.past, t=e.target)
-        for frame, e in zip(dice.sample(frames, 2), (event, other), strict=True)
-    ]
-    return sentence(texts[0]), sentence(texts[1]), label
+    first, second = ({"d": e.doer, "v": e.verb.base, "p": e.verb.past, "t": e.target} for e in (event, other))
+    return _framed(dice, frames, first, second, label)
+
+
+def _asked_about(dice: Dice, event: Event, label: int, changes: tuple[Change, ...]) -> Event:
+    """What the second question is about: the same event (1), or one of the changes (0), perhaps reworded."""
+    other = event if label else dice.pick(changes)(dice, event) or event
+    return events.reworded(dice, other)
+
+
+def _framed(dice: Dice, frames: tuple[str, ...], first: dict[str, str], second: dict[str, str], label: int) -> Pair:
+    """Two of the frames, with the words of the first and of the second question."""
+    one, two = dice.sample(frames, 2)
+    return sentence(one.format(**first)), sentence(two.format(**second)), label
 
 
 # --- Winograd's schemas: wnli ---
 
 
-def schema(dice: Dice, label: int) -> Pair:
+def winograd(dice: Dice, label: int) -> Pair:
     """A sentence with a pronoun, and a sentence that puts a noun in its place: the right one (1) or the wrong (0)."""
-    frame, said, first_words, second_words, of_things = dice.pick(SCHEMAS)
-    table = THINGS if of_things else PEOPLE
+    schema = dice.pick(WINOGRAD_SCHEMAS)
+    table = THINGS if schema.of_things else PEOPLE
     one, two = (dice.word(table[kind]) for kind in dice.sample(tuple(table), 2))
     is_first = dice.chance(0.5)
-    word = dice.word(first_words if is_first else second_words)
+    word = dice.word(schema.first if is_first else schema.second)
     noun = one if is_first == bool(label) else two
-    pronoun = "it" if of_things else dice.pick(("he", "she"))
-    text = frame.format(a=one, b=two, w=word, x=pronoun)
-    return sentence(text), sentence(said.format(x=noun, w=word)), label
+    pronoun = "it" if schema.of_things else dice.pick(("he", "she"))
+    text = schema.text.format(a=one, b=two, w=word, x=pronoun)
+    return sentence(text), sentence(schema.clause.format(x=noun, w=word)), label

@@ -1,6 +1,6 @@
 """Single sentences: opinions (sst2) and grammar (cola), each composed so that its label is known.
 
-Every function takes the dice and the label wanted, and gives (sentence, label).
+Every public function takes the dice and the label wanted, and returns (sentence, label).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .vocabulary import (
     sentence,
 )
 
-# {a}: what is judged; {w}: an adjective; {i}: an intensifier. The first keep the adjective's side, the others turn it.
+# {a}: what is judged; {w}: an adjective; {i}: an intensifier. STRAIGHT keeps the adjective's side, TURNED reverses it.
 STRAIGHT = (
     "{a} is {w}",
     "{a} is {i} {w}",
@@ -77,7 +77,7 @@ DISAGREEING = (
 def opinion(dice: Dice, label: int) -> tuple[str, int]:
     """A judgement of a film, novel, concert, play, restaurant, hotel, phone or train; 1 is positive.
 
-    Half of the sentences are one clause; of the others, most set a clause against one of the opposite kind.
+    Half of the sentences are one clause; most of the others set a clause against one of the opposite opinion.
     """
     aspects = dice.pick((ART_ASPECTS, USE_ASPECTS))
     topic = dice.pick(tuple(aspects))
@@ -116,8 +116,7 @@ def acceptability(dice: Dice, label: int) -> tuple[str, int]:
 
 
 def _person(dice: Dice) -> str:
-    kind = dice.pick(tuple(PEOPLE))
-    return dice.word(PEOPLE[kind])
+    return dice.word(PEOPLE[dice.pick(tuple(PEOPLE))])
 
 
 def _thing(dice: Dice) -> str:
@@ -129,16 +128,18 @@ def _verb(dice: Dice, meanings: tuple[Meaning, ...]) -> Verb:
     return dice.among(meaning.verbs + meaning.opposites, meaning.unseen)
 
 
+def _with_each(text: str, words: tuple[str, str]) -> tuple[str, str]:
+    """The sentence with the right and with the wrong words in place of the star."""
+    return text.replace("*", words[0]), text.replace("*", words[1])
+
+
 def _agreement(dice: Dice) -> tuple[str, str]:
-    head, near, adjective = (
-        _thing(dice),
-        _person(dice),
-        dice.pick(("old", "heavy", "new", "famous", "broken", "missing")),
-    )
+    head, near = _thing(dice), _person(dice)
+    adjective = dice.pick(("old", "heavy", "new", "famous", "broken", "missing"))
     link = dice.pick(("of", "near", "behind", "next to"))
     if dice.chance(0.5):
-        return tuple(f"the {plural(head)} {link} the {near} {be} {adjective}" for be in ("are", "is"))  # type: ignore
-    return tuple(f"the {head} {link} the {plural(near)} {be} {adjective}" for be in ("is", "are"))  # type: ignore
+        return _with_each(f"the {plural(head)} {link} the {near} * {adjective}", ("are", "is"))
+    return _with_each(f"the {head} {link} the {plural(near)} * {adjective}", ("is", "are"))
 
 
 def _determiner(dice: Dice) -> tuple[str, str]:
@@ -146,14 +147,14 @@ def _determiner(dice: Dice) -> tuple[str, str]:
     one, many = dice.pick((("this", "these"), ("that", "those"), ("every", "all"), ("each", "several")))
     place = dice.word(PLACES)
     if dice.chance(0.5):
-        return tuple(f"the {person} {verb} {d} {thing} {place}" for d in (one, many))  # type: ignore
-    return tuple(f"the {person} {verb} {d} {plural(thing)} {place}" for d in (many, one))  # type: ignore
+        return _with_each(f"the {person} {verb} * {thing} {place}", (one, many))
+    return _with_each(f"the {person} {verb} * {plural(thing)} {place}", (many, one))
 
 
 def _verb_form(dice: Dice) -> tuple[str, str]:
     person, thing = _person(dice), _thing(dice)
     verb = _verb(dice, THING_MEANINGS)
-    good, bad = dice.pick(
+    forms = dice.pick(
         (
             (f"did not {verb.base}", f"did not {verb.past}"),
             (f"has {verb.past}", f"has {verb.base}"),
@@ -162,13 +163,13 @@ def _verb_form(dice: Dice) -> tuple[str, str]:
             (f"could have {verb.past}", f"could have {verb.base}"),
         )
     )
-    return f"the {person} {good} the {thing}", f"the {person} {bad} the {thing}"
+    return _with_each(f"the {person} * the {thing}", forms)
 
 
 def _reflexive(dice: Dice) -> tuple[str, str]:
     verb = _verb(dice, PERSON_MEANINGS).past
     other = _person(dice)
-    doer, good, bad = dice.pick(
+    doer, *pronouns = dice.pick(
         (
             ("the girl", "herself", "himself"),
             ("the boy", "himself", "herself"),
@@ -178,19 +179,19 @@ def _reflexive(dice: Dice) -> tuple[str, str]:
         )
     )
     near = dice.pick(("", f" near the {other}", f" who knew the {other}")) if doer != "we" else ""
-    return f"{doer}{near} {verb} {good}", f"{doer}{near} {verb} {bad}"
+    return _with_each(f"{doer}{near} {verb} *", (pronouns[0], pronouns[1]))
 
 
 def _ever(dice: Dice) -> tuple[str, str]:
     person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS).past
     good = dice.pick((f"no {person}", f"not one {person}", f"hardly any {person}"))
     bad = dice.pick((f"some {person}", f"that one {person}", f"almost every {person}"))
-    return f"{good} has ever {verb} a {thing}", f"{bad} has ever {verb} a {thing}"
+    return _with_each(f"* has ever {verb} a {thing}", (good, bad))
 
 
 def _comparative(dice: Dice) -> tuple[str, str]:
     one, two = dice.sample((_person(dice), "girl", "teacher"), 2)
-    good, bad = dice.pick(
+    forms = dice.pick(
         (
             ("taller than", "more taller than"),
             ("taller than", "tall than"),
@@ -200,7 +201,7 @@ def _comparative(dice: Dice) -> tuple[str, str]:
             ("less nervous than", "less nervous as"),
         )
     )
-    return f"the {one} is {good} the {two}", f"the {one} is {bad} the {two}"
+    return _with_each(f"the {one} is * the {two}", forms)
 
 
 def _order(dice: Dice) -> tuple[str, str]:
@@ -218,14 +219,13 @@ def _order(dice: Dice) -> tuple[str, str]:
 
 def _question(dice: Dice) -> tuple[str, str]:
     person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS)
-    good, bad = dice.pick(
+    return dice.pick(
         (
             (f"what did the {person} {verb.base}?", f"what did the {person} {verb.base} the {thing}?"),
             (f"who {verb.past} the {thing}?", f"who the {person} {verb.past} the {thing}?"),
             (f"where did the {person} {verb.base} the {thing}?", f"where the {person} did {verb.base} the {thing}?"),
         )
     )
-    return good, bad
 
 
 RULES = (_agreement, _determiner, _verb_form, _reflexive, _ever, _comparative, _order, _question)

@@ -1,7 +1,7 @@
 """The words that the built-in sentences are made of, and the dice that choose them (see `sentences`).
 
-A bar parts words seen in training from words that only validation sentences use: they mean the same to somebody
-who knows English, and to a model that was pre-trained on it. An underscore stands for a blank.
+A bar separates words seen in training from words that only validation sentences use: they mean the same to anyone
+who knows English, and to a model that was pre-trained on it. An underscore stands for a space.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Dice:
         self._random = random.Random(key).random
         self._unseen = unseen
 
-    def chance(self, share: float) -> bool:
-        """Whether an event of probability `share` happens."""
-        return self._random() < share
+    def chance(self, probability: float) -> bool:
+        """Whether something of this probability happens."""
+        return self._random() < probability
 
     def pick(self, items: Sequence[T]) -> T:
         """One of the items."""
@@ -77,7 +77,7 @@ def words(text: str) -> Words:
 
 
 def sentence(text: str) -> str:
-    """Capitalise, close with a full stop where nothing closes it yet.
+    """The text with a capital, and with a full stop where it has no closing mark yet.
 
     >>> sentence("the soup, although cold, was good")
     'The soup, although cold, was good.'
@@ -221,110 +221,62 @@ PERSON_MEANINGS = _meanings("""
 """)
 
 
-class Schema(NamedTuple):
+class WinogradSchema(NamedTuple):
     """A sentence whose {x} is {a} if its {w} is one of `first`, and {b} if it is one of `second`."""
 
     text: str
-    said: str
     first: Words
     second: Words
     of_things: bool
 
+    @property
+    def clause(self) -> str:
+        """What is said of {x}, as a sentence of its own."""
+        return "the " + self.text.partition(" because ")[2]
 
-def _schema(text: str, said: str, first: str, second: str, of_things: bool = False) -> Schema:
-    return Schema(text, said, words(first), words(second), of_things)
+
+def _schemas(text: str, of_things: bool) -> tuple[WinogradSchema, ...]:
+    """Read pairs of lines: a sentence, and its words `first / second`."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    made = []
+    for line, choices in zip(lines[::2], lines[1::2], strict=True):
+        first, second = choices.split(" / ")
+        made.append(WinogradSchema(line, words(first), words(second), of_things))
+    return tuple(made)
 
 
-SCHEMAS = (
-    _schema(
-        "the {a} did not fit into the {b} because {x} was too {w}",
-        "the {x} was too {w}",
-        "big large wide | bulky",
-        "small narrow tight | tiny",
-        True,
-    ),
-    _schema(
-        "the {a} broke the {b} because {x} was so {w}",
-        "the {x} was so {w}",
-        "heavy hard | massive",
-        "fragile delicate thin | brittle",
-        True,
-    ),
-    _schema(
-        "she swapped the {a} for the {b} because {x} was {w}",
-        "the {x} was {w}",
-        "useless ugly broken | worthless",
-        "better useful pretty | superior",
-        True,
-    ),
-    _schema(
-        "the {a} was hidden under the {b} because {x} was {w}",
-        "the {x} was {w}",
-        "secret stolen valuable | precious",
-        "large wide thick | enormous",
-        True,
-    ),
-    _schema(
-        "the {a} could not see past the {b} because {x} was so {w}",
-        "the {x} was so {w}",
-        "short small | little",
-        "tall big broad | huge",
-        False,
-    ),
-    _schema(
-        "the {a} lent the {b} money because {x} was {w}",
-        "the {x} was {w}",
-        "rich generous wealthy | kind",
-        "poor broke penniless | bankrupt",
-        False,
-    ),
-    _schema(
-        "the {a} overtook the {b} because {x} was so {w}",
-        "the {x} was so {w}",
-        "fast quick energetic | swift",
-        "slow tired weak | exhausted",
-        False,
-    ),
-    _schema(
-        "the {a} asked the {b} for advice because {x} was {w}",
-        "the {x} was {w}",
-        "confused unsure lost | puzzled",
-        "wise experienced clever | knowledgeable",
-        False,
-    ),
-    _schema(
-        "the {a} ran away from the {b} because {x} was so {w}",
-        "the {x} was so {w}",
-        "afraid timid scared | frightened",
-        "cruel violent angry | brutal",
-        False,
-    ),
-    _schema(
-        "the {a} forgave the {b} because {x} was {w}",
-        "the {x} was {w}",
-        "patient kind good-natured | merciful",
-        "sorry ashamed | apologetic",
-        False,
-    ),
-    _schema(
-        "the {a} carried the {b} home because {x} was so {w}",
-        "the {x} was so {w}",
-        "strong helpful | muscular",
-        "ill drunk tired | injured",
-        False,
-    ),
-    _schema(
-        "the {a} beat the {b} at chess because {x} was so {w}",
-        "the {x} was so {w}",
-        "clever skilled good | brilliant",
-        "careless bad distracted | hopeless",
-        False,
-    ),
-    _schema(
-        "the {a} envied the {b} because {x} was so {w}",
-        "the {x} was so {w}",
-        "jealous unhappy bitter | resentful",
-        "successful popular famous | celebrated",
-        False,
-    ),
+WINOGRAD_SCHEMAS = _schemas(
+    """
+    the {a} did not fit into the {b} because {x} was too {w}
+        big large wide | bulky / small narrow tight | tiny
+    the {a} broke the {b} because {x} was so {w}
+        heavy hard | massive / fragile delicate thin | brittle
+    she swapped the {a} for the {b} because {x} was {w}
+        useless ugly broken | worthless / better useful pretty | superior
+    the {a} was hidden under the {b} because {x} was {w}
+        secret stolen valuable | precious / large wide thick | enormous
+    """,
+    of_things=True,
+) + _schemas(
+    """
+    the {a} could not see past the {b} because {x} was so {w}
+        short small | little / tall big broad | huge
+    the {a} lent the {b} money because {x} was {w}
+        rich generous wealthy | kind / poor broke penniless | bankrupt
+    the {a} overtook the {b} because {x} was so {w}
+        fast quick energetic | swift / slow tired weak | exhausted
+    the {a} asked the {b} for advice because {x} was {w}
+        confused unsure lost | puzzled / wise experienced clever | knowledgeable
+    the {a} ran away from the {b} because {x} was so {w}
+        afraid timid scared | frightened / cruel violent angry | brutal
+    the {a} forgave the {b} because {x} was {w}
+        patient kind good-natured | merciful / sorry ashamed | apologetic
+    the {a} carried the {b} home because {x} was so {w}
+        strong helpful | muscular / ill drunk tired | injured
+    the {a} beat the {b} at chess because {x} was so {w}
+        clever skilled good | brilliant / careless bad distracted | hopeless
+    the {a} envied the {b} because {x} was so {w}
+        jealous unhappy bitter | resentful / successful popular famous | celebrated
+    """,
+    of_things=False,
 )
