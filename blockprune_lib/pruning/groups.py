@@ -1,9 +1,11 @@
-"""The norm and the score of every group of a weight, and the arithmetic behind them: norms that neither overflow nor
-vanish, their gradient, and scaling group by group.
+"""The norm and the score of every group of a weight, and the arithmetic that the penalty and the proximal step share.
 
-It knows no structure: `structure.regions(matrix)` hands it views (rows of groups, r, columns of groups, c). Views are
-worked on in chunks of whole rows of groups that fit a core's cache, so no temporary is as large as a large weight, and
-each step of the arithmetic after the first finds its input in the cache.
+    public   `group_norms`, `group_scores`
+    inner    `chunks` cuts a weight into views (R', r, C', c) of whole rows of groups, which fit a core's cache, so that
+             no temporary is as large as a weight. On one such block work `block_norms` (which neither overflow nor
+             vanish) and `add_pull_` (their gradient). `check_norms` raises what the norms of a weight would raise.
+
+How groups are cut is not known here: `structure.regions(matrix)` hands out the views.
 """
 
 from __future__ import annotations
@@ -26,11 +28,18 @@ def group_norms(weight: Tensor, structure: BlockStructure, *, name: str = "weigh
 
     `weight` (M, N), any float type and strides → (R, C) = `structure.grid((M, N))`, float32 (float64 for
     float64 weights). Differentiable once: the gradient is W_g / ||W_g||, and 0 at a group of zeros (a
-    subgradient there). Raises TypeError for what is no float matrix, ValueError for NaN or infinite
+    subgradient there). Raises TypeError for anything but a float matrix, ValueError for NaN or infinite
     weights, for a block larger than the matrix and for a norm beyond the largest float; errors call the weight `name`.
 
     >>> group_norms(torch.tensor([[3.0, 4.0, 0.0, 0.0]]), BlockStructure.block_row(2))
     tensor([[5., 0.]])
+
+    Where r divides M and c divides N, and no square overflows or vanishes, this is what it computes:
+
+    >>> weight, (r, c) = torch.randn(6, 8), (3, 4)
+    >>> view = weight.view(6 // r, r, 8 // c, c)
+    >>> plain = view.square().sum((1, 3)).sqrt()
+    >>> torch.testing.assert_close(group_norms(weight, BlockStructure.tile(r, c)), plain)
     """
     check_weight(weight, structure, name)
     norms: Tensor = _GroupNorms.apply(weight, structure, name)
@@ -77,31 +86,31 @@ class _GroupNorms(torch.autograd.Function):
         weight, norms = ctx.saved_tensors
         scaled = torch.empty_like(weight)
         for cells, (block, target) in chunks(ctx.structure, weight, scaled):
-            torch.mul(block, _spread(pull(grad[cells], norms[cells])), out=target)
+            torch.mul(block, spread(_pull(grad[cells], norms[cells])), out=target)
         return scaled, None, None
 
 
-def pull(strength: Tensor, norms: Tensor) -> Tensor:
-    """strength / norms, and 0 where a norm counts as zero: there the quotient might overflow. Shapes alike."""
+def _pull(strength: Tensor, norms: Tensor) -> Tensor:
+    """strength / norms, and 0 where a norm counts as zero, as the quotient might overflow there. Equal shapes."""
     quotient = strength / norms
     limits = torch.finfo(norms.dtype)
     least = limits.tiny / limits.eps
-    if not bool(norms.min() > least):  # a minimum costs a tenth of a mask
+    if not bool(norms.min() > least):  # a minimum takes a tenth of the time of a mask
         quotient.masked_fill_(norms <= least, 0.0)
     return quotient
 
 
 def add_pull_(gradient: Tensor, block: Tensor, strength: Tensor, norms: Tensor) -> None:
     """Add strength · W_g / ||W_g|| to the gradient in place: the gradient of strength · ||W_g||, chunk by chunk."""
-    gradient.addcmul_(block, _spread(pull(strength, norms)))
+    gradient.addcmul_(block, spread(_pull(strength, norms)))
 
 
 def finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
     """The norms (R, C); raises ValueError for NaN or infinite weights and for a norm beyond the largest float."""
     norms = sum_norms(weight, structure, result_dtype(weight), name)
     if not bool(norms.isfinite().all()):
-        kind = str(norms.dtype).removeprefix("torch.")
-        raise ValueError(f"{name} has a group whose norm is beyond the largest {kind}; .double() would do")
+        dtype = str(norms.dtype).removeprefix("torch.")
+        raise ValueError(f"{name} has a group whose norm is beyond the largest {dtype}; .double() would do")
     return norms
 
 
@@ -155,16 +164,16 @@ def chunks(structure: BlockStructure, *matrices: Tensor) -> Iterator[tuple[tuple
     """
     for regions in zip(*(structure.regions(matrix) for matrix in matrices), strict=True):
         (rows, columns), first = regions[0]
-        step = max(1, _chunk(first) // first[0].numel())
-        for start in range(0, len(first), step):
-            stop = min(start + step, len(first))
+        height = max(1, _chunk(first) // first[0].numel())
+        for start in range(0, len(first), height):
+            stop = min(start + height, len(first))
             cells = slice(rows.start + start, rows.start + stop), columns
             yield cells, [block[start:stop] for _, block in regions]
 
 
-def scale_block(block: Tensor, factor: Tensor, out: Tensor) -> None:
-    """Multiply every group of a chunk (R', r, C', c) by its own factor (R', C'), into `out`."""
-    torch.mul(block, _spread(factor), out=out)
+def spread(values: Tensor) -> Tensor:
+    """One value for each group (R', C'), viewed so that it broadcasts over the groups' elements (R', r, C', c)."""
+    return values[:, None, :, None]
 
 
 def result_dtype(weight: Tensor) -> torch.dtype:
@@ -173,11 +182,7 @@ def result_dtype(weight: Tensor) -> torch.dtype:
 
 
 def _chunk(matrix: Tensor) -> int:
-    return CHUNK if matrix.device.type == "cpu" else 64 * CHUNK  # elsewhere each call costs more than the memory
-
-
-def _spread(factor: Tensor) -> Tensor:
-    return factor[:, None, :, None]
+    return CHUNK if matrix.device.type == "cpu" else 64 * CHUNK  # on a GPU a call costs more than its memory
 
 
 def _reduce(block: Tensor, dtype: torch.dtype, scale: Tensor | None = None) -> Tensor:
@@ -191,6 +196,6 @@ def _reduce(block: Tensor, dtype: torch.dtype, scale: Tensor | None = None) -> T
         return torch.linalg.vector_norm(rows, dim=2, dtype=dtype)
     total: Any = 0
     for part in block.split(max(1, _chunk(block) * r // block.numel()), dim=1):
-        part = part.to(dtype) if scale is None else part / _spread(scale)
+        part = part.to(dtype) if scale is None else part / spread(scale)
         total = total + part.square().sum(1)
     return total.sum(2).sqrt()

@@ -21,7 +21,7 @@ from .._common.tables import html_table, text_table
 from .architectures import prunable_weights
 from .groups import add_pull_, block_norms, check_norms, chunks, group_norms, result_dtype
 from .proximal import shrink_block
-from .structure import BlockStructure, check_structure, check_weight
+from .structure import BlockStructure, check_weight
 
 _SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")
 
@@ -65,7 +65,6 @@ class ReweightedGroupLasso:
         reweighted: bool = True,
         **which: bool,
     ) -> None:
-        check_structure(structure)
         self.structure = structure
         self.weights = _named_weights(model_or_params, which)
         for name, weight in self.weights.items():

@@ -71,15 +71,14 @@ class Masks(dict[str, Tensor]):
 
     def _table(self) -> list[list[str]]:
         rows = self.rows()
-        total = {key: sum(row[key] for row in rows) for key in ("kept", "groups")}
-        rows.append({"matrix": "all", "shape": "", **total, "density": self.density, "squared norm": None})
-        return [["matrix", "shape", "kept", "groups", "density", "squared norm"]] + [
-            [
-                *(row["matrix"], row["shape"], f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}"),
-                "" if row["squared norm"] is None else f"{row['squared norm']:.1%}",
-            ]
-            for row in rows
-        ]
+        kept, groups = (sum(row[key] for row in rows) for key in ("kept", "groups"))
+        total = {"matrix": "all", "shape": "", "kept": kept, "groups": groups, "density": self.density}
+        table = [["matrix", "shape", "kept", "groups", "density", "squared norm"]]
+        for row in [*rows, total]:
+            norm = "" if row.get("squared norm") is None else f"{row['squared norm']:.1%}"
+            counts = f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}"
+            table.append([row["matrix"], row["shape"], *counts, norm])
+        return table
 
     def _head(self) -> str:
         return f"masks over {self.structure}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
@@ -111,8 +110,8 @@ class HeldMasks:
     """Masks bound to a model's parameters, on their device: one byte for each masked weight.
 
     `masks`: {parameter name: bool, the parameter's shape}, True where the weight lives. Parameters without a mask are
-    free. Bind after the model is on its device; binding sets the pruned weights to +0.0. Raises as `apply_masks_`,
-    and ValueError where `masks` is empty.
+    free. Binding sets the pruned weights to +0.0; the masks follow a model that moves to another device. Raises as
+    `apply_masks_`, and ValueError where `masks` is empty.
 
     >>> layer = nn.Linear(2, 1)
     >>> held = HeldMasks(layer, {"weight": torch.tensor([[True, False]])})
@@ -125,31 +124,34 @@ class HeldMasks:
         if not masks:
             raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
         apply_masks_(model, masks)
-        self._kept = {n: _all_bits(mask).to(self._parameters[n].device) for n, mask in masks.items()}
+        self._kept = {name: _all_bits(mask) for name, mask in masks.items()}
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:
         """Zero the gradient of every pruned weight; a parameter without a gradient is passed over."""
-        for name, kept in self._kept.items():
-            gradient = self._parameters[name].grad
-            if gradient is not None:
-                _clear_(gradient, kept)
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                _clear_(parameter.grad, self._kept_on_device(name))
 
     @torch.no_grad()
     def mask_weights_(self) -> None:
         """Set every pruned weight to +0.0, whatever it was (NaN too)."""
-        for name, kept in self._kept.items():
-            _clear_(self._parameters[name], kept)
+        for name, parameter in self._parameters.items():
+            _clear_(parameter, self._kept_on_device(name))
 
     @torch.no_grad()
     def violations(self) -> dict[str, int]:
         """How many pruned weights of each parameter are not +0.0 (-0.0 counts as one); only parameters with some."""
         found = {}
-        for name, kept in self._kept.items():
-            weight = self._parameters[name]
-            if count := int(((weight.view(_BITS[weight.dtype]) != 0) & (kept == 0)).sum()):
+        for name, weight in self._parameters.items():
+            if count := int(((weight.view(_BITS[weight.dtype]) != 0) & (self._kept_on_device(name) == 0)).sum()):
                 found[name] = count
         return found
+
+    def _kept_on_device(self, name: str) -> Tensor:
+        """The bits that a parameter keeps, where the parameter is now: a Trainer moves the model after binding."""
+        kept = self._kept[name] = self._kept[name].to(self._parameters[name].device)
+        return kept
 
 
 def _masked(model: Any, masks: Any) -> dict[str, nn.Parameter]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._common.checks import check_finite, finite_number
-from .groups import block_norms, check_norms, chunks, result_dtype, scale_block
+from .groups import block_norms, check_norms, chunks, result_dtype, spread
 from .structure import BlockStructure, check_weight
 
 
@@ -49,5 +49,5 @@ def shrink_block(block: Tensor, threshold: Tensor, out: Tensor) -> None:
     """Shrink the groups of one chunk (R, r, C, c) by their own `threshold` (R, C) into `out`, which may be `block`."""
     norms = block_norms(block, result_dtype(block))
     dead = (norms <= threshold) & (threshold > 0)
-    scale_block(block, torch.where(threshold > 0, 1 - threshold / norms, 1.0), out=out)
-    out.masked_fill_(dead[:, None, :, None], 0.0)  # a product with 0 would leave -0.0, or NaN from 0 / 0
+    torch.mul(block, spread(torch.where(threshold > 0, 1 - threshold / norms, 1.0)), out=out)
+    out.masked_fill_(spread(dead), 0.0)  # a product with 0 would leave -0.0, or NaN from 0 / 0

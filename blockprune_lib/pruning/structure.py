@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._common.checks import check_matrix, check_shape, positive_int
+from .._common.checks import check_matrix, check_shape, one_of, positive_int
 
 Strips = Literal["rows", "columns"]
 
@@ -69,8 +69,7 @@ class BlockStructure:
     width: int | None
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ValueError(f"kind must be one of {', '.join(_KINDS)}; got {self.kind!r}")
+        one_of(self.kind, "kind", _KINDS)
         for side in ("height", "width"):
             value, fixed = getattr(self, side), getattr(_KINDS[self.kind], side)
             if isinstance(fixed, str):
@@ -122,7 +121,7 @@ class BlockStructure:
         match = re.fullmatch(form, text.strip(), re.ASCII)
         if match is None:
             forms = ", ".join(_text(kind, how.chosen()) for kind, how in _KINDS.items())
-            raise ValueError(f"text must name a structure; got {text!r}: the forms are {forms}, with whole sides")
+            raise ValueError(f"text must name a structure; got {text!r}: the forms are {forms} (sides at least 1)")
         structure: BlockStructure = getattr(cls, name)(*map(int, match.groups()))
         return structure
 

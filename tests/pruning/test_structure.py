@@ -52,6 +52,8 @@ def test_the_six_forms() -> None:
     assert [(s.height, s.width) for s in map(BlockStructure.parse, texts)] == [
         (1, 1), (1, 64), (32, 1), (32, 16), (1, None), (None, 1),
     ]  # fmt: skip
+    strips = ["rows", "columns", "rows", "rows", "columns", "rows"]
+    assert [BlockStructure.parse(text).strips for text in texts] == strips
 
 
 BAD_TEXTS = [
@@ -152,6 +154,15 @@ def test_norms_match_the_loops(case: tuple[BlockStructure, tuple[int, int]], lay
     found = group_norms(laid_out(values, layout), structure)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), norms(values, structure), rtol=2e-6)
+
+
+@given(st.tuples(*[st.integers(1, 5)] * 4), st.sampled_from(LAYOUTS), st.integers(0, 99))
+def test_norms_of_whole_blocks_are_plain_lines(sides: tuple[int, ...], layout: str, seed: int) -> None:
+    R, r, C, c = sides
+    weight = laid_out(matrix((R * r, C * c), seed), layout)
+    view = weight.unflatten(0, (R, r)).unflatten(2, (C, c))
+    plain = view.square().sum((1, 3)).sqrt()
+    torch.testing.assert_close(group_norms(weight, BlockStructure.tile(r, c)), plain)
 
 
 @pytest.mark.parametrize(("structure", "shape"), named_cases())
