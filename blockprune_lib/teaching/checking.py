@@ -1,7 +1,7 @@
 """`check("name", answer)`: find an exercise's checker and say which property of an answer failed.
 
 It never raises on a wrong answer, so that a page with unsolved exercises still builds. The checkers live in
-`checkers/`, one module per chapter; the exercises' texts, stubs and solutions live in the chapters. A test runs every
+`checkers/`, one file per chapter; the exercises' texts, stubs and solutions live in the chapters. A test runs every
 stub (must fail) and every solution (must pass).
 """
 
@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from .._common.settings import unknown_name
+from .._common.checks import one_of
 from . import checkers, exercises
 from .exercises import Verdict, Wrong
 
@@ -25,15 +25,13 @@ def names() -> list[str]:
 def check(name: str, answer: Any) -> Verdict:
     """Check the reader's *answer* to exercise *name* and say which property failed.
 
-    Returns a `Verdict`; true where the answer is right. Raises `ValueError` for an unknown name, and never because of
-    the answer: an exception inside the reader's function becomes part of the verdict.
+    Returns a `Verdict`; true where the answer is right. Raises TypeError for a name that is not text and ValueError for
+    an unknown one, and never because of the answer: what the reader's function raises becomes part of the verdict.
     """
     _load_checkers()
     if not isinstance(name, str):
         raise TypeError(f"name must be text; got {type(name).__name__}: {names()[0]!r} would do")
-    if name not in exercises.REGISTER:
-        raise ValueError(unknown_name(name, names(), "exercises"))
-    found = exercises.REGISTER[name]
+    found = exercises.REGISTER[one_of(name, "name", names())]
     if answer is None or answer is ...:
         return Verdict(name, False, "there is no answer yet (it is None or ...)", found.hint)
     if found.function and not callable(answer):

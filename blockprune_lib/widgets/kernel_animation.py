@@ -95,7 +95,7 @@ def steps(text: str) -> Iterator[Step]:
 
 def _panel_steps(mask: Tensor, wide: int) -> Iterator[Step]:
     """Panels of four outputs: a step takes one input and the four weights over it; the sums stay for all of it."""
-    how = "Four neighbouring weights in one load; one input a token, broadcast; the sums of four outputs stay."
+    how = "Four neighbouring weights in one load; one input per token, broadcast; the sums of four outputs stay."
     for top in range(0, ROWS, LANES):
         columns = [j for j in range(COLUMNS) if mask[top, j]]
         for j in columns:

@@ -1,1 +1,1 @@
-"""The checkers of the book's exercises, one module a chapter; `blockprune_lib.teaching.check` finds them here."""
+"""The checkers of the book's exercises, one file per chapter; `blockprune_lib.teaching.check` finds them here."""
