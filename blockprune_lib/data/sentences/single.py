@@ -5,28 +5,9 @@ Every public function takes the dice and the label wanted, and returns (sentence
 
 from __future__ import annotations
 
+from . import vocabulary as words
 from .events import plural
-from .vocabulary import (
-    ART_ASPECTS,
-    HOLDERS,
-    INTENSIFIERS,
-    NEGATIVE,
-    NEGATIVE_ART,
-    NEGATIVE_USE,
-    PEOPLE,
-    PERSON_MEANINGS,
-    PLACES,
-    POSITIVE,
-    POSITIVE_ART,
-    POSITIVE_USE,
-    THING_MEANINGS,
-    THINGS,
-    USE_ASPECTS,
-    Dice,
-    Meaning,
-    Verb,
-    sentence,
-)
+from .vocabulary import Dice, Meaning, Verb, sentence
 
 # {a}: what is judged; {w}: an adjective; {i}: an intensifier. STRAIGHT keeps the adjective's side, TURNED reverses it.
 STRAIGHT = (
@@ -79,7 +60,7 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
 
     Half of the sentences are one clause; most of the others set a clause against one of the opposite opinion.
     """
-    aspects = dice.pick((ART_ASPECTS, USE_ASPECTS))
+    aspects = dice.pick((words.ART_ASPECTS, words.USE_ASPECTS))
     topic = dice.pick(tuple(aspects))
     first = dice.word(aspects[topic])
     second = dice.word(aspects[topic], but=first)
@@ -94,18 +75,19 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
         text = dice.pick(CONTRASTS).format(m=main, o=other)
     else:
         frame = dice.pick(AGREEING + DISAGREEING)
-        text = frame.format(m=main, o=other, h=dice.word(HOLDERS))
+        text = frame.format(m=main, o=other, h=dice.word(words.HOLDERS))
     return sentence(text), label
 
 
 def _judgement(dice: Dice, topic: str, aspect: str, label: int) -> str:
     turned = dice.chance(0.12)
-    special = (NEGATIVE_ART, POSITIVE_ART) if topic in ART_ASPECTS else (NEGATIVE_USE, POSITIVE_USE)
+    art = topic in words.ART_ASPECTS
+    special = (words.NEGATIVE_ART, words.POSITIVE_ART) if art else (words.NEGATIVE_USE, words.POSITIVE_USE)
     side = int(label != turned)
-    adjective = dice.word(dice.pick(((NEGATIVE, POSITIVE), special))[side])
+    adjective = dice.word(dice.pick(((words.NEGATIVE, words.POSITIVE), special))[side])
     judged = dice.pick(("the {a}", "the {a}", "the {a} of this {t}", "this {t}'s {a}")).format(a=aspect, t=topic)
     frame = dice.pick(TURNED if turned else STRAIGHT)
-    return frame.format(a=judged, w=adjective, i=dice.word(INTENSIFIERS))
+    return frame.format(a=judged, w=adjective, i=dice.word(words.INTENSIFIERS))
 
 
 def acceptability(dice: Dice, label: int) -> tuple[str, int]:
@@ -116,21 +98,21 @@ def acceptability(dice: Dice, label: int) -> tuple[str, int]:
 
 
 def _person(dice: Dice) -> str:
-    return dice.word(PEOPLE[dice.pick(tuple(PEOPLE))])
+    return dice.word(words.PEOPLE[dice.pick(tuple(words.PEOPLE))])
 
 
 def _thing(dice: Dice) -> str:
-    return dice.word(THINGS[dice.pick(tuple(THINGS))])
+    return dice.word(words.THINGS[dice.pick(tuple(words.THINGS))])
 
 
-def _verb(dice: Dice, meanings: tuple[Meaning, ...]) -> Verb:
+def _verb(dice: Dice, meanings: tuple[Meaning, ...] = words.THING_MEANINGS) -> Verb:
     meaning = dice.pick(meanings)
     return dice.among(meaning.verbs + meaning.opposites, meaning.unseen)
 
 
-def _with_each(text: str, words: tuple[str, str]) -> tuple[str, str]:
+def _with_each(text: str, pair: tuple[str, str]) -> tuple[str, str]:
     """The sentence with the right and with the wrong words in place of the star."""
-    return text.replace("*", words[0]), text.replace("*", words[1])
+    return text.replace("*", pair[0]), text.replace("*", pair[1])
 
 
 def _agreement(dice: Dice) -> tuple[str, str]:
@@ -143,9 +125,9 @@ def _agreement(dice: Dice) -> tuple[str, str]:
 
 
 def _determiner(dice: Dice) -> tuple[str, str]:
-    thing, person, verb = _thing(dice), _person(dice), _verb(dice, THING_MEANINGS).past
+    thing, person, verb = _thing(dice), _person(dice), _verb(dice).past
     one, many = dice.pick((("this", "these"), ("that", "those"), ("every", "all"), ("each", "several")))
-    place = dice.word(PLACES)
+    place = dice.word(words.PLACES)
     if dice.chance(0.5):
         return _with_each(f"the {person} {verb} * {thing} {place}", (one, many))
     return _with_each(f"the {person} {verb} * {plural(thing)} {place}", (many, one))
@@ -153,7 +135,7 @@ def _determiner(dice: Dice) -> tuple[str, str]:
 
 def _verb_form(dice: Dice) -> tuple[str, str]:
     person, thing = _person(dice), _thing(dice)
-    verb = _verb(dice, THING_MEANINGS)
+    verb = _verb(dice)
     forms = dice.pick(
         (
             (f"did not {verb.base}", f"did not {verb.past}"),
@@ -167,7 +149,7 @@ def _verb_form(dice: Dice) -> tuple[str, str]:
 
 
 def _reflexive(dice: Dice) -> tuple[str, str]:
-    verb = _verb(dice, PERSON_MEANINGS).past
+    verb = _verb(dice, words.PERSON_MEANINGS).past
     other = _person(dice)
     doer, *pronouns = dice.pick(
         (
@@ -183,7 +165,7 @@ def _reflexive(dice: Dice) -> tuple[str, str]:
 
 
 def _ever(dice: Dice) -> tuple[str, str]:
-    person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS).past
+    person, thing, verb = _person(dice), _thing(dice), _verb(dice).past
     good = dice.pick((f"no {person}", f"not one {person}", f"hardly any {person}"))
     bad = dice.pick((f"some {person}", f"that one {person}", f"almost every {person}"))
     return _with_each(f"* has ever {verb} a {thing}", (good, bad))
@@ -205,7 +187,7 @@ def _comparative(dice: Dice) -> tuple[str, str]:
 
 
 def _order(dice: Dice) -> tuple[str, str]:
-    person, thing, verb, place = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS).past, dice.word(PLACES)
+    person, thing, verb, place = _person(dice), _thing(dice), _verb(dice).past, dice.word(words.PLACES)
     bad = dice.pick(
         (
             f"the {person} the {thing} {verb} {place}",
@@ -218,7 +200,7 @@ def _order(dice: Dice) -> tuple[str, str]:
 
 
 def _question(dice: Dice) -> tuple[str, str]:
-    person, thing, verb = _person(dice), _thing(dice), _verb(dice, THING_MEANINGS)
+    person, thing, verb = _person(dice), _thing(dice), _verb(dice)
     return dice.pick(
         (
             (f"what did the {person} {verb.base}?", f"what did the {person} {verb.base} the {thing}?"),

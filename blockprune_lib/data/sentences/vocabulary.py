@@ -130,20 +130,18 @@ POSITIVE_USE = words(
     "| enjoyable refreshing"
 )
 NEGATIVE_USE = words("messy noisy dirty weak broken useless outdated faulty neglected worn-out | unbearable defective")
-ART_ASPECTS = {
-    "film": words(
-        "plot acting script ending pacing dialogue camerawork soundtrack humour cast finale | lighting editing"
-    ),
-    "novel": words("story prose opening last_chapter plot style mystery humour love_story | preface translation"),
-    "concert": words("singing first_song conducting encore choir rhythm second_half | soprano melody"),
-    "play": words("first_act leading_actor monologue staging chorus dialogue last_scene | music direction"),
-}
-USE_ASPECTS = {
-    "restaurant": words("food service kitchen dessert menu terrace furniture breakfast | decor cutlery"),
-    "hotel": words("room bed lobby service pool balcony bathroom furniture | garden reception"),
-    "phone": words("screen design camera keyboard sound battery software | charger display"),
-    "train": words("seat heating dining_car sleeping_car timetable toilet | coach luggage_rack"),
-}
+ART_ASPECTS = _kinds("""
+    film: plot acting script ending pacing dialogue camerawork soundtrack humour cast finale | lighting editing
+    novel: story prose opening last_chapter plot style mystery humour love_story | preface translation
+    concert: singing first_song conducting encore choir rhythm second_half | soprano melody
+    play: first_act leading_actor monologue staging chorus dialogue last_scene | music direction
+""")
+USE_ASPECTS = _kinds("""
+    restaurant: food service kitchen dessert menu terrace furniture breakfast | decor cutlery
+    hotel: room bed lobby service pool balcony bathroom furniture | garden reception
+    phone: screen design camera keyboard sound battery software | charger display
+    train: seat heating dining_car sleeping_car timetable toilet | coach luggage_rack
+""")
 INTENSIFIERS = words("very really quite truly remarkably rather extremely | awfully thoroughly")
 HOLDERS = words(
     "my_sister the_critic my_neighbour everybody_around_me a_friend the_reviewer my_father | our_guide my_boss"
