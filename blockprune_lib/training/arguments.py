@@ -19,6 +19,14 @@ from .._common.checks import one_of
 from .settings import TrainingSettings
 
 LOGS = 20
+#: The settings that have the same name and meaning there.
+SAME = {"learning_rate", "max_steps", "weight_decay", "max_grad_norm", "seed", "bf16", "gradient_accumulation_steps"}
+#: How the Trainer is asked for batches of similar length.
+BY_LENGTH: dict[str, Any] = (
+    {"group_by_length": True}
+    if "group_by_length" in {field.name for field in dataclasses.fields(TrainingArguments)}  # transformers 4.57
+    else {"train_sampling_strategy": "group_by_length"}
+)
 
 
 def check_names(settings: TrainingSettings) -> None:
@@ -46,18 +54,11 @@ def training_arguments(settings: TrainingSettings, folder: str, examples: int) -
         saving = {"save_strategy": "steps", "save_steps": every, "save_total_limit": 2}
     arguments = TrainingArguments(
         output_dir=folder,
-        learning_rate=settings.learning_rate,
         per_device_train_batch_size=settings.batch_size // processes,
         per_device_eval_batch_size=64,
         num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        weight_decay=settings.weight_decay,
         warmup_steps=math.ceil(settings.warmup_ratio * steps),  # 5.x has no warmup_ratio
         lr_scheduler_type=settings.schedule,
-        max_grad_norm=settings.max_grad_norm,
-        seed=settings.seed,
-        bf16=settings.bf16,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
         optim=settings.optimizer,
         eval_strategy="no" if settings.evaluate_every is None else "steps",
         eval_steps=settings.evaluate_every,
@@ -69,8 +70,9 @@ def training_arguments(settings: TrainingSettings, folder: str, examples: int) -
         dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU to pin for
         ddp_find_unused_parameters=True if processes > 1 else None,  # RoBERTa's pooler takes no part
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        **settings.model_dump(include=SAME),
         **saving,
-        **_grouping(settings.group_by_length),
+        **(BY_LENGTH if settings.group_by_length else {}),
     )
     if arguments.n_gpu > 1:
         # Several GPUs in one process would multiply the batch; `torchrun` is the way to use them.
@@ -86,16 +88,6 @@ def step_count(settings: TrainingSettings, examples: int) -> int:
     return math.ceil(settings.epochs * max(1, math.ceil(batches / settings.gradient_accumulation_steps)))
 
 
-def groups_by_length(arguments: Any) -> bool:
-    """Whether the Trainer's `arguments` ask for batches of similar length."""
-    if hasattr(arguments, "group_by_length"):  # transformers 4.57
-        return bool(arguments.group_by_length)
-    return str(getattr(arguments, "train_sampling_strategy", "")) == "group_by_length"
-
-
-def _grouping(asked: bool) -> dict[str, Any]:
-    if not asked:
-        return {}
-    if "group_by_length" in {entry.name for entry in dataclasses.fields(TrainingArguments)}:  # transformers 4.57
-        return {"group_by_length": True}
-    return {"train_sampling_strategy": "group_by_length"}
+def groups_by_length(arguments: TrainingArguments) -> bool:
+    """Whether the Trainer's arguments ask for batches of similar length."""
+    return all(str(getattr(arguments, name)) == str(value) for name, value in BY_LENGTH.items())

@@ -25,13 +25,15 @@ Support = Literal["masks", "packed"]
 _NO_EFFECT = frozenset({"output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first"})
 
 
-def _path(value: Any) -> str:
+def _path(value: Any) -> str | None:
+    if value is None:
+        return None
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"output_dir must be a path, or None; got {value!r}: 'runs/first' would do")
     return str(os.fspath(value))
 
 
-FolderPath = Annotated[str | os.PathLike[str], PlainValidator(_path, json_schema_input_type=str)]
+FolderPath = Annotated[str | os.PathLike[str] | None, PlainValidator(_path, json_schema_input_type=str | None)]
 
 
 class LearningSettings(Settings):
@@ -82,9 +84,7 @@ class TrainingSettings(LearningSettings):
 
     seed: Whole = Field(default=42, ge=0, le=2**32 - 1, examples=[42])
     evaluate_first: bool = True
-    output_dir: Annotated[str | os.PathLike[str] | None, PlainValidator(_path, json_schema_input_type=str | None)] = (
-        None
-    )
+    output_dir: FolderPath = None
     progress: bool = False
 
     def identity(self) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from .._common.checks import one_of
 from ..nn.block_sparse_linear import BlockSparseLinear
-from ..pruning.groups import group_norms
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.masks import Masks, apply_masks_
 from ..pruning.selection import Balance, Scope, select_model
@@ -74,7 +73,6 @@ def train_reweighted(
     `ReweightedGroupLasso`.
     Raises as they do, and ValueError for an unknown method, schedule or refresh.
     """
-    settings = check_settings(settings)
     _refuse_frozen(settings, which)
     penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)
     hook = LassoHook(penalty, method, refresh_every, lam_schedule)
@@ -150,40 +148,31 @@ def prune_gradually(
     `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). `begin`, `end`: shares of the
     steps, 0 to 1. Returns the report and the last masks. The rest as in `prune` and `retrain`.
     """
-    settings = check_settings(settings)
     _refuse_frozen(settings, which)
     hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, **which)
     report = run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
     return report, hook.masks
 
 
-def _refuse_frozen(settings: TrainingSettings, which: Mapping[str, bool]) -> None:
-    if which.get("embeddings") and settings.freeze_embeddings:
+def _refuse_frozen(settings: TrainingSettings | None, which: Mapping[str, bool]) -> None:
+    if which.get("embeddings") and check_settings(settings).freeze_embeddings:
         raise ValueError("freeze_embeddings leaves the embeddings as they are, but embeddings=True would prune them")
 
 
 @contextmanager
 def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
     """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards."""
-    names = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    packed = [name for name in names if f"{name}.weight" in masks]
-    for name in packed:
+    modules = dict(model.named_modules())
+    dense = {name: m for name, m in modules.items() if isinstance(m, nn.Linear) and f"{name}.weight" in masks}
+    for name, linear in dense.items():
         # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
-        keep = group_norms(masks[f"{name}.weight"].float(), masks.structure) > 0
-        _swap(model, name, BlockSparseLinear.from_linear(names[name], masks.structure, keep))
+        packed = BlockSparseLinear.from_linear(linear, masks.structure, masks.keep(f"{name}.weight"))
+        model.set_submodule(name, packed)
     try:
         yield
     finally:
-        for name in packed:
-            layer = model.get_submodule(name)
-            assert isinstance(layer, BlockSparseLinear)
-            dense = layer.to_linear()
-            names[name].weight.data.copy_(dense.weight.data)
-            if names[name].bias is not None:
-                names[name].bias.data.copy_(dense.bias.data)
-            _swap(model, name, names[name])
-
-
-def _swap(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, layer)
+        for name, linear in dense.items():
+            trained = model.get_submodule(name)
+            assert isinstance(trained, BlockSparseLinear)
+            linear.load_state_dict(trained.to_linear().state_dict())
+            model.set_submodule(name, linear)

@@ -37,7 +37,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert len(orders) == 6
 
 
-def test_examples_of_like_length_come_together() -> None:
+def test_examples_of_similar_length_come_together() -> None:
     lengths = np.random.default_rng(0).integers(5, 100, 400)
     spread = {}
     for name, given_lengths in (("grouped", lengths.tolist()), ("plain", None)):

@@ -16,10 +16,10 @@ from blockprune_lib.training.stage_folder import (
     StageFolder,
     mark_whole,
 )
-from blockprune_lib.training.stages import fine_tune
+from blockprune_lib.training.stages import fine_tune, prune, retrain
 
 from ..helpers.stages_by_name import DEATHS, STAGES
-from ..helpers.tiny_training import DATA, TOKENIZER, settings, tiny
+from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 VARYING = ("seconds", "evaluation_seconds", "resumed", "settings")
@@ -78,6 +78,21 @@ def test_a_finished_stage_is_read_and_not_trained_again(tmp_path: Path) -> None:
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, model.state_dict()[name])
     assert not model.training
+
+
+def test_a_folder_written_before_hooks_had_their_name_is_read(tmp_path: Path) -> None:
+    model = tiny()
+    masks = prune(model, ROWS, rate=3.0)
+    report = retrain(model, TOKENIZER, DATA, masks, settings(output_dir=tmp_path, epochs=3))
+    folder = tmp_path / "retrain"
+    stage = json.loads((folder / "stage.json").read_text())
+    assert list(stage) == ["stage", "settings", "data", "weights", "rules", "teacher"]
+    assert list(stage["rules"]) == ["masks"]
+    assert stage["settings"]["epochs"] == 3
+    assert {path.name for path in folder.iterdir()} >= {"rules.json", "rules.safetensors"}
+    again = tiny()
+    prune(again, ROWS, rate=3.0)
+    assert retrain(again, TOKENIZER, DATA, masks, settings(output_dir=tmp_path, epochs=3.0)) == report
 
 
 # ---- a disk that fails
