@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all, whatever happens while they are written."""
+"""Files and folders that appear whole or not at all, whatever happens while they are written."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
     if target.is_dir():
         raise ValueError(f"{str(target)!r} is a folder; name a file")
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    scratch = _beside(target, "tmp")
     try:
         with scratch.open("wb") as file:
             file.write(content)
@@ -25,6 +28,31 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """An empty folder to write to, which takes the place of `path` where the block ends well and vanishes otherwise.
+
+    What stood at `path` is replaced; it comes back where the new folder cannot take its place.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch, old = _beside(target, "tmp"), _beside(target, "old")
+    try:
+        scratch.mkdir()
+        yield scratch
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(scratch, target)
+        except BaseException:
+            if old.exists():
+                os.replace(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -38,3 +66,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+
+
+def _beside(target: Path, ending: str) -> Path:
+    """A name for a scratch file or folder on the same disk, which nobody else uses."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{ending}")

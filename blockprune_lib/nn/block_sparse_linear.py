@@ -1,6 +1,6 @@
 """BlockSparseLinear: a linear layer that stores, runs and trains only the groups that pruning kept.
 
-It leaves out which layers of a model are swapped (`modules`) and how a product is computed (`kernels`).
+Left out: which layers of a model are swapped (`convert`), and how a product is computed (`kernels`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .._common.checks import positive_int
-from ..kernels.functional import apply, check_activation, make_plan
+from ..kernels.functional import apply, check_activation
+from ..kernels.plan import make_plan
 from ..pruning.packing import PackedMatrix, pack
 from ..pruning.structure import BlockStructure, check_structure
 
@@ -37,7 +38,7 @@ class BlockSparseLinear(nn.Module):
     columns: Tensor
     offsets: Tensor
     activation: str | None = None
-    _ready: Any = (None,) * 7  # values, columns, offsets, the versions of both, PackedMatrix, plan
+    _ready: Any = (None,) * 7  # what `_prepared` made, and of which tensors
 
     def __init__(
         self,
@@ -59,9 +60,8 @@ class BlockSparseLinear(nn.Module):
         if keep is None:
             keep = torch.ones(R, C, dtype=torch.bool)
         if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
-            raise TypeError(
-                f"keep must be a bool tensor, as select() returns; got {getattr(keep, 'dtype', type(keep))}"
-            )
+            got = getattr(keep, "dtype", type(keep))
+            raise TypeError(f"keep must be a bool tensor, as select() returns; got {got}")
         if keep.shape != (R, C):
             raise ValueError(
                 f"keep must have the grid's shape {(R, C)} for {structure} over {shape}; got {tuple(keep.shape)}"
@@ -96,8 +96,8 @@ class BlockSparseLinear(nn.Module):
     def from_linear(cls, linear: nn.Linear, structure: BlockStructure, keep: Tensor | None = None) -> BlockSparseLinear:
         """The layer that computes the same; groups of `linear.weight` that are all zero are not stored.
 
-        `keep` as in `pack`: the groups to store, for a support that is to be trained. Raises TypeError for what is no
-        `nn.Linear`, and as `pack` does.
+        `keep` as in `pack`: the groups to store, for a support that is to be trained. Raises TypeError for any other
+        module, and as `pack` does.
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}")
@@ -159,21 +159,19 @@ class BlockSparseLinear(nn.Module):
 
     def _prepared(self) -> tuple[PackedMatrix, Any]:
         """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""
-        values: Any = self._parameters[
-            "values"
-        ]  # looked up where they are: `__getattr__` costs as much as a small layer
+        # Looked up where they are: `__getattr__` costs as much as a small layer, and a NamedTuple 2 % of one.
+        values: Any = self._parameters["values"]
         columns: Any = self._buffers["columns"]
         offsets: Any = self._buffers["offsets"]
-        ready = self._ready
+        of_values, of_columns, of_offsets, columns_version, offsets_version, packed, plan = self._ready
         if (
-            ready[0] is not values or ready[1] is not columns or ready[2] is not offsets
-            or ready[3] != _version(columns) or ready[4] != _version(offsets)
+            of_values is not values or of_columns is not columns or of_offsets is not offsets
+            or columns_version != _version(columns) or offsets_version != _version(offsets)
         ):  # fmt: skip
             packed = self.packed.validate()
             plan = make_plan(packed) if columns.is_cpu else None
-            ready = values, columns, offsets, _version(columns), _version(offsets), packed, plan
-            self._ready = ready
-        return ready[5], ready[6]
+            self._ready = values, columns, offsets, _version(columns), _version(offsets), packed, plan
+        return packed, plan
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         # Another pattern has another number of groups: make room for it, keeping the parameter an optimiser holds.

@@ -110,9 +110,9 @@ def interpolate_break_even(densities: Sequence[float], ms: Sequence[float], dens
     points = np.array(densities, np.float64)
     times = np.array(ms, np.float64)
     if points.ndim != 1 or points.shape != times.shape or len(points) == 0:
-        raise ValueError(f"ms: expected one time for each of {points.size} densities, got {times.size}")
+        raise ValueError(f"ms must hold one time for each of {points.size} densities; got {times.size}")
     if (np.diff(points) <= 0).any() or points[0] < 0 or points[-1] > 1:
-        raise ValueError(f"densities: expected numbers that rise within 0 to 1, got {list(densities)}")
+        raise ValueError(f"densities must be numbers that rise within 0 to 1; got {list(densities)}")
     slower = times >= dense_ms
     if not slower.any():
         return 1.0

@@ -1,12 +1,7 @@
 """Put what pruning left into the model: `sparsify` swaps its linear layers for block-sparse ones.
 
-    sparse_linear   the layer itself
-    fusion          the GELU after a feed-forward layer, done by the layer
-    densities       how dense a layer may be and still gain
-    storage         save a model and load it again: safetensors, no pickle
-    sizes           how much smaller, by each definition
-
-Their public names stand here too. Left out: pruning (`selection`, `training`) and the products (`kernels`).
+Left out: pruning (`pruning.selection`, `training`), the layer itself (`block_sparse_linear`), and the GELU that it may
+take over (`surgery`).
 """
 
 from __future__ import annotations
@@ -21,20 +16,7 @@ from ..pruning.architectures import prunable
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
-from .model_size import Compression, compression
-from .storage import load, save
 from .surgery import fuse_gelu
-
-__all__ = [
-    "BlockSparseLinear",
-    "Compression",
-    "TooDenseWarning",
-    "break_even_density",
-    "compression",
-    "load",
-    "save",
-    "sparsify",
-]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -45,10 +27,10 @@ def sparsify(
 ) -> Model:  # fmt: skip
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
-    keep_dense_above   leave a layer dense where more than this share of its elements would be stored; "measured": above
-                       the `break_even_density` of its shape, timed here and now; None: swap all, and warn where the
-                       rule of thumb says that a layer is too dense to win
-    fuse               let the first feed-forward layer do the exact GELU that follows it (see `fusion`)
+    keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
+                       timed here and now; None: swap all, and warn where the rule of thumb says that a layer is too
+                       dense to win
+    fuse               let the first feed-forward layer do the exact GELU that follows it (see `surgery`)
     which              pooler=True, classifier=True as in `prunable`; embeddings are look-ups and stay dense
 
     The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
@@ -76,8 +58,7 @@ def sparsify(
         _warn_of_dense(layers)
     for name, layer in layers.items():
         if layer.density <= limits.get(name, 1.0):
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, layer)
+            model.set_submodule(name, layer)
     if fuse:
         fuse_gelu(model)
     return model
@@ -100,14 +81,14 @@ def _limits(layers: dict[str, BlockSparseLinear], limit: float | str) -> dict[st
     """How dense each layer may be; what is measured is measured once a shape."""
     if not isinstance(limit, str):
         return dict.fromkeys(layers, limit)
-    shapes = {name: (layer.structure, (layer.out_features, layer.in_features)) for name, layer in layers.items()}
+    shapes = {name: (layer.structure, layer.packed.shape) for name, layer in layers.items()}
     measured = {key: break_even_density(*key).density for key in dict.fromkeys(shapes.values())}
     return {name: measured[key] for name, key in shapes.items()}
 
 
 def _warn_of_dense(layers: dict[str, BlockSparseLinear]) -> None:
     def limit(layer: BlockSparseLinear) -> float:
-        return usual_break_even(layer.structure, (layer.out_features, layer.in_features))
+        return usual_break_even(layer.structure, layer.packed.shape)
 
     dense = {name: layer for name, layer in layers.items() if layer.density > limit(layer)}
     if dense:

@@ -115,49 +115,38 @@ def compression(model: nn.Module, **which: bool) -> Compression:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-    sparse = {f"{n}.values" if n else "values": m for n, m in _sparse_layers(model).items()}
+    sparse = {f"{n}.values".removeprefix("."): m for n, m in model.named_modules() if isinstance(m, BlockSparseLinear)}
     try:
         dense = {parameter_name(name) for name in prunable(model, **which)}
     except ValueError:
         if not sparse:
             raise
         dense = set()
-    pruned_bytes = [0, 0]
-    sums = {"pruned": [0, 0], "matrices": [0, 0], "parameters": [0, 0]}
-    bytes_dense = bytes_values = bytes_indices = 0
+    counts: dict[str, list[tuple[int, int]]] = {"pruned": [], "matrices": [], "parameters": []}
+    pruned_bytes, bytes_dense, bytes_values, bytes_indices = list[tuple[int, int]](), 0, 0, 0
     for name, parameter in model.named_parameters():
-        layer = sparse.get(name)
-        if layer is None:
-            total, kept = (
-                parameter.numel(),
-                int(parameter.count_nonzero()) if parameter.ndim == 2 else parameter.numel(),
-            )
-        else:
+        layer, indices = sparse.get(name), 0
+        total, kept = parameter.numel(), int(parameter.count_nonzero()) if parameter.ndim == 2 else parameter.numel()
+        if layer is not None:
             packed = layer.packed
-            total, kept = packed.shape[0] * packed.shape[1], packed.elements
-            bytes_indices += packed.bytes_indices
-        bytes_dense += total * parameter.element_size()
-        bytes_values += parameter.numel() * parameter.element_size()
+            total, kept, indices = packed.shape[0] * packed.shape[1], packed.elements, packed.bytes_indices
+        before, now = total * parameter.element_size(), parameter.numel() * parameter.element_size()
+        bytes_dense, bytes_values, bytes_indices = bytes_dense + before, bytes_values + now, bytes_indices + indices
+        counts["parameters"].append((total, kept))
+        if layer is not None or parameter.ndim == 2:
+            counts["matrices"].append((total, kept))
         if layer is not None or name in dense:
-            pruned_bytes[0] += total * parameter.element_size()
-            pruned_bytes[1] += parameter.numel() * parameter.element_size()
-            pruned_bytes[1] += layer.packed.bytes_indices if layer is not None else 0
-        kinds = ["parameters"]
-        kinds += ["matrices"] if layer is not None or parameter.ndim == 2 else []
-        kinds += ["pruned"] if layer is not None or name in dense else []
-        for kind in kinds:
-            sums[kind][0] += total
-            sums[kind][1] += kept
-    counts = {kind: (total, kept) for kind, (total, kept) in sums.items()}
+            counts["pruned"].append((total, kept))
+            pruned_bytes.append((before, now + indices))
     return Compression(
-        **counts, pruned_bytes=(pruned_bytes[0], pruned_bytes[1]),
+        **{name: _sum(pairs) for name, pairs in counts.items()}, pruned_bytes=_sum(pruned_bytes),
         bytes_dense=bytes_dense, bytes_values=bytes_values, bytes_indices=bytes_indices,
         sparse_layers=len(sparse), dense_layers=len(dense),
     )  # fmt: skip
 
 
-def _sparse_layers(model: nn.Module) -> dict[str, BlockSparseLinear]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, BlockSparseLinear)}
+def _sum(pairs: list[tuple[int, int]]) -> tuple[int, int]:
+    return sum(before for before, _ in pairs), sum(now for _, now in pairs)
 
 
 def _rate(pair: tuple[int, int]) -> float:

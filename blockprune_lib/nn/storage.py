@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._common.files import read_json, whole_folder
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
@@ -51,14 +50,8 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
         "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
         "tied": tied,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        scratch.mkdir()
+    with whole_folder(target) as scratch:
         _write(scratch, model, tokenizer, tensors, card, SPARSE if layers else DENSE)
-        _put(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def load(folder: str | os.PathLike[str]) -> Any:
@@ -114,9 +107,8 @@ def _check_target(target: Path) -> None:
         ours = set()
     foreign = sorted(entry.name for entry in target.iterdir() if entry.name not in ours)
     if foreign:
-        raise ValueError(
-            f"folder {str(target)!r} holds other things ({', '.join(foreign[:3])}); name another or empty it"
-        )
+        shown = ", ".join(foreign[:3])
+        raise ValueError(f"folder {str(target)!r} holds other things ({shown}); name another or empty it")
 
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -149,28 +141,13 @@ def _write(
     (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def _put(scratch: Path, target: Path) -> None:
-    """Rename `scratch` to `target`; what was there comes back if that fails."""
-    if not target.exists():
-        os.replace(scratch, target)
-        return
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    os.replace(target, old)
-    try:
-        os.replace(scratch, target)
-    except OSError:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{str(path)!r} is missing; save(model, folder) writes it") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}; save the model again") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; save the model again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} must hold a JSON object; got {type(content).__name__}; save the model again")
     return content
@@ -180,16 +157,16 @@ def _empty_model(source: Path, card: dict[str, Any]) -> Any:
     import transformers
 
     settings, name = _json(source / CONFIG), card.get("architecture")
-    kind: Any = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
-    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+    model_class: Any = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
+    if not (isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)):
         raise ValueError(f"{str(source / CARD)!r}: architecture must be a transformers model class; got {name!r}")
-    config_class: Any = getattr(kind, "config_class", None)
+    config_class: Any = getattr(model_class, "config_class", None)
     if config_class is None or settings.get("model_type") != config_class.model_type:
         raise ValueError(f"{str(source / CONFIG)!r}: model_type {settings.get('model_type')!r} is not that of {name}")
     try:
         config = config_class.from_dict(settings)
         with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
-            return kind(config)
+            return model_class(config)
     except Exception as error:  # a broken configuration fails anywhere in transformers
         raise ValueError(
             f"{str(source / CONFIG)!r} does not describe a {name}: {error}; save the model again"
@@ -203,30 +180,26 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise ValueError(f"{str(file)!r} is missing; save(model, folder) writes it")
     try:
-        tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+        return {name: tensor.clone() for name, tensor in load_file(file).items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{str(file)!r} is truncated or corrupt: {error}; save the model again") from None
-    return tensors
 
 
 def _swap(model: Any, name: str, entry: Any, tensors: dict[str, Tensor], file: Path, card: Path) -> None:
     """Put the sparse layer `name` in the place of the Linear that the class made."""
+    at, again = f"{str(card)!r}: layer {name!r}", "save the model again"
     try:
         structure, shape = BlockStructure.parse(entry["structure"]), (int(entry["shape"][0]), int(entry["shape"][1]))
         linear = model.get_submodule(name)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{str(card)!r}: layer {name!r} is broken: {error}; save the model again") from None
+        raise ValueError(f"{at} is broken: {error}; {again}") from None
     if not isinstance(linear, nn.Linear) or tuple(linear.weight.shape) != shape:
-        raise ValueError(f"{str(card)!r}: layer {name!r} must be a Linear of shape {shape} in {type(model).__name__}")
-    missing = [part for part in ("values", "columns", "offsets") if f"{name}.{part}" not in tensors]
-    if missing:
-        raise ValueError(f"{str(file)!r}: layer {name!r} lacks {', '.join(missing)}; save the model again")
+        raise ValueError(f"{at} must be a Linear of shape {shape} in {type(model).__name__}; {again}")
+    names = {part: f"{name}.{part}" for part in ("values", "columns", "offsets")}
+    if missing := [part for part, full in names.items() if full not in tensors]:
+        raise ValueError(f"{str(file)!r}: layer {name!r} lacks {', '.join(missing)}; {again}")
     try:
-        packed = PackedMatrix(
-            structure, shape, *(tensors[f"{name}.{part}"] for part in ("values", "columns", "offsets"))
-        )
-        layer = BlockSparseLinear.from_packed(packed, linear.bias)
+        packed = PackedMatrix(structure, shape, *(tensors[full] for full in names.values()))
+        model.set_submodule(name, BlockSparseLinear.from_packed(packed, linear.bias))
     except ValueError as error:
-        raise ValueError(f"{str(file)!r}: layer {name!r}: {error}; save the model again") from None
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, layer)
+        raise ValueError(f"{str(file)!r}: layer {name!r}: {error}; {again}") from None

@@ -346,6 +346,25 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: py
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_was_there_comes_back_where_the_new_folder_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first = tmp_path / "model", bert()
+    save(first, folder)
+    replace = os.replace
+
+    def stop(source: Path, target: Path) -> None:
+        if str(source).endswith(".tmp"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(bert(), folder)
+    assert torch.equal(logits(load(folder), IDS), logits(first, IDS))
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "model"
@@ -368,9 +387,9 @@ BREAK = {
     "no card": (lambda f: (f / "blockprune.json").unlink(), "blockprune.json.* is missing"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json.* is missing"),
     "no tensors": (lambda f: (f / "blockprune.safetensors").unlink(), "blockprune.safetensors.* is missing"),
-    "card is no JSON": (lambda f: (f / "blockprune.json").write_text('{"format'), "blockprune.json.* cannot be read"),
+    "card is no JSON": (lambda f: (f / "blockprune.json").write_text('{"format'), "blockprune.json.* is damaged"),
     "card is a list": (lambda f: (f / "blockprune.json").write_text("[]"), "must hold a JSON object; got list"),
-    "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff\x00"), "config.json.* cannot be read"),
+    "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff\x00"), "config.json.* is damaged"),
     "another format": (lambda f: _edit(f / "blockprune.json", format="x"), "format must be"),
     "no layers": (lambda f: _edit(f / "blockprune.json", layers=None), "must have 'layers' and 'tied'"),
     "unknown class": (lambda f: _edit(f / "blockprune.json", architecture="os.system"), "architecture must be"),
