@@ -2,7 +2,7 @@
 
     structure       a tiling of a matrix into groups of r x c: the one notion of a block
     groups          the norm of each group, its score, its gradient
-    architectures   which matrices of a model are pruned
+    architectures   the register of model families: which matrices are pruned, and whatever else differs
     lasso           the penalty that makes whole groups vanish             proximal: its closed-form step
     selection       which groups stay                                      masks: what holds them while a model trains
     packing         what is left, stored

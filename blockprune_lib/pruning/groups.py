@@ -61,9 +61,9 @@ def group_scores(weight: Tensor, structure: BlockStructure, *, name: str = "weig
     check_weight(weight, structure, name)
     exact = torch.float32 if weight.device.type == "mps" else torch.float64
     sizes = structure.sizes(weight.shape, weight.device).to(exact)
-    scores = sum_norms(weight, structure, exact, name) / sizes.sqrt()
+    scores = _sum_norms(weight, structure, exact, name) / sizes.sqrt()
     if not bool(scores.isfinite().all()):  # the norm of float64 weights near the largest float; their mean is in range
-        scores = sum_norms(weight / sizes.max().sqrt(), structure, exact) * (sizes.max() / sizes).sqrt()
+        scores = _sum_norms(weight / sizes.max().sqrt(), structure, exact) * (sizes.max() / sizes).sqrt()
     return scores.to(result_dtype(weight))
 
 
@@ -75,7 +75,7 @@ class _GroupNorms(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
-        norms = finite_norms(weight, structure, name)
+        norms = _finite_norms(weight, structure, name)
         ctx.structure = structure
         ctx.save_for_backward(weight, norms)
         return norms
@@ -105,9 +105,9 @@ def add_pull_(gradient: Tensor, block: Tensor, strength: Tensor, norms: Tensor) 
     gradient.addcmul_(block, spread(_pull(strength, norms)))
 
 
-def finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
+def _finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
     """The norms (R, C); raises ValueError for NaN or infinite weights and for a norm beyond the largest float."""
-    norms = sum_norms(weight, structure, result_dtype(weight), name)
+    norms = _sum_norms(weight, structure, result_dtype(weight), name)
     if not bool(norms.isfinite().all()):
         dtype = str(norms.dtype).removeprefix("torch.")
         raise ValueError(f"{name} has a group whose norm is beyond the largest {dtype}; .double() would do")
@@ -115,7 +115,7 @@ def finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor
 
 
 def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
-    """Raise what `finite_norms` raises, from one reading of the weight and without keeping its norms."""
+    """Raise what `_finite_norms` raises, from one reading of the weight and without keeping its norms."""
     r, c = structure.group_shape(weight.shape)
     low = high = 0.0
     for part in weight.split(max(1, _chunk(weight) // weight.shape[1])):
@@ -124,10 +124,10 @@ def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
             check_finite(weight, name)
         low, high = min(low, ends[0]), max(high, ends[1])
     if r * c > 1 and max(-low, high) * math.sqrt(r * c) > torch.finfo(result_dtype(weight)).max / 2:
-        finite_norms(weight, structure, name)
+        _finite_norms(weight, structure, name)
 
 
-def sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, name: str = "weight") -> Tensor:
+def _sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, name: str = "weight") -> Tensor:
     """The norms (R, C), summed in `dtype`; raises ValueError for NaN or infinite weights.
 
     Groups whose squares would overflow or vanish in `dtype` are divided by their largest element first.

@@ -29,8 +29,9 @@ _SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")
 def reweighted_alpha(norms: Tensor, eps: float, out: Tensor) -> None:
     r"""Write α_g = 1 / (||W_g|| + ε) to `out`, shaped as `norms`, which are used up: the pull on each group.
 
-    It is the slope of log(||W_g|| + ε), so the penalty is that sum's tangent at the last refresh, and lies above it.
-    For another penalty, the sum of f(||W_g||) with a concave f, write the slope f'(||W_g||), positive and finite.
+    It is the slope of log(||W_g|| + ε): but for a constant, the penalty is the tangent of the sum of these logs at the
+    last refresh, and lies above it. For another penalty, a sum of f(||W_g||) with f concave, write f'(||W_g||), which
+    must be positive and finite. The explorer on the page "Reweighting" has a copy, in widgets/reweighting_explorer.js.
     """
     torch.reciprocal(norms.add_(eps), out=out)
 
