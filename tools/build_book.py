@@ -147,7 +147,7 @@ def main() -> int:
 
 def _sources(root: Path) -> Iterable[Path]:
     yield root / "requirements.lock"
-    for folder, patterns in (("blockprune_lib", ("*.py", "*.js")), ("book/results", ("*.json",))):
+    for folder, patterns in (("blockprune_lib", ("*.py", "*.pyi", "*.js")), ("book/results", ("*.json",))):
         for pattern in patterns:
             yield from sorted((root / folder).rglob(pattern))
 
