@@ -1,72 +1,83 @@
-"""Records as a picture: score against compression rate, a panel for each task, model and structure, a line a method.
+"""Records as a picture: score against compression rate, a panel for each task, model and structure, a curve per method.
 
-matplotlib is imported only here. Left out: the book's figures, which its chapters draw from the same records.
+Left out: the book's figures, which its chapters draw from the same records.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._common.files import write_whole
+import numpy as np
+
+from .._common.plots import COLOURS, figure
+from .methods import METHODS
 from .report import Line, lines
 
-KINDS = (".svg", ".png")
-MARKERS = "osD^vPX"
+_MARKERS = "osD^vPX"
 
 
 def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Draw the records into an .svg or .png file; raises ValueError for another ending, or where there is no record."""
-    target = Path(path)
-    if target.suffix not in KINDS:
-        raise ValueError(f"plot: the file must end in {' or '.join(KINDS)}; got {target.name!r}")
+    """Draw the records into an .svg or .png file, whole or not at all.
+
+    Raises ValueError where there is no record, or some cannot be told apart, and as `check_picture` does.
+    """
     if not records:
-        raise ValueError("plot: there is no record to draw")
-    from matplotlib.figure import Figure
-
+        raise ValueError("there is no record to draw: a folder that blockprune run wrote would do")
     found = lines(records)
-    shown = {(line.task, line.model, line.structure, line.method, line.rate) for line in found}
-    if len(shown) < len(found):
-        raise ValueError("plot: some runs differ in nothing but their settings; draw their folders one by one")
-    rows, structures = _unique((line.task, line.model) for line in found), _unique(line.structure for line in found)
-    methods, many_models = _unique(line.method for line in found), len({line.model for line in found}) > 1
-    figure = Figure(figsize=(1 + 3.2 * len(structures), 0.6 + 2.6 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(structures), squeeze=False, sharex=True, sharey="row")
-    handles: dict[str, Any] = {}
-    for across, (task, model) in zip(grid, rows, strict=True):
-        of_row = [line for line in found if (line.task, line.model) == (task, model)]
-        across[0].set_ylabel(of_row[0].metric)
-        for axes, structure in zip(across, structures, strict=True):
-            draw(axes, [line for line in of_row if line.structure == structure], methods)
-            axes.set_title(f"{task}, {structure}" + f"\n{Path(model).name}" * many_models, fontsize=9)
-            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format=target.suffix[1:], dpi=150)
-    write_whole(target, content.getvalue())
+    if len({line.shown for line in found}) < len(found):
+        raise ValueError("some runs differ in nothing but their settings; draw their folders one by one")
+    rows, columns = sorted({(line.task, line.model) for line in found}), sorted({line.structure for line in found})
+    many_models = len({line.model for line in found}) > 1
+
+    def draw(drawn: Any) -> None:
+        grid = np.reshape(drawn, (len(rows), len(columns)))
+        labels: dict[str, Any] = {}
+        for across, (task, model) in zip(grid, rows, strict=True):
+            for axes, structure in zip(across, columns, strict=True):
+                axes.sharex(grid[0, 0])
+                axes.sharey(across[0])
+                shown = (task, model, structure)
+                draw_panel(axes, [line for line in found if (line.task, line.model, line.structure) == shown])
+                axes.set_title(f"{task}, {structure}" + f"\n{Path(model).name}" * many_models, fontsize=9)
+                labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            metric = next(line.metric for line in found if (line.task, line.model) == (task, model))
+            across[0].set_ylabel(metric, fontsize=9)
+        for axes in grid[-1]:
+            axes.set_xlabel("compression rate of the pruned matrices", fontsize=8)
+        where = {"loc": "outside lower center", "ncols": min(4, len(labels)), "fontsize": 8}
+        grid[0, 0].figure.legend(labels.values(), labels.keys(), **where)
+
+    figure(
+        draw,
+        alt="Score against compression rate, a curve with intervals for each method, dense and majority as level lines.",
+        caption="Mean over seeds with its 95 % interval; levels: the dense model, and the commonest class.",
+        size=(1 + 3.2 * len(columns), 0.6 + 2.6 * len(rows)),
+        rows=len(rows),
+        columns=len(columns),
+    ).save(path)
 
 
-def draw(axes: Any, panel: Sequence[Line], methods: Sequence[str]) -> None:
-    """One panel: a line a method over the rate, the interval over seeds as bars, dense and majority as level lines."""
-    for number, method in enumerate(methods):
+def draw_panel(axes: Any, panel: Sequence[Line]) -> None:
+    """A curve for each method, its marker and colour by its place in the register; dense and majority as level lines."""
+    for method in sorted({line.method for line in panel}, key=_place):
         points = sorted((line for line in panel if line.method == method), key=lambda line: line.rate)
-        if not points:
-            continue
-        bars = [line.interval or (line.mean, line.mean) for line in points]
-        below = [line.mean - low for line, (low, _) in zip(points, bars, strict=True)]
-        above = [high - line.mean for line, (_, high) in zip(points, bars, strict=True)]
+        ends = [line.interval or (line.mean, line.mean) for line in points]
+        bars = [[line.mean - low, high - line.mean] for line, (low, high) in zip(points, ends, strict=True)]
+        place = _place(method)
         axes.errorbar(
-            [line.rate_pruned for line in points], [line.mean for line in points], yerr=[below, above],
-            marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.2, capsize=2, label=method,
+            [line.rate_pruned for line in points], [line.mean for line in points], yerr=np.transpose(bars),
+            marker=_MARKERS[place % len(_MARKERS)], color=f"C{place}", linestyle=("-", "-.")[place // 5 % 2],
+            markersize=4, linewidth=1.2, capsize=2, label=method,
         )  # fmt: skip
     if panel:
-        axes.axhline(panel[0].dense, linestyle="--", linewidth=1, color="0.4", label="dense")
-        axes.axhline(panel[0].majority, linestyle=":", linewidth=1, color="0.4", label="majority class")
-        axes.set_xlabel("compression rate of the pruned matrices")
+        for level, style, label in ((panel[0].dense, "--", "dense"), (panel[0].majority, ":", "majority class")):
+            axes.axhline(level, linestyle=style, linewidth=1, color=COLOURS["ceiling"], label=label)
+    axes.tick_params(labelsize=8)
 
 
-def _unique(values: Any) -> list[Any]:
-    return sorted(set(values))
+def _place(method: str) -> int:
+    """Where the method stands in the register; one that is not there, of another version's record, stands last."""
+    return [*METHODS, method].index(method)

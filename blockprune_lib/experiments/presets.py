@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .stage_settings import TRAINED
+
 Stages = dict[str, dict[str, Any]]
 
 _PAPER: Mapping[str, Mapping[str, Any]] = {
@@ -45,13 +47,12 @@ _BEST_ALL: Mapping[str, Any] = {
     "warmup_ratio": 0.1,
     "weight_decay": 0.01,
 }
-PRESETS = ("best", "paper")
-TRAINED = ("fine_tune", "reweight", "retrain")
 
 
 def preset(name: str, task: str) -> Stages:
     """The settings of each stage, {stage: {setting: value}}, for a task by name; others get the general ones."""
     if name == "paper":
         special = _PAPER_TASKS.get(task, {})
-        return {stage: dict(of) | dict(special.get(stage, {})) for stage, of in _PAPER.items()}
-    return {stage: (dict(_BEST_ALL) if stage in TRAINED else {}) | dict(of) for stage, of in _BEST.items()}
+        return {stage: {**settings, **special.get(stage, {})} for stage, settings in _PAPER.items()}
+    shared = dict.fromkeys(TRAINED, _BEST_ALL)
+    return {stage: {**shared.get(stage, {}), **settings} for stage, settings in _BEST.items()}

@@ -1,6 +1,7 @@
 """What one run leaves: a JSON file that says what was run, on what, and what came out; whole or not at all.
 
-`SCHEMA` describes it and is what a file is checked against. Left out: running (see `runner`), tables (see `report`).
+A file is checked against `RunRecord`; `SCHEMA` is its JSON schema. Left out: running (see `runner`), tables (see
+`report`).
 """
 
 from __future__ import annotations
@@ -8,56 +9,51 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
 
 from .._common.files import read_json, write_json
-from .._common.schema import check_schema
+from .._common.settings import Settings, Whole
+from ..training.report import StageReport
+from .run_spec import Run
 
 FORMAT = "blockprune run, version 1"
+Scores = dict[str, float]
+Facts = dict[str, Any]
 
-#: What a record holds: a key's type, then what it means.
-SCHEMA: Mapping[str, Any] = {
-    "format": f"text: {FORMAT!r}",
-    "name": "text: task, model, structure, method, rate and seed",
-    "run": {
-        "model": "text",
-        "task": "text",
-        "structure": "text: as BlockStructure.parse takes it",
-        "method": "text",
-        "seed": "int: of the head, the order of examples and dropout",
-        "rate": "number: all groups ÷ kept groups that was asked for",
-        "stages": "object: every setting of each stage",
-        "options": "object: preset, rows, which matrices",
-    },
-    "provenance": "object: date (UTC), commit (or null), changed (uncommitted edits, or null), versions, environment",
-    "hardware": "object: what blockprune info --json prints",
-    "model": "object: name, source, architecture, parameters, SHA-256 of the weights",
-    "data": "object: name, source, rows, SHA-256 of the rows used, the majority's score",
-    "metric": "text: the score to compare by",
-    "examples": "int: that were scored",
-    "majority": "object: scores of always giving the commonest label",
-    "dense": "object: scores after fine-tuning",
-    "final": "object: scores at the end",
-    "stages": [
-        {
-            "stage": "text",
-            "steps": "int",
-            "seconds": "number: of training, without scoring",
-            "before": "object or null",
-            "after": "object or null",
-            "near_zero": "list or null: share of groups near zero, first and last",
-            "density": "number or null",
-            "history": "list: what was logged on the way",
-        }
-    ],
-    "compression": "object: rates by each definition and bytes, with the block-sparse layers packed",
-    "densities": "object: kept share of each pruned matrix",
-}
+
+class RunRecord(Settings):
+    """The record of one run; keys that this version does not know are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Literal["blockprune run, version 1"]
+    name: str = Field(description="task, model, structure, method, rate and seed")
+    run: Run
+    provenance: Facts = Field(
+        description="date (UTC), commit (or null), changed (uncommitted edits, or null), versions, environment"
+    )
+    hardware: Facts = Field(description="what blockprune info --json prints")
+    model: Facts = Field(description="name, source, architecture, parameters, SHA-256 of the weights")
+    data: Facts = Field(description="name, source, rows, SHA-256 of the rows used, the majority's score")
+    metric: str = Field(description="the score to compare by")
+    examples: Whole = Field(description="that were scored")
+    majority: Scores = Field(description="of always giving the commonest label")
+    dense: Scores = Field(description="after fine-tuning")
+    final: Scores = Field(description="at the end")
+    stages: list[StageReport]
+    compression: Facts = Field(description="rates by each definition and bytes, with the block-sparse layers packed")
+    densities: dict[str, float] = Field(description="the kept fraction of each pruned matrix")
+
+
+#: The JSON schema of a record.
+SCHEMA: Mapping[str, Any] = RunRecord.model_json_schema()
 
 
 def save(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a record, checked; the file appears whole or not at all."""
-    check_schema(record, SCHEMA)
+    _check(record)
     write_json(path, record)
 
 
@@ -66,19 +62,18 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     source = Path(path)
     again = "delete it, and blockprune run makes it again from its stages"
     try:
-        plain = read_json(source)
+        record: dict[str, Any] = read_json(source)
     except OSError as error:
         raise ValueError(f"{str(source)!r} cannot be read: {error}") from None
     except ValueError as error:
         raise ValueError(f"{error}; {again}") from None
-    found = plain.get("format") if isinstance(plain, dict) else None
+    found = record.get("format") if isinstance(record, dict) else None
     if found != FORMAT:
         raise ValueError(f"{str(source)!r}: format must be {FORMAT!r}; got {found!r}")
     try:
-        check_schema(plain, SCHEMA)
+        _check(record)
     except ValueError as error:
-        raise ValueError(f"{str(source)!r} is no whole record: {error}; {again}") from None
-    record: dict[str, Any] = plain
+        raise ValueError(f"{str(source)!r} is not a whole record: {error}; {again}") from None
     return record
 
 
@@ -91,6 +86,14 @@ def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if not paths:
         raise ValueError(f"{str(source)!r} holds no record of blockprune run")
     return [read(path) for path in paths]
+
+
+def _check(record: Any) -> None:
+    """Raise ValueError unless `record` is as `RunRecord` says."""
+    try:
+        RunRecord.of(record, "record")
+    except TypeError as error:  # of a file's content, whatever its type is
+        raise ValueError(str(error)) from None
 
 
 def _is_record(path: Path) -> bool:

@@ -2,15 +2,17 @@
 
 The interval is Student's, 95 %, over seeds, and needs two of them. It says how far another seed may be, and not how far
 another validation set may be: `sampling` adds that for accuracies (half of Wilson's 95 % interval on the examples
-scored). Left out: pictures (see `pictures`).
+scored). Left out: pictures (see `plots`).
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +59,11 @@ class Line:
     def sampling(self) -> float | None:
         """Half of Wilson's 95 % interval of an accuracy on so many examples; None for other metrics."""
         return wilson_half(self.mean, self.examples) if self.metric == "accuracy" else None
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """What tells it apart in a table or a picture; `settings` may do so besides."""
+        return self.task, self.model, self.structure, self.method, self.rate
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: every field, mean, interval and sampling."""
@@ -107,15 +114,15 @@ def interval(scores: Iterable[float]) -> tuple[float, float] | None:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def wilson_half(share: float, examples: int) -> float:
-    """Half of Wilson's 95 % interval of a share of so many examples.
+def wilson_half(proportion: float, examples: int) -> float:
+    """Half of Wilson's 95 % interval of a proportion of so many examples.
 
     >>> round(wilson_half(0.6, 277), 3)
     0.057
     """
     from scipy import stats
 
-    found = stats.binomtest(round(share * examples), examples).proportion_ci(0.95, method="wilson")
+    found = stats.binomtest(round(proportion * examples), examples).proportion_ci(0.95, method="wilson")
     return float(found.high - found.low) / 2
 
 
@@ -129,59 +136,48 @@ def html(records: Records) -> str:
     return html_table(_cells(lines(records)), "Runs: mean over seeds with its 95 % interval")
 
 
+#: The columns of the table: what each shows of a line.
+_COLUMNS: Mapping[str, Callable[[Line], str]] = {
+    "model": lambda line: line.model,
+    "task": lambda line: line.task,
+    "structure": lambda line: line.structure,
+    "method": lambda line: line.method,
+    "rate": lambda line: f"{line.rate_pruned:.2f}x",
+    "seeds": lambda line: str(len(line.scores)),
+    "score": lambda line: f"{line.mean:.3f} {line.metric}",
+    "95 % over seeds": lambda line: "{:.3f} to {:.3f}".format(*line.interval) if line.interval else "one seed",
+    "sampling": lambda line: "" if line.sampling is None else f"± {line.sampling:.3f}",
+    "dense": lambda line: f"{line.dense:.3f}",
+    "majority": lambda line: f"{line.majority:.3f}",
+    "MB": lambda line: f"{line.megabytes:.1f}",
+    "settings": lambda line: line.settings,
+}
+
+
 def _cells(found: list[Line]) -> list[list[str]]:
-    head = [
-        "task",
-        "structure",
-        "method",
-        "rate",
-        "seeds",
-        "score",
-        "95 % over seeds",
-        "sampling",
-        "dense",
-        "majority",
-        "MB",
-    ]
-    # Columns that tell no two lines apart are left out.
-    many_models = len({line.model for line in found}) > 1
-    shown = [(line.task, line.model, line.structure, line.method, line.rate) for line in found]
-    many_settings = len(set(shown)) < len(shown)
-    cells = [["model"] * many_models + head + ["settings"] * many_settings]
-    for line in found:
-        ends = line.interval
-        row = [
-            line.task,
-            line.structure,
-            line.method,
-            f"{line.rate_pruned:.2f}x",
-            str(len(line.scores)),
-            f"{line.mean:.3f} {line.metric}",
-            "one seed" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
-            "" if line.sampling is None else f"± {line.sampling:.3f}",
-            f"{line.dense:.3f}",
-            f"{line.majority:.3f}",
-            f"{line.megabytes:.1f}",
-        ]
-        cells.append([line.model] * many_models + row + [line.settings] * many_settings)
-    return cells
+    hidden = set()  # columns that tell no two lines apart
+    if len({line.model for line in found}) <= 1:
+        hidden.add("model")
+    if len({line.shown for line in found}) == len(found):
+        hidden.add("settings")
+    columns = {title: show for title, show in _COLUMNS.items() if title not in hidden}
+    return [[*columns], *([show(line) for show in columns.values()] for line in found)]
 
 
 def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
-    first = group[0]
-    metric = first["metric"]
+    first, metric = group[0], group[0]["metric"]
 
-    def mean(pick: Any) -> float:
-        return float(np.mean([pick(record) for record in group]))
+    def mean(*place: str) -> float:
+        return float(np.mean([functools.reduce(operator.getitem, place, record) for record in group]))
 
     return Line(
         **dict(zip(("task", "model", "structure", "method", "rate", "settings"), key, strict=True)),
         metric=metric,
         scores=tuple(record["final"][metric] for record in sorted(group, key=lambda record: record["run"]["seed"])),
-        dense=mean(lambda record: record["dense"][metric]),
-        majority=mean(lambda record: record["majority"][metric]),
+        dense=mean("dense", metric),
+        majority=mean("majority", metric),
         examples=first["examples"],
-        rate_pruned=mean(lambda record: record["compression"]["rate_pruned"]),
-        rate_parameters=mean(lambda record: record["compression"]["rate_parameters"]),
-        megabytes=mean(lambda record: record["compression"]["bytes_total"]) / 1e6,
+        rate_pruned=mean("compression", "rate_pruned"),
+        rate_parameters=mean("compression", "rate_parameters"),
+        megabytes=mean("compression", "bytes_total") / 1e6,
     )

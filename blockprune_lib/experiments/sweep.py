@@ -19,9 +19,12 @@ from accelerate import PartialState
 
 from .._common.checks import positive_int
 from .._common.files import read_json, write_json
-from ..training.stage_folder import check_same, refuse_strangers
-from .recipe import Run, plan
-from .runner import Say, run_one
+from .._common.folders import refuse_another, refuse_foreign_files
+from ..machine.cpu import processor
+from .actions import Reporter
+from .recipe import plan
+from .run_spec import Run
+from .runner import run_one
 
 
 def run(
@@ -32,7 +35,7 @@ def run(
     processes: int = 1,
     extend: bool = False,
     progress: bool = False,
-    say: Say | None = None,
+    say: Reporter | None = None,
 ) -> list[dict[str, Any]]:
     """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
 
@@ -42,7 +45,7 @@ def run(
 
     >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
     """
-    say = say or _nothing
+    report = say or (lambda line: None)
     runs = plan(recipe)
     mine = part_of(runs, shard)
     positive_int(processes, "processes")
@@ -51,12 +54,8 @@ def run(
         _claim(place, recipe, extend)
     PartialState().wait_for_everyone()
     if processes == 1:
-        return [run_one(one, place, say, progress) for one in mine]
-    return _side_by_side(mine, place, processes, say)
-
-
-def _nothing(line: str) -> None:
-    """Say nothing."""
+        return [run_one(one, place, report, progress) for one in mine]
+    return _side_by_side(mine, place, processes, report)
 
 
 def part_of(runs: list[Run], shard: str) -> list[Run]:
@@ -74,26 +73,29 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
     if card.exists():
         there = read_json(card)
         if not extend:
-            check_same(there, asked, f"{str(folder)!r} holds another run (--extend adds to it)")
+            refuse_another(there, asked, f"{str(folder)!r} holds another run (--extend adds to it)")
         if there == asked:
             return
     else:
-        refuse_strangers(folder)
+        refuse_foreign_files(folder)
     (folder / "records").mkdir(parents=True, exist_ok=True)
     write_json(card, asked)
 
 
-def _side_by_side(runs: list[Run], folder: Path, processes: int, say: Say) -> list[dict[str, Any]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("spawn")
-    threads = max(1, cores // processes)
-    with concurrent.futures.ProcessPoolExecutor(processes, context, _limit_threads, (threads,)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _limit_threads, (threads_each(processes),)) as pool:
         waiting = {pool.submit(run_one, one, folder): one for one in runs}
         done = {}
         for future in concurrent.futures.as_completed(waiting):
             done[waiting[future].name] = future.result()
-            say(f"{len(done)} of {len(runs)}: {waiting[future].name}")
+            report(f"{len(done)} of {len(runs)}: {waiting[future].name}")
     return [done[one.name] for one in runs]
+
+
+def threads_each(processes: int) -> int:
+    """Threads for each of so many processes, of the cores that this one may use: affinity and quota count."""
+    return max(1, processor().usable_cores // processes)
 
 
 def _limit_threads(threads: int) -> None:

@@ -33,7 +33,7 @@ def _path(value: Any) -> str | None:
     return str(os.fspath(value))
 
 
-FolderPath = Annotated[str | os.PathLike[str] | None, PlainValidator(_path, json_schema_input_type=str | None)]
+FolderPath = Annotated[str | os.PathLike[str], PlainValidator(_path, json_schema_input_type=str)]
 
 
 class LearningSettings(Settings):
@@ -84,7 +84,7 @@ class TrainingSettings(LearningSettings):
 
     seed: Whole = Field(default=42, ge=0, le=2**32 - 1, examples=[42])
     evaluate_first: bool = True
-    output_dir: FolderPath = None
+    output_dir: FolderPath | None = None
     progress: bool = False
 
     def identity(self) -> dict[str, Any]:

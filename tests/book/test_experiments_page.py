@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from blockprune_lib.cli import main
-from blockprune_lib.data.metrics import PRIMARY
-from blockprune_lib.data.own_data import KEYS
+from blockprune_lib.data.metrics import METRIC_SETS
+from blockprune_lib.data.own_data import OwnData
 from blockprune_lib.data.tasks import NAMES
 from blockprune_lib.experiments import plan, read_recipe, safe_yaml
-from blockprune_lib.experiments.presets import PRESETS, TRAINED
-from blockprune_lib.experiments.recipe import METHOD_MEANING, PLAIN, STAGE_KEYS, SWEPT
+from blockprune_lib.experiments.methods import METHODS
+from blockprune_lib.experiments.recipe import Recipe
+from blockprune_lib.experiments.stage_settings import STAGE_SETTINGS, TRAINED
 from tools import experiments_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,11 +23,12 @@ CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
 
 
 def test_every_key_method_preset_task_and_metric_is_told():
-    stages = {key for keys in STAGE_KEYS.values() for key in keys}
-    wanted = {*SWEPT, *PLAIN, *STAGE_KEYS, *stages, *METHOD_MEANING, *PRESETS, *NAMES}
+    settings = {key for stage in STAGE_SETTINGS.values() for key in stage.model_fields}
+    presets = Recipe.model_json_schema()["properties"]["preset"]["enum"]
+    wanted = {*Recipe.model_fields, *settings, *METHODS, *presets, *NAMES}
     assert not wanted - CODE
     description = PAGE.partition("(experiments-data)=")[2]
-    assert not [word for word in (*KEYS, *PRIMARY) if not re.search(rf"\b{word}\b", description)]
+    assert not [word for word in (*OwnData.model_fields, *METRIC_SETS) if not re.search(rf"\b{word}\b", description)]
 
 
 def test_every_setting_in_the_tables_is_one():
@@ -36,12 +38,12 @@ def test_every_setting_in_the_tables_is_one():
         for row in re.findall(r"^\|([^|]*)\|([^|]*)\|", table, re.M)
         for word in re.findall(r"`(\w+)`", "".join(row))
     }
-    known = {key for keys in STAGE_KEYS.values() for key in keys} | set(STAGE_KEYS)
+    known = {key for stage in STAGE_SETTINGS.values() for key in stage.model_fields} | set(STAGE_SETTINGS)
     named_in_meanings = {"max_steps", "epochs", "max_grad_norm", "penalty", "proximal", "constant", "rise", "matrix",
                          "model", "rows", "columns", "once", "gradual", "masks", "packed", "epoch", "null", "true",
                          "lam", "linear", "adamw_torch_fused"}  # fmt: skip
     assert told <= known | named_in_meanings
-    assert {key for stage in TRAINED for key in STAGE_KEYS[stage]} <= told
+    assert {key for stage in TRAINED for key in STAGE_SETTINGS[stage].model_fields} <= told
 
 
 def test_methods_are_told_in_the_librarys_words():

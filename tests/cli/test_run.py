@@ -64,7 +64,7 @@ def test_settings_alone_make_a_recipe(material, tmp_path, capsys):
         (["--set", "=5"], "--set takes KEY=VALUE"),
         (["--set", "rate=[5"], "--set rate cannot be read"),
         (["--set", "rate=5", "--set", "rate.deep=1"], "rate holds no keys; it is 5"),
-        (["--set", "rates=5"], "unknown key 'rates'; did you mean 'rate'?"),
+        (["--set", "rates=5"], "there is no 'rates'; did you mean 'rate'?"),
         (["--set", "task=rte"], "recipe lacks structure, rate"),
         (["--set", "task=rte", "--set", "structure=row", "--set", "rate=2"], "--folder says where the run is kept"),
     ],

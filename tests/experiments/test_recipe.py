@@ -1,7 +1,7 @@
 """A recipe is checked before anything is trained: every key, what it takes, what it refuses, and what a preset says."""
 
-import dataclasses
 import itertools
+import json
 import os
 
 import pytest
@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from blockprune_lib.data.tasks import NAMES
 from blockprune_lib.experiments import plan, read_recipe, safe_yaml
-from blockprune_lib.experiments.presets import PRESETS, TRAINED, preset
-from blockprune_lib.experiments.recipe import METHOD_MEANING, PLAIN, STAGE_KEYS, SWEPT
-from blockprune_lib.training.settings import TrainingSettings
+from blockprune_lib.experiments.actions import ACTIONS
+from blockprune_lib.experiments.methods import METHODS, Stage
+from blockprune_lib.experiments.presets import preset
+from blockprune_lib.experiments.recipe import OPTIONS, SWEPT, Recipe
+from blockprune_lib.experiments.stage_settings import STAGE_SETTINGS, TRAINED
 
+PRESETS = Recipe.model_json_schema()["properties"]["preset"]["enum"]
 LEAST = {"task": "rte", "structure": "block_row:64", "rate": 5}
 OWN = {"name": "mine", "train": "a.csv", "validation": "b.csv", "text": ["q", "a"], "label": "y", "metric": "matthews"}
 
@@ -79,16 +82,16 @@ def planned(**more):
 
 
 def test_the_cases_name_every_key():
-    assert set(TOP) == {*SWEPT, *PLAIN}
-    named = {stage: {key for other, key, _ in STAGE_CASES if other == stage} for stage in STAGE_KEYS}
-    assert named == {stage: set(keys) for stage, keys in STAGE_KEYS.items()}
+    assert set(TOP) == {*SWEPT, *OPTIONS}
+    named = {stage: {key for other, key, _ in STAGE_CASES if other == stage} for stage in STAGE_SETTINGS}
+    assert named == {stage: set(settings.model_fields) for stage, settings in STAGE_SETTINGS.items()}
 
 
 @pytest.mark.parametrize("key", TOP)
 def test_every_key_of_the_top_reaches_the_run(key):
     run = planned(**{key: TOP[key]})
-    assert (run.options if key in PLAIN else vars(run))[key] == TOP[key]
-    assert run.to_dict() == dataclasses.asdict(run)
+    assert (run.options if key in OPTIONS else vars(run))[key] == TOP[key]
+    assert run.to_dict() == json.loads(json.dumps(vars(run)))
 
 
 @pytest.mark.parametrize(("stage", "key", "value"), STAGE_CASES)
@@ -96,11 +99,11 @@ def test_every_setting_of_a_stage_reaches_it(stage, key, value):
     run = planned(**{stage: {key: value}})
     assert run.stages[stage][key] == value
     if stage in TRAINED and key in TRAINING:
-        assert getattr(run.settings(stage, None, False), key) == value
+        assert getattr(run.settings(stage), key) == value
         assert key not in run.extra(stage)
     else:
         assert run.extra(stage)[key] == value
-    for other in STAGE_KEYS:
+    for other in STAGE_SETTINGS:
         if other != stage:
             assert run.stages[other] == planned().stages[other]
 
@@ -112,8 +115,7 @@ def test_defaults():
         "preset": "best", "train_rows": None, "validation_rows": None, "data_seed": 0, "embeddings": False,
         "pooler": False, "classifier": False, "keep_model": True,
     }  # fmt: skip
-    assert run.settings("retrain", "somewhere", True).output_dir == "somewhere"
-    assert run.settings("retrain", None, False).seed == 42
+    assert run.settings("retrain").seed == 42
 
 
 def test_the_text_of_a_structure_is_put_in_its_one_form():
@@ -135,7 +137,7 @@ def test_lists_give_every_combination_once_and_neighbours_share_their_stages():
         "model": ["minilm", "bert-base-uncased"],
         "task": ["rte", OWN],
         "structure": ["block_row:64", "irregular"],
-        "method": list(METHOD_MEANING),
+        "method": list(METHODS),
         "seed": [1, 2],
         "rate": [1.5, 5],
     }
@@ -174,75 +176,75 @@ def test_runs_that_would_overwrite_one_another_are_refused(lists):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"retrian": {}}, "recipe has the unknown key 'retrian'; did you mean 'retrain'"),
-        ({"retrain": {"epoch": 3}}, "recipe: retrain has the unknown key 'epoch'; did you mean 'epochs'"),
-        ({"prune": {"epochs": 3}}, "recipe: prune has the unknown key 'epochs'"),
-        ({"fine_tune": {"lam": 1}}, "recipe: fine_tune has the unknown key 'lam'"),
-        ({"fine_tune": {"output_dir": "x"}}, "unknown key 'output_dir'"),
-        ({"fine_tune": {"seed": 3}}, "unknown key 'seed'"),
-        ({3: 4}, "unknown key 3"),
+        ({"retrian": {}}, "recipe: there is no 'retrian'; did you mean 'retrain'"),
+        ({"retrain": {"epoch": 3}}, "recipe: retrain: there is no 'epoch'; did you mean 'epochs'"),
+        ({"prune": {"epochs": 3}}, "recipe: prune: there is no 'epochs'"),
+        ({"fine_tune": {"lam": 1}}, "recipe: fine_tune: there is no 'lam'"),
+        ({"fine_tune": {"output_dir": "x"}}, "recipe: fine_tune: there is no 'output_dir'"),
+        ({"fine_tune": {"seed": 3}}, "recipe: fine_tune: there is no 'seed'"),
+        ({3: 4}, "there is no '3'"),
         ({"task": "rt"}, "did you mean 'rte'"),
         ({"task": 5}, "task must be a GLUE task's name or a description"),
         ({"task": None}, "task must be"),
-        ({"model": 5}, "model must be a name or a folder; got 5"),
-        ({"model": ""}, "model must be a name or a folder"),
-        ({"structure": 64}, "structure must be text such as block_row:64; got 64"),
-        ({"structure": "rows"}, "recipe: structure: text 'rows' is no structure"),
+        ({"model": 5}, "recipe: model must be text that is not empty; got 5: 'minilm' would do"),
+        ({"model": ""}, "recipe: model must be text that is not empty; got ''"),
+        ({"structure": 64}, "recipe: structure must be text; got 64: 'block_row:64' would do"),
+        ({"structure": "rows"}, "recipe: structure: text must name a structure; got 'rows'"),
         ({"structure": "block_row:0"}, "height|width"),
         ({"structure": []}, "structure is an empty list"),
         ({"method": "magnitudes"}, "method must be one of reweighted"),
         ({"method": [["magnitude"]]}, "method must be one of"),
-        ({"preset": "papers"}, "preset must be one of best, paper; got 'papers'"),
+        ({"preset": "papers"}, "recipe: preset must be one of 'best', 'paper'; got 'papers'"),
         ({"preset": ["best"]}, "preset must be one of"),
-        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"seed": -1}, "recipe: seed must be a whole number from 0 to"),
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"seed": True}, "seed must be a whole number"),
         ({"seed": [1, 1]}, "seed names a value twice"),
-        ({"rate": 0.5}, "rate must be a finite number at least 1; got 0.5"),
+        ({"rate": 0.5}, "recipe: rate must be a number of at least 1; got 0.5: 5 would do"),
         ({"rate": 0}, "rate must be"),
         ({"rate": -5}, "rate must be"),
-        ({"rate": float("nan")}, "rate must be a finite number"),
-        ({"rate": float("inf")}, "rate must be a finite number"),
-        ({"rate": "5"}, "rate must be a number; got '5'"),
+        ({"rate": float("nan")}, "rate must be a number"),
+        ({"rate": float("inf")}, "rate must be a number"),
+        ({"rate": "5"}, "rate must be a number of at least 1; got '5'"),
         ({"rate": None}, "rate must be a number"),
         ({"rate": True}, "rate must be a number"),
         ({"rate": [5, [3]]}, "rate must be a number"),
-        ({"train_rows": 0}, "train_rows must be a whole number of at least 1; got 0"),
+        ({"train_rows": 0}, "train_rows must be a whole number of at least 1, or None; got 0"),
         ({"train_rows": [10, 20]}, "train_rows must be a whole number"),
         ({"validation_rows": 2.5}, "validation_rows must be a whole number"),
         ({"data_seed": None}, "data_seed must be a whole number of at least 0"),
         ({"data_seed": -1}, "data_seed must be"),
-        ({"embeddings": 1}, "embeddings must be true or false; got 1"),
-        ({"pooler": "yes"}, "pooler must be true or false"),
-        ({"classifier": None}, "classifier must be true or false"),
-        ({"keep_model": []}, "keep_model must be true or false"),
-        ({"fine_tune": None}, "fine_tune must hold settings"),
-        ({"fine_tune": [1]}, "fine_tune must hold settings"),
-        ({"fine_tune": {"learning_rate": "2e-5x"}}, "recipe: fine_tune: learning_rate must be a number"),
-        ({"fine_tune": {"learning_rate": 0}}, "recipe: fine_tune: learning_rate must be a finite number above 0"),
-        ({"reweight": {"batch_size": 0}}, "recipe: reweight: batch_size must be a whole number of at least 1"),
-        ({"retrain": {"epochs": -1}}, "recipe: retrain: epochs must be"),
-        ({"retrain": {"bf16": "no"}}, "recipe: retrain: bf16 must be True or False"),
+        ({"embeddings": 1}, "embeddings must be True or False; got 1"),
+        ({"pooler": "yes"}, "pooler must be True or False"),
+        ({"classifier": None}, "classifier must be True or False"),
+        ({"keep_model": []}, "keep_model must be True or False"),
+        ({"fine_tune": None}, "recipe: fine_tune must be keys and values"),
+        ({"fine_tune": [1]}, "recipe: fine_tune must be keys and values"),
+        ({"fine_tune": {"learning_rate": "2e-5x"}}, "recipe: fine_tune.learning_rate must be a number"),
+        ({"fine_tune": {"learning_rate": 0}}, "recipe: fine_tune.learning_rate must be a number above 0"),
+        ({"reweight": {"batch_size": 0}}, "recipe: reweight.batch_size must be a whole number of at least 1"),
+        ({"retrain": {"epochs": -1}}, "recipe: retrain.epochs must be"),
+        ({"retrain": {"bf16": "no"}}, "recipe: retrain.bf16 must be True or False"),
         ({"retrain": {"optimizer": "adamm"}}, "recipe: retrain: optimizer must be one of adamw_torch"),
         ({"retrain": {"schedule": "zigzag"}}, "recipe: retrain: schedule must be one of linear"),
-        ({"reweight": {"lam": -1}}, "recipe: reweight: lam must be a finite number at least 0"),
-        ({"reweight": {"lam": "big"}}, "recipe: reweight: lam must be"),
-        ({"reweight": {"eps": 0}}, "recipe: reweight: eps must be a finite number above 0"),
+        ({"reweight": {"lam": -1}}, "recipe: reweight.lam must be a number of at least 0"),
+        ({"reweight": {"lam": "big"}}, "recipe: reweight.lam must be"),
+        ({"reweight": {"eps": 0}}, "recipe: reweight.eps must be a number above 0"),
         ({"reweight": {"refresh_every": "step"}}, "recipe: reweight: refresh_every must be"),
-        ({"reweight": {"refresh_every": 0}}, "recipe: reweight: refresh_every must be"),
-        ({"reweight": {"method": "loss"}}, "recipe: reweight: method must be"),
-        ({"reweight": {"lam_schedule": "fall"}}, "recipe: reweight: lam_schedule must be one of constant, rise"),
-        ({"reweight": {"scale_by_size": 1}}, "recipe: reweight: scale_by_size must be true or false"),
-        ({"prune": {"scope": "block"}}, "recipe: prune: scope must be"),
-        ({"prune": {"balanced": "diagonal"}}, "recipe: prune: balanced must be"),
+        ({"reweight": {"refresh_every": 0}}, "recipe: reweight.refresh_every must be a whole number of at least 1"),
+        ({"reweight": {"method": "loss"}}, "recipe: reweight.method must be one of 'penalty', 'proximal'"),
+        ({"reweight": {"lam_schedule": "fall"}}, "recipe: reweight.lam_schedule must be one of 'constant', 'rise'"),
+        ({"reweight": {"scale_by_size": 1}}, "recipe: reweight.scale_by_size must be True or False"),
+        ({"prune": {"scope": "block"}}, "recipe: prune.scope must be one of 'matrix', 'model'"),
+        ({"prune": {"balanced": "diagonal"}}, "recipe: prune.balanced must be True or False, or one of 'rows'"),
         ({"prune": {"scope": "model", "balanced": True}}, "recipe: prune: balanced strips need scope='matrix'"),
-        ({"prune": {"schedule": "twice"}}, "recipe: prune: schedule must be one of once, gradual"),
-        ({"prune": {"begin": 0.9}}, "recipe: prune: begin and end must be shares"),
-        ({"prune": {"end": 1.5}}, "recipe: prune: begin and end must be shares"),
-        ({"retrain": {"support": "sparse"}}, "recipe: retrain: support must be one of masks, packed"),
-        ({"retrain": {"distil": 1.5}}, "recipe: retrain: distil must be a share"),
-        ({"retrain": {"temperature": 0}}, "recipe: retrain: temperature must be"),
-        ({"method": "gradual", "retrain": {"max_steps": 5}}, "give max_steps to both reweight and retrain"),
+        ({"prune": {"schedule": "twice"}}, "recipe: prune.schedule must be one of 'once', 'gradual'"),
+        ({"prune": {"begin": 0.9}}, "recipe: prune: begin and end must be"),
+        ({"prune": {"end": 1.5}}, "recipe: prune.end must be a number from 0 to 1"),
+        ({"retrain": {"support": "sparse"}}, "recipe: retrain.support must be one of 'masks', 'packed'"),
+        ({"retrain": {"distil": 1.5}}, "recipe: retrain.distil must be a number from 0 to 1"),
+        ({"retrain": {"temperature": 0}}, "recipe: retrain.temperature must be a number above 0"),
+        ({"method": "gradual", "retrain": {"max_steps": 5}}, "give max_steps to all of reweight and retrain"),
         ({"embeddings": True, "retrain": {"freeze_embeddings": True}}, "embeddings: true prunes what"),
     ],
 )  # fmt: skip
@@ -274,21 +276,39 @@ def test_planning_changes_nothing_it_is_given():
     assert preset("best", "rte")["retrain"]["epochs"] != 99
 
 
-# --- methods that have no second stage train as long ---
+# --- the register of methods ---
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_runs_can_be_done(name):
+    method = METHODS[name]
+    assert (method.name, method.stages[0]) == (name, Stage("fine_tune", "fine_tune"))
+    for stage in (*method.stages, *method.stages_with("gradual")):
+        assert stage.action in ACTIONS
+        assert {stage.key, *stage.budget} <= set(STAGE_SETTINGS)
+
+
+def test_a_gradual_schedule_puts_pruning_and_retraining_into_one_stage():
+    def actions(name):
+        run = planned(method=name, prune={"schedule": "gradual"})
+        return [stage.action for stage in run.method_stages]
+
+    assert actions("reweighted") == ["fine_tune", "train_reweighted", "prune_gradually"]
+    assert actions("magnitude") == ["fine_tune", "fine_tune", "prune_gradually"]
+    assert actions("one-shot") == ["fine_tune", "prune"]
 
 
 def test_methods_without_a_second_stage_get_its_steps():
-    from blockprune_lib.experiments.stage_checks import SECOND_STAGE, WITHOUT_SECOND_STAGE, with_budget_of_both
+    def lasts(method, retrain, reweight):
+        run = planned(method=method, retrain=retrain, reweight=reweight)
+        settings = run.budget(run.method_stages[-1])
+        return {"epochs": settings.epochs, "max_steps": settings.max_steps}
 
-    def lasts(settings):
-        return {key: value for key, value in dataclasses.asdict(settings).items() if key in ("epochs", "max_steps")}
-
-    def both(last, second):
-        return lasts(with_budget_of_both(TrainingSettings(**last), TrainingSettings(**second)))
-
-    assert both({"epochs": 2.0}, {"epochs": 1.5}) == {"epochs": 3.5, "max_steps": -1}
-    assert both({"max_steps": 20}, {"max_steps": 30})["max_steps"] == 50
-    assert {*SECOND_STAGE, *WITHOUT_SECOND_STAGE, "magnitude", "one-shot"} == set(METHOD_MEANING)
+    for method in ("gradual", "movement"):
+        assert lasts(method, {"epochs": 2.0}, {"epochs": 1.5}) == {"epochs": 3.5, "max_steps": -1}
+        assert lasts(method, {"max_steps": 20}, {"max_steps": 30})["max_steps"] == 50
+    assert lasts("reweighted", {"epochs": 2.0}, {"epochs": 1.5})["epochs"] == 2.0
+    assert lasts("magnitude", {"max_steps": 20}, {"max_steps": 30})["max_steps"] == 20
 
 
 # --- presets ---
@@ -313,7 +333,7 @@ def test_the_papers_preset_is_what_the_scripts_ran(task):
     run = planned(preset="paper", task=task)
     fine_tune, second, last, tokens = PAPER[task]
     for stage, (rate, epochs) in zip(TRAINED, (fine_tune or MRPC, second, last), strict=True):
-        settings = run.settings(stage, None, False)
+        settings = run.settings(stage)
         assert (settings.learning_rate, settings.epochs, settings.max_length) == (rate, epochs, tokens)
         assert (settings.batch_size, settings.gradient_accumulation_steps, settings.max_steps) == (32, 1, -1)
         assert (settings.weight_decay, settings.warmup_ratio, settings.schedule) == (0.0, 0.0, "linear")
@@ -337,10 +357,10 @@ def test_the_best_preset_reweights_learns_from_the_dense_model_and_leaves_embedd
     run = planned(preset="best")
     assert run.extra("reweight") == {"method": "proximal", "lam": 4.0, "eps": 1e-3, "refresh_every": 50}
     assert run.extra("retrain") == {"distil": 0.5}
-    assert all(run.settings(stage, None, False).freeze_embeddings for stage in TRAINED)
-    assert run.settings("reweight", None, False).epochs > 1, "else no refresh would ever come"
+    assert all(run.settings(stage).freeze_embeddings for stage in TRAINED)
+    assert run.settings("reweight").epochs > 1, "else no refresh would ever come"
     pruned = planned(preset="best", embeddings=True)
-    assert not any(pruned.settings(stage, None, False).freeze_embeddings for stage in TRAINED)
+    assert not any(pruned.settings(stage).freeze_embeddings for stage in TRAINED)
 
 
 # --- files ---

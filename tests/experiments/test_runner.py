@@ -11,12 +11,11 @@ import torch
 
 import blockprune_lib as bp
 from blockprune_lib import experiments, models
-from blockprune_lib._common.schema import check_schema
 from blockprune_lib.data import own_data
 from blockprune_lib.experiments import records, runner
-from blockprune_lib.experiments.recipe import METHOD_MEANING, plan
-from blockprune_lib.experiments.stage_checks import SECOND_STAGE
-from blockprune_lib.nn import convert
+from blockprune_lib.experiments.methods import METHODS
+from blockprune_lib.experiments.recipe import plan
+from blockprune_lib.nn.model_size import compression
 from blockprune_lib.training.evaluation import evaluate
 
 from ..helpers.small_runs import one, recipe, rows, write_jsonl
@@ -37,15 +36,15 @@ STAGES = {
 def every_method(material, tmp_path_factory):
     """The records of every method, run into one folder, and the folder."""
     folder = tmp_path_factory.mktemp("methods")
-    found = experiments.run(recipe(material, method=list(METHOD_MEANING), seed=3), folder)
+    found = experiments.run(recipe(material, method=list(METHODS), seed=3), folder)
     return {record["run"]["method"]: record for record in found}, folder
 
 
-@pytest.mark.parametrize("method", METHOD_MEANING)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_to_the_end(method, every_method):
     found, folder = every_method
     record = found[method]
-    check_schema(record, records.SCHEMA)
+    records.RunRecord.of(record)
     assert tuple(stage["stage"] for stage in record["stages"]) == STAGES[method]
     assert record == records.read(folder / "records" / f"{record['name']}.json")
     assert record["dense"] == found["one-shot"]["dense"], "all share the fine-tuned model"
@@ -56,13 +55,13 @@ def test_every_method_runs_to_the_end(method, every_method):
     assert record["compression"]["rate_pruned"] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("method", METHOD_MEANING)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, material):
     found, folder = every_method
     record = found[method]
     model = bp.load(folder / "models" / record["name"])
     tokenizer = models.load(recipe(material)["model"]).tokenizer
-    assert json.loads(json.dumps(convert.compression(model).to_dict())) == record["compression"]
+    assert json.loads(json.dumps(compression(model).to_dict())) == record["compression"]
     task = own_data.load(recipe(material)["task"], None, None, 0)
     assert evaluate(model, tokenizer, task, max_length=16) == pytest.approx(record["final"], abs=1e-5)
 
@@ -76,7 +75,9 @@ def test_methods_get_the_same_number_of_steps(every_method):
 
 def test_the_penalty_is_what_the_method_says(every_method):
     found, _ = every_method
-    for method in SECOND_STAGE:
+    penalised = [name for name, method in METHODS.items() if method.stages[1].action == "train_reweighted"]
+    assert penalised == ["reweighted", "no-refresh", "group-lasso"]
+    for method in penalised:
         second = found[method]["stages"][1]
         assert second["near_zero"] is not None
         assert any("penalty" in key for entry in second["history"] for key in entry), method
@@ -173,10 +174,9 @@ def test_options_reach_the_result(more, material, tmp_path):
 def test_zeros_stay_exactly_where_the_mask_is(material, tmp_path):
     (run,) = plan(recipe(material))
     tmp_path.joinpath("records").mkdir()
-    work = runner._Work(run, tmp_path, lambda line: None, False)
-    masks = work.train()
-    weights = dict(work.model.named_parameters())
-    for name, mask in masks.items():
+    state = runner.run_stages(run, tmp_path)
+    weights = dict(state.model.named_parameters())
+    for name, mask in state.masks.items():
         weight = weights[name].detach().numpy()
         np.testing.assert_array_equal(weight != 0, np.asarray(mask))
 
