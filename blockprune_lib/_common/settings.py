@@ -8,6 +8,7 @@ JSON schema. Left out: checks across several fields, which stand with the model 
 from __future__ import annotations
 
 import difflib
+import inspect
 import operator
 from collections.abc import Callable, Mapping
 from numbers import Real
@@ -64,6 +65,15 @@ class Settings(BaseModel):
 
     # Records inside a record are then checked by pydantic itself, and an error says the whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `help` show annotations as they are written, `seed: Whole = 42`, and not what checks them."""
+        own = [vars(base).get("__annotations__", {}) for base in reversed(cls.__mro__)]
+        written = {name: text for annotations in own for name, text in annotations.items()}
+        signature = inspect.signature(cls)
+        fields = [field.replace(annotation=written[field.name]) for field in signature.parameters.values()]
+        cls.__signature__ = signature.replace(parameters=fields)
 
     @classmethod
     def of(cls, plain: Any, place: str = "") -> Self:
