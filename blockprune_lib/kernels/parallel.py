@@ -27,7 +27,7 @@ import torch
 from numba import types
 from numba.core.ccallback import CFunc
 
-from ..machine.native import keep_on_disk
+from ..machine.native import compiler_on, keep_on_disk
 
 #: Fields of every job: the next item to take, how many items there are, the next free scratch space.
 NEXT, ITEMS, SLOT = 0, 1, 2
@@ -141,5 +141,6 @@ def _compile(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int,
     signature = types.void(types.CPointer(types.int64))
     code: Any = CFunc(worker, (signature.args, signature.return_type), locals={}, options={})
     keep_on_disk(code, worker)
-    code.compile()
+    with compiler_on():
+        code.compile()
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address), code.address, code

@@ -15,8 +15,8 @@ of machine instructions that Python cannot run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ def native(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return partial(native, **options)
     compiled = inner(function, nogil=True, **options)
+    if config.DISABLE_JIT:
+        compiled.compile = compiler_on()(compiled.compile)
     keep_on_disk(compiled, function)
     return compiled
 
@@ -42,9 +44,16 @@ def inner(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a function into those that call it; `options` as `native` takes them."""
     if function is None:
         return partial(inner, **options)
+    with compiler_on():
+        return njit(**options)(function)
+
+
+@contextmanager
+def compiler_on() -> Iterator[None]:
+    """Let Numba compile, whatever `NUMBA_DISABLE_JIT` says."""
     asked, config.DISABLE_JIT = config.DISABLE_JIT, 0
     try:
-        return njit(**options)(function)
+        yield
     finally:
         config.DISABLE_JIT = asked
 

@@ -1,0 +1,128 @@
+"""Machine code on disk: found again by the next process, never stale, done without where no folder can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import blockprune_lib
+from blockprune_lib.machine.native import inner, keep_on_disk, native
+
+NEIGHBOUR = """
+from blockprune_lib.machine.native import inner
+
+@inner
+def more(x):
+    return x + 1
+"""
+LOOPS = """
+import numpy as np
+from numba import carray
+from blockprune_lib.kernels import parallel
+from blockprune_lib.machine.native import native
+from blockprune_lib.machine.simd import LANES, broadcast, store
+from neighbour import more
+
+@native
+def fill(out):
+    store(out, 0, broadcast(more(1)))
+
+def worker(job):
+    fields = carray(job, (3,))
+    fields[2] = more(fields[2])
+
+out = np.zeros(LANES, "f")
+fill(out)
+job = parallel.workspace().job(3, (0, 0, 1))
+parallel.run(worker, job, 1)
+assert (out == 2).all() and job[2] == 2
+print(sum(fill.stats.cache_hits.values()), parallel.compile_worker(worker)[2].cache_hits)
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A folder with a copy of the library that nothing was compiled for, and two files that use it."""
+    source = Path(blockprune_lib.__file__).parent
+    shutil.copytree(source, tmp_path / "blockprune_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "neighbour.py").write_text(NEIGHBOUR)
+    (tmp_path / "loops.py").write_text(LOOPS)
+    return tmp_path
+
+
+def run(library: Path, code: str = "import loops", **variables: str) -> str:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], env=plain | {"PYTHONPATH": str(library)} | variables, cwd=library,
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_next_process_finds_it_until_a_source_changes(library: Path) -> None:
+    simd, neighbour = library / "blockprune_lib/machine/simd.py", library / "neighbour.py"
+    assert run(library) == "0 0"
+    os.utime(simd)  # a fresh checkout of the same text
+    assert run(library) == "1 1"
+    neighbour.write_text(NEIGHBOUR.replace("x + 1", "1 + x"))
+    assert run(library) == "0 0"
+    before = simd.stat()
+    simd.write_text(simd.read_text().replace("one vector register", "one vector Register"))
+    os.utime(simd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(library) == "0 0"
+    assert run(library) == "1 1"
+
+
+def test_where_no_folder_can_be_written_every_process_compiles(library: Path) -> None:
+    for folder in (".", *(f"blockprune_lib/{name}" for name in ("machine", "kernels", "kernels/ladder"))):
+        (library / folder / "__pycache__").write_text("")  # root may write anywhere, but not into a file
+    before = sorted(library.rglob("*"))
+    everything = (
+        "import loops; from blockprune_lib.kernels.ladder import rungs; from blockprune_lib.machine import gather"
+    )
+    assert [run(library, everything, HOME="/proc/none") for _ in range(2)] == ["0 0", "0 0"]
+    assert sorted(library.rglob("*")) == before
+
+
+def test_a_user_who_switches_the_compiler_off_still_gets_results(library: Path) -> None:
+    code = """
+import numpy as np, torch, loops, blockprune_lib as bp
+from blockprune_lib.kernels import CsrMatrix, ladder
+from blockprune_lib.machine.peak import MultiplyAdds
+assert CsrMatrix([2.0], [0], [0, 1], inputs=1).product(np.ones((1, 20))).tolist() == [[2.0] * 20]
+packed = bp.pack(torch.eye(64), bp.BlockStructure.block_column(16))
+assert torch.equal(bp.linear(torch.ones(3, 64), packed), torch.ones(3, 64))
+assert ladder.RUNGS[0].source.startswith("def one_output")
+assert MultiplyAdds(1).rates()[0] > 0
+"""
+    run(library, code, NUMBA_DISABLE_JIT="1")
+
+
+def twice(x: np.ndarray) -> None:
+    """Double in place."""
+    for i in range(len(x)):
+        x[i] *= 2
+
+
+def test_options_are_passed_on_and_python_can_still_be_read() -> None:
+    compiled = native(fastmath={"contract"})(twice)
+    assert compiled.targetoptions["fastmath"] == {"contract"}
+    assert compiled.targetoptions["nogil"]
+    assert compiled.py_func is twice
+    assert not inner(inline="always")(twice).targetoptions.get("nogil")
+
+
+@pytest.mark.parametrize("cache", [None, SimpleNamespace(), SimpleNamespace(_cache_file=SimpleNamespace())])
+def test_a_numba_that_hides_its_stamp_keeps_nothing(cache: SimpleNamespace | None) -> None:
+    disabled = []
+    if cache is not None:
+        cache.disable = lambda: disabled.append(True)
+    keep_on_disk(SimpleNamespace(enable_caching=lambda: None, _cache=cache), twice)
+    keep_on_disk(SimpleNamespace(enable_caching=lambda: None), twice)
+    assert disabled == [True] * (cache is not None)
