@@ -1,10 +1,10 @@
-"""The ground floor: real weights and real text, with and without a network.
+"""Real weights and real text, with and without a network.
 
-    hub        the one place that decides whether the Hugging Face Hub can be reached
-    models     an encoder with its tokenizer, by name or folder            weights: its files, checked
-    tasks      GLUE's nine tasks, or your own                              glue: their rows; own_data: your files
+    hub        whether the Hugging Face Hub can be reached, and its files
+    models     an encoder with its tokenizer, by name or folder            weights: its files, found and checked
+    tasks      GLUE's nine tasks, or your own text                         glue: GLUE's rows; own_data: your files
     metrics    GLUE's scores
-    sentences/ English made up by rules, where there is no text to be had
+    sentences/ English made by rules, for where no text is available
 
 The chapter *Fine-tuning a transformer* is about these files.
 """

@@ -39,7 +39,6 @@ def reachable() -> bool:
     """Whether the Hub answers: decided once per process, in three seconds at most.
 
     `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`) means no, without a request; `HF_ENDPOINT` names another host.
-    `why()` gives the reason in words.
     """
     return _decide().reachable
 
@@ -83,10 +82,7 @@ def snapshot(
 def cached(
     repo_id: str, required: Sequence[str], *, repo_type: str = "model", revision: str | None = None
 ) -> Path | None:
-    """The cached copy of `repo_id` if it holds a file for each of the `required` patterns, else None.
-
-    Never uses the network.
-    """
+    """The cached copy of `repo_id` if it has a file for each of the `required` patterns, else None; asks nobody."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -107,6 +103,7 @@ def _missing(folder: Path, required: Sequence[str]) -> list[str]:
 
 
 def _download(repo_id: str, patterns: Sequence[str], repo_type: str, revision: str | None) -> Path:
+    global _answer
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -123,7 +120,7 @@ def _download(repo_id: str, patterns: Sequence[str], repo_type: str, revision: s
         reason = _brief(error)
         transport = type(error).__module__.split(".")[0] not in ("huggingface_hub", "builtins")
         if transport or isinstance(error, (LocalEntryNotFoundError, ConnectionError, TimeoutError)):
-            _give_up(f"the Hub stopped answering ({reason})")
+            _answer = _Answer(False, f"the Hub stopped answering ({reason})")
         raise HubError(f"{repo_id} could not be fetched from {_endpoint()}: {reason}") from error
     return Path(folder)
 
@@ -134,12 +131,6 @@ def _decide() -> _Answer:
         if _answer is None:
             _answer = _ask()
         return _answer
-
-
-def _give_up(reason: str) -> None:
-    global _answer
-    with _lock:
-        _answer = _Answer(False, reason)
 
 
 def _ask() -> _Answer:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class LoadedModel:
     source: str
     path: str
     sha256: str
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the model, then the tokenizer."""
@@ -94,9 +94,7 @@ def load(
     """
     if task is not None:
         num_labels, regression = task.num_labels, task.regression
-    if regression:
-        num_labels = 1
-    num_labels, seed = positive_int(num_labels, "num_labels"), whole_number(seed, "seed")
+    num_labels, seed = positive_int(1 if regression else num_labels, "num_labels"), whole_number(seed, "seed")
     found = weights.find(os.fspath(name), source, revision)
     model, notes = _read(found.folder, num_labels, regression, seed)
     tokenizer = _read_tokenizer(found.folder)

@@ -92,8 +92,7 @@ def _fetch(repository: str, config: str | None, split: str) -> Columns:
     if not hub.reachable():
         raise hub.HubError(f"task: {repository} is on the Hub, and {hub.why()}; files of your own would do")
     try:
-        columns: Columns = datasets.load_dataset(repository, config, split=split).to_dict()
-        return columns
+        return dict(datasets.load_dataset(repository, config, split=split).to_dict())
     except Exception as error:  # the class depends on the version of datasets and of its HTTP library
         raise hub.HubError(f"task: {repository}, split {split!r}, is not available: {error}") from error
 
@@ -112,11 +111,9 @@ def _read_table(source: Path) -> Columns:
     from pyarrow import csv, parquet  # type: ignore[import-untyped]
 
     if source.suffix == ".parquet":
-        columns: Columns = parquet.read_table(source).to_pydict()
-    else:
-        options = csv.ParseOptions(delimiter="\t" if source.suffix == ".tsv" else ",", newlines_in_values=True)
-        columns = csv.read_csv(source, parse_options=options).to_pydict()
-    return columns
+        return dict(parquet.read_table(source).to_pydict())
+    options = csv.ParseOptions(delimiter="\t" if source.suffix == ".tsv" else ",", newlines_in_values=True)
+    return dict(csv.read_csv(source, parse_options=options).to_pydict())
 
 
 def _read_json(source: Path) -> Columns:

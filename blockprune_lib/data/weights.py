@@ -111,8 +111,7 @@ def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model, in order; no other weights are ever opened."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json; a model folder holds config.json and model.safetensors")
-    files = sorted(folder.glob("model*.safetensors"))
-    if files:
+    if files := sorted(folder.glob("model*.safetensors")):
         return files
     if pickles := sorted(path.name for suffix in ("*.bin", "*.pt", "*.pth") for path in folder.glob(suffix)):
         raise ValueError(

@@ -74,8 +74,8 @@ def generate(task: str, count: int, split: str = "train", seed: int = 0) -> dict
         if _split_of(texts[0]) == split and len({*texts}) == len(texts):
             rows.setdefault(tuple(texts), value)
     order = dice.sample(list(rows.items()), count)
-    columns: dict[str, list[Any]] = {field: [row[0][i] for row in order] for i, field in enumerate(fields)}
-    return columns | {"label": [row[1] for row in order], "idx": list(range(count))}
+    columns: dict[str, list[Any]] = {field: [texts[i] for texts, _ in order] for i, field in enumerate(fields)}
+    return columns | {"label": [value for _, value in order], "idx": list(range(count))}
 
 
 def _split_of(text: str) -> str:

@@ -134,32 +134,27 @@ def _determiner(dice: Dice) -> tuple[str, str]:
 
 
 def _verb_form(dice: Dice) -> tuple[str, str]:
-    person, thing = _person(dice), _thing(dice)
-    verb = _verb(dice)
-    forms = dice.pick(
-        (
-            (f"did not {verb.base}", f"did not {verb.past}"),
-            (f"has {verb.past}", f"has {verb.base}"),
-            (f"will {verb.base}", f"will {verb.past}"),
-            (f"wants to {verb.base}", f"wants to {verb.past}"),
-            (f"could have {verb.past}", f"could have {verb.base}"),
-        )
+    person, thing, verb = _person(dice), _thing(dice), _verb(dice)
+    forms = (
+        (f"did not {verb.base}", f"did not {verb.past}"),
+        (f"has {verb.past}", f"has {verb.base}"),
+        (f"will {verb.base}", f"will {verb.past}"),
+        (f"wants to {verb.base}", f"wants to {verb.past}"),
+        (f"could have {verb.past}", f"could have {verb.base}"),
     )
-    return _with_each(f"the {person} * the {thing}", forms)
+    return _with_each(f"the {person} * the {thing}", dice.pick(forms))
 
 
 def _reflexive(dice: Dice) -> tuple[str, str]:
-    verb = _verb(dice, words.PERSON_MEANINGS).past
-    other = _person(dice)
-    doer, *pronouns = dice.pick(
-        (
-            ("the girl", "herself", "himself"),
-            ("the boy", "himself", "herself"),
-            ("the women", "themselves", "herself"),
-            ("my brothers", "themselves", "himself"),
-            ("we", "ourselves", "yourself"),
-        )
+    verb, other = _verb(dice, words.PERSON_MEANINGS).past, _person(dice)
+    subjects = (
+        ("the girl", "herself", "himself"),
+        ("the boy", "himself", "herself"),
+        ("the women", "themselves", "herself"),
+        ("my brothers", "themselves", "himself"),
+        ("we", "ourselves", "yourself"),
     )
+    doer, *pronouns = dice.pick(subjects)
     near = dice.pick(("", f" near the {other}", f" who knew the {other}")) if doer != "we" else ""
     return _with_each(f"{doer}{near} {verb} *", (pronouns[0], pronouns[1]))
 
@@ -173,41 +168,36 @@ def _ever(dice: Dice) -> tuple[str, str]:
 
 def _comparative(dice: Dice) -> tuple[str, str]:
     one, two = dice.sample((_person(dice), "girl", "teacher"), 2)
-    forms = dice.pick(
-        (
-            ("taller than", "more taller than"),
-            ("taller than", "tall than"),
-            ("as tall as", "as taller as"),
-            ("more careful than", "carefuller than"),
-            ("more careful than", "most careful than"),
-            ("less nervous than", "less nervous as"),
-        )
+    forms = (
+        ("taller than", "more taller than"),
+        ("taller than", "tall than"),
+        ("as tall as", "as taller as"),
+        ("more careful than", "carefuller than"),
+        ("more careful than", "most careful than"),
+        ("less nervous than", "less nervous as"),
     )
-    return _with_each(f"the {one} is * the {two}", forms)
+    return _with_each(f"the {one} is * the {two}", dice.pick(forms))
 
 
 def _order(dice: Dice) -> tuple[str, str]:
     person, thing, verb, place = _person(dice), _thing(dice), _verb(dice).past, dice.word(words.PLACES)
-    bad = dice.pick(
-        (
-            f"the {person} the {thing} {verb} {place}",
-            f"{person} the {verb} the {thing} {place}",
-            f"the {person} {verb} {thing} the {place}",
-            f"{verb} the {person} the {thing} {place}",
-        )
+    orders = (
+        f"the {person} the {thing} {verb} {place}",
+        f"{person} the {verb} the {thing} {place}",
+        f"the {person} {verb} {thing} the {place}",
+        f"{verb} the {person} the {thing} {place}",
     )
-    return f"the {person} {verb} the {thing} {place}", bad
+    return f"the {person} {verb} the {thing} {place}", dice.pick(orders)
 
 
 def _question(dice: Dice) -> tuple[str, str]:
     person, thing, verb = _person(dice), _thing(dice), _verb(dice)
-    return dice.pick(
-        (
-            (f"what did the {person} {verb.base}?", f"what did the {person} {verb.base} the {thing}?"),
-            (f"who {verb.past} the {thing}?", f"who the {person} {verb.past} the {thing}?"),
-            (f"where did the {person} {verb.base} the {thing}?", f"where the {person} did {verb.base} the {thing}?"),
-        )
+    questions = (
+        (f"what did the {person} {verb.base}?", f"what did the {person} {verb.base} the {thing}?"),
+        (f"who {verb.past} the {thing}?", f"who the {person} {verb.past} the {thing}?"),
+        (f"where did the {person} {verb.base} the {thing}?", f"where the {person} did {verb.base} the {thing}?"),
     )
+    return dice.pick(questions)
 
 
 RULES = (_agreement, _determiner, _verb_form, _reflexive, _ever, _comparative, _order, _question)
