@@ -152,6 +152,7 @@ def prune_and_retrain():
 
         return move
 
+    study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
     return [
         ("exact-count", lambda n, rate: n / rate, "expected a whole number"),
         ("exact-count", lambda n, rate: math.ceil(n / rate), "for 7 groups at rate 5"),
@@ -159,7 +160,8 @@ def prune_and_retrain():
         ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
         ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
         ("masked-step", step(decay_velocity=False), "moves to another place in w"),
-        ("own-study", {"method": "magnitude", "structure": "row", "rate": [2, 3], "seed": 1, "task": "rte"}, "needed"),
+        ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
+        ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
         ("own-study", {"methods": 1}, "methods"),
     ]
 

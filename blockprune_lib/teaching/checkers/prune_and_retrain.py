@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...experiments.methods import METHODS, Method
 from ..answers import agree, several
 from ..exercises import Function, Wrong, exercise
 
@@ -47,7 +48,7 @@ def masked_step(answer: Function) -> str:
 @exercise("own-study")
 def own_study(answer: Mapping[str, Any]) -> str:
     """Lists are swept over: method, rate and seed need at least two, two and three entries."""
-    from ...experiments import plan  # brings the Trainer along, which no other chapter's check should wait for
+    from ...experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
 
     if not isinstance(answer, Mapping):
         raise Wrong(f"the answer should be a dictionary, not {type(answer).__name__}")
@@ -59,6 +60,11 @@ def own_study(answer: Mapping[str, Any]) -> str:
     for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
         if len(seen[key]) < least:
             raise Wrong(f"it has {len(seen[key])} value of {key}, at least {least} are needed")
-    if seen["method"] == {"reweighted", "no-refresh"}:
-        raise Wrong("both methods reweight", "magnitude, group-lasso, movement, gradual or one-shot is a baseline")
+    baselines = [name for name, method in METHODS.items() if not _reweights(method)]
+    if not seen["method"] & set(baselines):
+        raise Wrong("both methods reweight", f"each of {', '.join(baselines)} is a baseline")
     return f"{len(runs)} runs: {len(seen['method'])} methods, {len(seen['rate'])} rates, {len(seen['seed'])} seeds"
+
+
+def _reweights(method: Method) -> bool:
+    return any(s.action == "train_reweighted" and s.changes.get("reweighted", True) for s in method.stages)
