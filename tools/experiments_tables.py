@@ -1,10 +1,13 @@
-"""Tables of book/experiments.md, from the record of `tools.penalty_cost` and from the recipes themselves."""
+"""Tables of book/experiments.md, from the record of `tools.penalty_cost`, the register of methods and the recipes."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from blockprune_lib.experiments.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 COST = ROOT / "book" / "results" / "penalty-cost.json"
@@ -12,7 +15,18 @@ COST = ROOT / "book" / "results" / "penalty-cost.json"
 
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
-    return {"training-cost": training_cost(json.loads(COST.read_text(encoding="utf-8"))), "recipes": recipes()}
+    cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
+    return {"methods": methods(), "training-cost": cost, "recipes": recipes()}
+
+
+def methods() -> str:
+    """One line per method: its name and what it runs, with the page's mathematics and citations."""
+    lines = ["| `method` | what it runs |", "|---|---|"]
+    for method in METHODS.values():
+        told = re.sub(r"alpha( = \d)?", r"$\\alpha\1$", method.meaning)
+        told = told.replace("(Sanh et al. 2020)", "{cite:p}`sanh2020movement`")
+        lines.append(f"| `{method.name}` | {told} |")
+    return "\n".join(lines)
 
 
 def training_cost(record: dict[str, Any]) -> str:
@@ -48,7 +62,7 @@ def training_cost(record: dict[str, Any]) -> str:
 
 
 def recipes() -> str:
-    """One line a recipe: its file and its opening comment."""
+    """One line per recipe: its file and its opening comment."""
     lines = ["| recipe | |", "|---|---|"]
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         comment = []

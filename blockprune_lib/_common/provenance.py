@@ -34,12 +34,13 @@ def provenance() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _git(folder, "rev-parse", "HEAD") if tracked else None,
         "changed": None if status is None else bool(status),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: installed_version(name) for name in PACKAGES},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of an installed package; None where there is none, as for a checkout that is only on the path."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""The command `blockprune`: one file a subcommand, each with its flags (`add_arguments`) and what it does (`run`).
+"""The command `blockprune`: one file per subcommand, each with its flags (`add_arguments`) and what it does (`run`).
 
-To add one: write `command/NAME.py` with `HELP`, `DESCRIPTION`, `add_arguments(parser)` and `run(options) -> int`,
-import what is heavy inside `run`, and put NAME into `NAMES`. A wrong value is a `UsageError`: exit status 2.
+To add one: write `cli/NAME.py` with `HELP`, `DESCRIPTION`, `add_arguments(parser)` and `run(options) -> int`,
+import what is heavy inside `run`, and put NAME into `NAMES`. A wrong value is a `usage.UsageError`: exit status 2.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
+from .._common.provenance import installed_version
+from .usage import UsageError
+
 #: The subcommands, in the order of `blockprune --help`.
 NAMES = ("info", "bench", "data", "run", "report")
-
-
-class UsageError(Exception):
-    """A flag that cannot be done: what was asked and what would do; printed with the subcommand's usage."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,9 +69,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         description="Block-structured pruning that makes transformers smaller and faster: measure it on this machine.",
         epilog="`blockprune SUBCOMMAND --help` explains one of them.",
     )
-    from .. import __version__
-
-    parser.add_argument("--version", action="version", version=f"blockprune_lib {__version__}")
+    version = installed_version("blockprune-lib") or "from a checkout that is not installed"
+    parser.add_argument("--version", action="version", version=f"blockprune_lib {version}")
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     parsers = {}
     for name in NAMES:

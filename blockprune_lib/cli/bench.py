@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.settings import MatrixSettings, ModelSettings
+from .usage import UsageError
 
 HELP = "time block-sparse layers against off-the-shelf engines: one matrix, or a whole model"
 DESCRIPTION = """Time block-sparse layers on this machine against every off-the-shelf way to run the same pruned matrix.
@@ -79,8 +80,6 @@ def _shown(default: Any) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Measure or read, then print, write and draw."""
-    from . import UsageError
-
     try:
         _check(options)
         from .. import bench

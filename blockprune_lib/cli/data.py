@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from .usage import usage_errors
+
 HELP = "show the text of the GLUE tasks: where it comes from, rows, labels, an example"
 DESCRIPTION = """Load tasks as `blockprune run` would, and show what was found.
 
@@ -25,15 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load and print."""
     from .._common.tables import text_table
-    from ..data import hub, tasks
-    from . import UsageError
+    from ..data import tasks
 
-    try:
+    with usage_errors():
         found = [tasks.load(name, source=options.source, verbose=False) for name in options.task or tasks.NAMES]
-    except hub.HubError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     if options.json:
         print(json.dumps([task.to_dict() for task in found], indent=1))
     elif options.task:

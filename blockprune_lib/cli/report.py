@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from .usage import usage_errors
+
 HELP = "turn the records of `blockprune run` into tables and plots"
 DESCRIPTION = """Read every record under the folders, and print one line for each task, structure, method and rate.
 
@@ -21,27 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="*", metavar="FOLDER", help="folders, or files, that blockprune run wrote")
     parser.add_argument("--plot", metavar="FILE", help="draw score against rate: .svg or .png")
     parser.add_argument("--json", action="store_true", help="print the lines as JSON")
-    parser.add_argument("--schema", action="store_true", help="print the description of a record's format and end")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of a record and end")
 
 
 def run(options: argparse.Namespace) -> int:
     """Read, draw, print."""
     from .. import experiments
     from ..experiments import plots, report
-    from . import UsageError
 
     if options.schema:
         print(json.dumps(experiments.SCHEMA, indent=1))
         return 0
-    try:
+    with usage_errors():
         if not options.folder:
-            raise ValueError("name a folder that blockprune run wrote")
+            raise ValueError("FOLDER must be one that blockprune run wrote; got none: runs/rte would do")
         found = [record for folder in options.folder for record in experiments.read_all(folder)]
         if options.plot:
             plots.save_plot(found, options.plot)
             print(f"drawn: {options.plot}", file=sys.stderr)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     if options.json:
         print(json.dumps([line.to_dict() for line in report.lines(found)], indent=1))
     else:

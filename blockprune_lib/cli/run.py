@@ -8,10 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from typing import Any
 
+from ..experiments.methods import METHODS
+from .usage import usage_errors
+
 HELP = "fine-tune, train reweighted, prune and retrain a model on a task, as a recipe says; resumes"
-DESCRIPTION = """Take a model and a task through the four stages, and leave a record of what came out.
+_METHODS = textwrap.fill(", ".join(METHODS) + " (default: the first)", 100, subsequent_indent=" " * 14)
+DESCRIPTION = f"""Take a model and a task through the four stages, and leave a record of what came out.
 
   blockprune run recipe.yaml --folder runs/rte     killed at any moment, the same line goes on where it was
   blockprune run --set task=rte --set structure=block_row:64 --set rate=5 --folder runs/rte
@@ -21,11 +26,11 @@ DESCRIPTION = """Take a model and a task through the four stages, and leave a re
 A recipe is a YAML file; every key may also be set by --set, deeper ones with a dot (--set retrain.epochs=10). Keys with
 a list are swept over: every combination is a run, and runs share the stages they have in common.
 
-  preset      best (default) or paper        model    minilm (default), bert-base-uncased, a folder, ...
-  task        a GLUE task, or a description  method   reweighted (default), no-refresh, group-lasso, magnitude,
-  structure   such as block_row:64                    gradual, movement, one-shot
-  rate        such as 5                      seed     42 by default
-  fine_tune, reweight, prune, retrain        settings of one stage, such as {epochs: 3, learning_rate: 2e-5}"""
+  task        a GLUE task, or a description      model     minilm (default), bert-base-uncased, a folder, ...
+  structure   such as block_row:64               preset    best (default) or paper
+  rate        such as 5                          seed      42 by default
+  method      {_METHODS}
+  fine_tune, reweight, prune, retrain            settings of one stage, such as {{epochs: 3, learning_rate: 2e-5}}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,18 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Plan, then run, then print."""
-    from . import UsageError
+    from .. import experiments
+    from ..experiments import report
 
-    try:
+    with usage_errors():
         recipe = _recipe(options)
-        from .. import experiments
-
         runs = experiments.plan(recipe)
         if options.plan:
             print("\n".join(one.name for one in runs))
             return 0
         if not options.folder:
-            raise ValueError("--folder says where the run is kept; give one, such as --folder runs/mine")
+            raise ValueError("--folder must say where the run is kept; got none: --folder runs/mine would do")
         say = (lambda line: None) if options.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
         done = experiments.run(
             recipe,
@@ -67,14 +71,7 @@ def run(options: argparse.Namespace) -> int:
             progress=not options.quiet and sys.stderr.isatty(),
             say=say,
         )
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    if options.json:
-        print(json.dumps(done, indent=1))
-    else:
-        from ..experiments import report
-
-        print(report.table(done))
+    print(json.dumps(done, indent=1) if options.json else report.table(done))
     return 0
 
 
@@ -86,17 +83,17 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     for entry in options.settings:
         key, found, text = entry.partition("=")
         if not found or not key:
-            raise ValueError(f"--set takes KEY=VALUE, such as --set rate=5; got {entry!r}")
+            raise ValueError(f"--set must be KEY=VALUE; got {entry!r}: --set rate=5 would do")
         value = safe_yaml.load(text, f"--set {key}")
         *outer, last = key.split(".")
         part = recipe
         for name in outer:
             inner = part.get(name, {})
             if not isinstance(inner, dict):
-                raise ValueError(f"--set {key}: {name} holds no keys; it is {inner!r}")
+                raise ValueError(f"--set {key}: {name} must hold keys; got {inner!r}")
             part[name] = dict(inner)  # a copy: a YAML anchor may stand for it elsewhere too
             part = part[name]
         part[last] = value
     if not recipe:
-        raise ValueError("name a recipe, or give its keys by --set: task, structure and rate are needed")
+        raise ValueError("RECIPE or --set must give task, structure and rate; got neither: recipes/rte.yaml would do")
     return recipe

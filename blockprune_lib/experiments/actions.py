@@ -98,7 +98,7 @@ def fine_tune(state: RunState, stage: Stage) -> None:
 
 def train_reweighted(state: RunState, stage: Stage) -> None:
     """Train with the penalty."""
-    run, extra = state.run, state.run.extra(stage.key) | stage.changes
+    run, extra = state.run, {**state.run.extra(stage.key), **stage.changes}
     train = partial(stages.train_reweighted, structure=state.structure, **extra, **run.which)
     state.train(stage, train, run.structure, extra, run.which)
 
@@ -112,6 +112,7 @@ def prune(state: RunState, stage: Stage) -> None:
 def retrain(state: RunState, stage: Stage) -> None:
     """Train under the masks."""
     support = state.run.extra(stage.key).get("support", "masks")
+    assert state.masks is not None, "the register prunes before it retrains"
     train = partial(stages.retrain, masks=state.masks, teacher=state.teacher, support=support)
     state.train(stage, train, *_cut(state.run))
 
@@ -119,7 +120,7 @@ def retrain(state: RunState, stage: Stage) -> None:
 def prune_gradually(state: RunState, stage: Stage) -> None:
     """Cut to the rate while training."""
     run = state.run
-    told = _choice(run, "scope", "balanced", "begin", "end") | stage.changes | run.which
+    told = {**_choice(run, "scope", "balanced", "begin", "end"), **stage.changes, **run.which}
 
     def train(**inputs: Any) -> StageReport:
         report, state.masks = stages.prune_gradually(

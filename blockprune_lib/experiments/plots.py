@@ -52,7 +52,7 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
 
     figure(
         draw,
-        alt="Score against compression rate, a curve with intervals for each method, dense and majority as level lines.",
+        alt="Score against compression rate: a curve with intervals for each method, levels for dense and majority.",
         caption="Mean over seeds with its 95 % interval; levels: the dense model, and the commonest class.",
         size=(1 + 3.2 * len(columns), 0.6 + 2.6 * len(rows)),
         rows=len(rows),
@@ -61,7 +61,7 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
 
 
 def draw_panel(axes: Any, panel: Sequence[Line]) -> None:
-    """A curve for each method, its marker and colour by its place in the register; dense and majority as level lines."""
+    """A curve for each method, styled by its place in the register; dense and majority as level lines."""
     for method in sorted({line.method for line in panel}, key=_place):
         points = sorted((line for line in panel if line.method == method), key=lambda line: line.rate)
         ends = [line.interval or (line.mean, line.mean) for line in points]

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from .._common.settings import Number, Positive, Settings
-from ..training.settings import LearningSettings
+from ..pruning.selection import Balance, Scope
+from ..training.settings import LamSchedule, LearningSettings, PenaltyMethod, Support
 
 
 class FineTune(LearningSettings):
@@ -18,30 +19,30 @@ class FineTune(LearningSettings):
 class Reweight(LearningSettings):
     """The stage with the penalty; see `training.train_reweighted`."""
 
-    lam: Number = Field(1e-4, ge=0, examples=[1e-4])
-    eps: Number = Field(1e-3, gt=0, examples=[1e-3])
-    refresh_every: Positive | str | None = Field("epoch", examples=[50, "4 epochs"])
-    method: Literal["penalty", "proximal"] = "penalty"
-    lam_schedule: Literal["constant", "rise"] = "constant"
+    lam: Number = Field(default=1e-4, ge=0, examples=[1e-4])
+    eps: Number = Field(default=1e-3, gt=0, examples=[1e-3])
+    refresh_every: Positive | str | None = Field(default="epoch", examples=[50, "4 epochs"])
+    method: PenaltyMethod = "penalty"
+    lam_schedule: LamSchedule = "constant"
     scale_by_size: bool = False
 
 
 class Prune(Settings):
     """The cut; see `training.prune`, and `training.prune_gradually` for `begin` and `end`."""
 
-    scope: Literal["matrix", "model"] = "matrix"
-    balanced: bool | Literal["rows", "columns"] = False
+    scope: Scope = "matrix"
+    balanced: Balance = False
     schedule: Literal["once", "gradual"] = "once"
-    begin: Number = Field(0.1, ge=0, le=1, examples=[0.1])
-    end: Number = Field(0.7, ge=0, le=1, examples=[0.7])
+    begin: Number = Field(default=0.1, ge=0, le=1, examples=[0.1])
+    end: Number = Field(default=0.7, ge=0, le=1, examples=[0.7])
 
 
 class Retrain(LearningSettings):
     """The stage under the masks; see `training.retrain` and `training.Teacher`."""
 
-    support: Literal["masks", "packed"] = "masks"
-    distil: Number = Field(0.0, ge=0, le=1, examples=[0.5])
-    temperature: Number = Field(2.0, gt=0, examples=[2.0])
+    support: Support = "masks"
+    distil: Number = Field(default=0.0, ge=0, le=1, examples=[0.5])
+    temperature: Number = Field(default=2.0, gt=0, examples=[2.0])
 
 
 #: key of a stage in a recipe -> what may be said of it

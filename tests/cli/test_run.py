@@ -58,15 +58,15 @@ def test_settings_alone_make_a_recipe(material, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "name a recipe, or give its keys by --set"),
+        ([], "RECIPE or --set must give task, structure and rate"),
         (["none.yaml"], "there is no file 'none.yaml'"),
-        (["--set", "rate"], "--set takes KEY=VALUE, such as --set rate=5; got 'rate'"),
-        (["--set", "=5"], "--set takes KEY=VALUE"),
+        (["--set", "rate"], "--set must be KEY=VALUE; got 'rate': --set rate=5 would do"),
+        (["--set", "=5"], "--set must be KEY=VALUE"),
         (["--set", "rate=[5"], "--set rate cannot be read"),
-        (["--set", "rate=5", "--set", "rate.deep=1"], "rate holds no keys; it is 5"),
+        (["--set", "rate=5", "--set", "rate.deep=1"], "rate must hold keys; got 5"),
         (["--set", "rates=5"], "there is no 'rates'; did you mean 'rate'?"),
         (["--set", "task=rte"], "recipe lacks structure, rate"),
-        (["--set", "task=rte", "--set", "structure=row", "--set", "rate=2"], "--folder says where the run is kept"),
+        (["--set", "task=rte", "--set", "structure=row", "--set", "rate=2"], "--folder must say where the run is kept"),
     ],
 )
 def test_what_cannot_be_meant_ends_with_a_sentence(flags, says, capsys):
@@ -97,7 +97,7 @@ def test_an_anchor_is_changed_in_one_place_only(file, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "says"),
-    [([], "name a folder"), (["nowhere"], "there is no folder 'nowhere'"), (["."], "holds no record")],
+    [([], "FOLDER must be one"), (["nowhere"], "there is no folder 'nowhere'"), (["."], "holds no record")],
 )
 def test_a_report_of_nothing(flags, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
