@@ -134,42 +134,26 @@ class Case(Part):
 
     @classmethod
     def made(
-        cls,
-        what: What,
-        operations: float,
-        ours: str,
-        engines: Mapping[str, Engine],
-        errors: Mapping[str, tuple[float, float]],
-        compared: Comparison,
-        peak: Sequence[float],
+        cls, what: What, operations: float, ours: str, engines: Mapping[str, Engine],
+        errors: Mapping[str, tuple[float, float]], compared: Comparison, peak: Sequence[float],
         skipped: Sequence[Skipped],
-        memory: dict[str, dict[str, int | None]] | None = None,
-    ) -> Case:
+    ) -> Case:  # fmt: skip
         """The case of timings; `errors` are (largest error, error allowed) of each engine, `peak` GFLOP/s of bursts."""
         results, roof = [], Spread.made(peak)
         for key, engine in engines.items():
-            timing = compared.timings[key]
+            timing, (error, tolerance) = compared.timings[key], errors[key]
+            to_it = dataclasses.replace(compared, baseline=key).ratio(ours)
             gflops = operations / timing.median / 1e6
-            results.append(
-                Result(
-                    key=key,
-                    name=engine.name,
-                    precision=engine.precision,
-                    threads=engine.threads or what.threads,
-                    error=errors[key][0],
-                    tolerance=errors[key][1],
-                    inner=timing.inner,
-                    ms=Spread.made(timing.samples_ms),
-                    ratio_to_baseline=Ratio(**vars(compared.ratio(key))),
-                    ours_ratio_to_it=Ratio(**vars(dataclasses.replace(compared, baseline=key).ratio(ours))),
-                    useful_gflops=gflops,
-                    share_of_peak=gflops / roof.median,
-                )
-            )
+            results.append(Result(
+                key=key, name=engine.name, precision=engine.precision, threads=engine.threads or what.threads,
+                error=error, tolerance=tolerance, inner=timing.inner, ms=Spread.made(timing.samples_ms),
+                ratio_to_baseline=Ratio(**vars(compared.ratio(key))), ours_ratio_to_it=Ratio(**vars(to_it)),
+                useful_gflops=gflops, share_of_peak=gflops / roof.median,
+            ))  # fmt: skip
         return cls(
             what=what, operations=operations, baseline=compared.baseline, ours=ours, rounds=compared.rounds,
             warmup=compared.warmup, seed=compared.seed, threads_in_force=dict(compared.threads), peak_gflops=roof,
-            engines=results, skipped=list(skipped), memory=memory,
+            engines=results, skipped=list(skipped), memory=None,
         )  # fmt: skip
 
     @model_validator(mode="after")

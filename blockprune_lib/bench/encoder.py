@@ -34,7 +34,7 @@ def bench_model(*, progress: Progress | None = None, **settings: Any) -> Record:
 
     def measure(case: ModelCase) -> Case:
         work = Workload.of(case, asked)
-        with encoder(work.model, work.structure, work.ids, case.threads) as given:
+        with encoder(work) as given:
             makers = {key: partial(ENGINES[key], given) for key in keys}
             found = measured(work.what, work.operations, makers, asked, TOLERANCES)
         return found.replace(memory=footprints(asked.model, case, asked.seed)) if asked.memory else found

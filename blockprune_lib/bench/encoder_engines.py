@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..nn.convert import sparsify
 from ..pruning.structure import BlockStructure
 from . import runtimes
 from .runtimes import Engine, UnavailableError
-from .workload import LastHidden
+from .workload import LastHidden, Workload
 
 #: Largest error that passes: a dozen layers of roundings, each of which the layer normalisations rescale.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1}
@@ -33,32 +33,46 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1}
 
 @dataclass(frozen=True)
 class Encoder:
-    """A masked dense `model`, the ids it is run on, threads, and the file that `exported` writes on first use."""
+    """A pruned `model`, dense with zeros, and `given` ids; `graph` writes a file to `folder` on first use."""
 
     model: LastHidden
     structure: BlockStructure
-    ids: Tensor
+    given: Tensor
     threads: int
     folder: Path
 
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """(batch, tokens, hidden)."""
         config: Any = self.model.encoder.config
-        return (*self.ids.shape, int(config.hidden_size))
+        return (*self.given.shape, int(config.hidden_size))
 
-    def exported(self) -> str:
+    def dense(self, dtype: torch.dtype) -> Callable[[], Tensor]:
+        """The model as it is, or with weights and activations of another type."""
+        return partial(self.model if dtype == torch.float32 else copy.deepcopy(self.model).to(dtype), self.given)
+
+    def sparse(self) -> Callable[[], Tensor]:
+        """The model after `sparsify`."""
+        model = copy.deepcopy(self.model)
+        sparsify(model.encoder, self.structure, keep_dense_above=1.0)
+        return partial(model, self.given)
+
+    def module(self) -> LastHidden:
+        """The model."""
+        return self.model
+
+    def graph(self) -> str:
         """The path of the model as ONNX, written by torch when it is asked for first."""
         path = self.folder / "model.onnx"
         if not path.exists():
-            export(self.model, self.ids, path)
+            export(self.model, self.given, path)
         return str(path)
 
 
 @contextlib.contextmanager
-def encoder(model: nn.Module, structure: BlockStructure, ids: Tensor, threads: int) -> Iterator[Encoder]:
+def encoder(work: Workload) -> Iterator[Encoder]:
     """What the engines are made from; the exported file lives as long as the block."""
     with TemporaryDirectory(prefix="blockprune-", ignore_cleanup_errors=True) as folder:
-        yield Encoder(LastHidden(model).eval(), structure, ids, threads, Path(folder))
+        yield Encoder(LastHidden(work.model).eval(), work.structure, work.ids, work.what.threads, Path(folder))
 
 
 def export(model: LastHidden, ids: Tensor, path: Path) -> None:
@@ -78,53 +92,12 @@ def export(model: LastHidden, ids: Tensor, path: Path) -> None:
                 return
             except Exception as error:  # the exporters raise their own kinds, torch's and Python's
                 path.unlink(missing_ok=True)
-                reasons.append(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:100]}")
+                reasons.append(runtimes.in_a_line(error))
     raise UnavailableError(f"torch cannot export the model to ONNX: {'; '.join(reasons)}", _exporter_install())
 
 
-def torch_eager(given: Encoder) -> Engine:
-    """The masked dense model as it is."""
-    return Engine.of_torch("torch", "torch dense f32", partial(given.model, given.ids))
-
-
-def torch_bf16(given: Encoder) -> Engine:
-    """The masked dense model with its weights and activations in bfloat16."""
-    half = copy.deepcopy(given.model).to(torch.bfloat16)
-    return Engine.of_torch("torch-bf16", "torch dense bf16", partial(half, given.ids), "bfloat16")
-
-
-def torch_compile(given: Encoder) -> Engine:
-    """The masked dense model through torch.compile."""
-    return runtimes.torch_compile(given.model, given.ids)
-
-
-def onnxruntime(given: Encoder) -> Engine:
-    """The masked dense model, exported, in ONNX Runtime."""
-    return runtimes.onnxruntime(given.exported, given.ids.numpy(), given.shape(), given.threads)
-
-
-def openvino(given: Encoder, precision: str = "f32") -> Engine:
-    """The masked dense model, exported, in OpenVINO."""
-    return runtimes.openvino(given.exported, given.ids.numpy(), precision, given.threads)
-
-
-def blockprune(given: Encoder) -> Engine:
-    """The model after `sparsify`."""
-    sparse = copy.deepcopy(given.model)
-    sparsify(sparse.encoder, given.structure, keep_dense_above=1.0)
-    return Engine.of_torch("blockprune", "blockprune", partial(sparse, given.ids))
-
-
 #: Key -> what makes the engine, in the order of the table; the first is the baseline and the last is ours.
-ENGINES: Mapping[str, Callable[[Encoder], Engine]] = {
-    "torch": torch_eager,
-    "torch-bf16": torch_bf16,
-    "torch-compile": torch_compile,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-    "openvino-bf16": partial(openvino, precision="bf16"),
-    "blockprune": blockprune,
-}
+ENGINES: Mapping[str, Callable[[Encoder], Engine]] = {**runtimes.DENSE, "blockprune": runtimes.blockprune}
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ from .._common.tables import html_table, text_table
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure, check_weight
 
-__all__ = ["Product", "Products", "products", "stored_bytes", "to_scipy", "to_torch"]
+#: What torch and SciPy raise for a format or a product that they do not have.
+_REFUSALS = (RuntimeError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def stored_bytes(matrix: Any) -> tuple[int, int]:
         return values, sum(indices)
     if getattr(matrix, "format", None) in ("csr", "bsr"):
         return int(matrix.data.nbytes), int(matrix.indices.nbytes + matrix.indptr.nbytes)
-    raise TypeError(f"matrix: expected a CSR or BSR matrix or a PackedMatrix, got {type(matrix).__name__}")
+    raise TypeError(f"matrix must be a CSR or BSR matrix or a PackedMatrix; got {type(matrix).__name__}")
 
 
 def products(weight: Tensor, x: Tensor, structure: BlockStructure) -> Products:
@@ -137,43 +138,38 @@ def products(weight: Tensor, x: Tensor, structure: BlockStructure) -> Products:
     one that raises or disagrees is `refused`, with the reason (some builds of torch have no such product, or only for
     square tiles). float32 on the CPU. Raises ValueError or TypeError for arguments that do not fit.
     """
-    check_weight(weight, structure)
-    kind = "CSR" if _tile_of(weight, structure) is None else "BSR"
+    form = "CSR" if _tile_of(weight, structure) is None else "BSR"
     if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != weight.shape[1] or x.dtype != weight.dtype:
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"x: expected {weight.dtype} of shape (tokens, {weight.shape[1]}), got {got}")
+        raise ValueError(f"x must be {weight.dtype} of shape (tokens, {weight.shape[1]}); got {got}")
     weight, x = weight.detach(), x.detach()
     wide = x.T.contiguous()  # (N, T): the tokens of a feature are neighbours
-    wanted = x.double() @ weight.double().T
-    kept = int((weight != 0).sum())
+    wide_array, wanted = wide.numpy(), x.double() @ weight.double().T
 
-    def with_torch() -> dict[str, tuple[Callable[[], Any], bool]]:
-        made["torch"] = matrix = to_torch(weight, structure)
-        return {
-            f"torch {kind}": (lambda: matrix @ wide, True),
-            f"F.linear, {kind}": (lambda: torch.nn.functional.linear(x, matrix), False),
-        }
+    def of_torch() -> tuple[Any, dict[str, tuple[Callable[[], Any], bool]]]:
+        matrix = to_torch(weight, structure)
+        linear = torch.nn.functional.linear
+        return matrix, {
+            f"torch {form}": (lambda: matrix @ wide, True), f"F.linear, {form}": (lambda: linear(x, matrix), False)
+        }  # fmt: skip
 
-    def with_scipy() -> dict[str, tuple[Callable[[], Any], bool]]:
-        made["SciPy"], array = to_scipy(weight, structure), wide.numpy()
-        matrix = made["SciPy"]
-        return {f"SciPy {kind}": (lambda: matrix @ array, True)}
+    def of_scipy() -> tuple[Any, dict[str, tuple[Callable[[], Any], bool]]]:
+        matrix = to_scipy(weight, structure)
+        return matrix, {f"SciPy {form}": (lambda: matrix @ wide_array, True)}
 
-    made: dict[str, Any] = {}
     found: dict[str, Product] = {}
     refused: dict[str, str] = {}
-    for owner, make in (("torch", with_torch), ("SciPy", with_scipy)):
+    for owner, make in (("torch", of_torch), ("SciPy", of_scipy)):
         try:
-            offered = make()
-        except (RuntimeError, ValueError, NotImplementedError) as error:
-            refused[f"{owner} {kind}"] = _first_line(error)
+            matrix, offered = make()
+        except _REFUSALS as error:
+            refused[f"{owner} {form}"] = _first_line(error)
             continue
         for name, (run, feature_major) in offered.items():
-            reason = _objection(run, wanted.T if feature_major else wanted)
-            if reason:
+            if reason := _objection(run, wanted.T if feature_major else wanted):
                 refused[name] = reason
             else:
-                found[name] = Product(run, feature_major, kept, *stored_bytes(made[owner]))
+                found[name] = Product(run, feature_major, int(weight.count_nonzero()), *stored_bytes(matrix))
     return Products(found, refused)
 
 
@@ -184,8 +180,8 @@ def _tile_of(weight: Tensor, structure: BlockStructure) -> tuple[int, int] | Non
         return None
     if structure.kind != "tile":
         raise ValueError(
-            f"structure: torch and SciPy store irregular weights (CSR) and tiles (BSR), not {structure}; "
-            "blockprune_lib.pack(weight, structure) stores every structure"
+            f"structure must be irregular (CSR) or tile (BSR) for torch and SciPy; got {structure}: "
+            "blockprune_lib.pack(weight, structure) would do"
         )
     return structure.group_shape(weight.shape)
 
@@ -194,13 +190,14 @@ def _objection(run: Callable[[], Any], wanted: Tensor) -> str:
     """Why a product cannot be used here, or nothing."""
     try:
         got = torch.as_tensor(run())
-    except (RuntimeError, ValueError, NotImplementedError) as error:
+    except _REFUSALS as error:
         return _first_line(error)
     if got.shape != wanted.shape:
         return f"it gave shape {tuple(got.shape)}, not {tuple(wanted.shape)}"
-    error_size = float((got.double() - wanted).abs().max()) if wanted.numel() else 0.0
-    scale = float(wanted.abs().max()) if wanted.numel() else 1.0
-    return "" if error_size <= 1e-4 * max(scale, 1e-30) else f"it is off by {error_size:.2g}"
+    if not wanted.numel():
+        return ""
+    off = float((got.double() - wanted).abs().max())
+    return "" if off <= 1e-4 * max(float(wanted.abs().max()), 1e-30) else f"it is off by {off:.2g}"
 
 
 def _first_line(error: Exception) -> str:

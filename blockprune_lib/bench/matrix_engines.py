@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..nn import block_sparse_linear
-from ..pruning import packing
+from ..nn.block_sparse_linear import BlockSparseLinear
+from ..pruning.packing import pack
 from ..pruning.structure import BlockStructure
 from . import formats, runtimes
 from .runtimes import Engine, UnavailableError
@@ -31,30 +31,55 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2}
 
 @dataclass(frozen=True)
 class Problem:
-    """One product: masked `weight` (M, N) float32, `x` (T, N) float32, and how many threads may be used."""
+    """One product: masked `weight` (M, N) float32, `given` X (T, N) float32, and how many threads may be used."""
 
     weight: Tensor
     structure: BlockStructure
-    x: Tensor
+    given: Tensor
     threads: int
 
     def reference(self) -> np.ndarray:
         """X Wᵀ in float64, shape (T, M)."""
-        product: np.ndarray = self.x.double().numpy() @ self.weight.double().numpy().T
+        product: np.ndarray = self.given.double().numpy() @ self.weight.double().numpy().T
         return product
 
+    def shape(self) -> tuple[int, int]:
+        """(T, M)."""
+        return self.given.shape[0], self.weight.shape[0]
 
-def torch_dense(problem: Problem, dtype: torch.dtype = torch.float32) -> Engine:
-    """`F.linear` with every zero stored."""
-    weight, x = problem.weight.to(dtype), problem.x.to(dtype)
-    word = str(dtype).removeprefix("torch.")
-    key, short = ("torch", "f32") if dtype == torch.float32 else ("torch-bf16", "bf16")
-    return Engine.of_torch(key, f"torch dense {short}", lambda: functional.linear(x, weight), word)
+    def dense(self, dtype: torch.dtype) -> Callable[[], Tensor]:
+        """`F.linear` with every zero stored."""
+        weight, x = self.weight.to(dtype), self.given.to(dtype)
+        return lambda: functional.linear(x, weight)
+
+    def sparse(self) -> Callable[[], Tensor]:
+        """The layer over the groups that were kept."""
+        layer, x = BlockSparseLinear.from_packed(pack(self.weight, self.structure)), self.given
+        return lambda: layer(x)
+
+    def module(self) -> torch.nn.Linear:
+        """The dense layer."""
+        layer = torch.nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=False, device="meta")
+        layer.weight = torch.nn.Parameter(self.weight, requires_grad=False)
+        return layer.eval()
+
+    def graph(self) -> bytes:
+        """The product as a serialised ONNX graph with the weight inside it."""
+        onnx = runtimes.imported("onnx")
+        helper, (tokens, inputs), outputs = onnx.helper, self.given.shape, self.weight.shape[0]
+        node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
+        given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [tokens, inputs])
+        result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [tokens, outputs])
+        weight = onnx.numpy_helper.from_array(self.weight.numpy(), "w")
+        graph = helper.make_graph([node], "product", [given], [result], [weight])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        serialised: bytes = model.SerializeToString()
+        return serialised
 
 
 def torch_csr(problem: Problem) -> Engine:
     """`W @ Xᵀ` with W in compressed sparse rows."""
-    matrix, right = formats.to_torch(problem.weight, CSR), problem.x.T.contiguous()
+    matrix, right = formats.to_torch(problem.weight, CSR), problem.given.T.contiguous()
     return Engine.of_torch("torch-csr", "torch CSR @ X", lambda: matrix @ right, transposed=True)
 
 
@@ -66,17 +91,11 @@ def torch_bsr(problem: Problem, as_linear: bool = False) -> Engine:
             f"torch runs BSR in square blocks of 2 or more; {problem.structure} has {tile.height} x {tile.width}"
         )
     matrix = formats.to_torch(problem.weight, tile)
+    x = problem.given
     if as_linear:
-        return Engine.of_torch("torch-bsr-linear", "torch BSR F.linear", lambda: functional.linear(problem.x, matrix))
-    right = problem.x.T.contiguous()
+        return Engine.of_torch("torch-bsr-linear", "torch BSR F.linear", lambda: functional.linear(x, matrix))
+    right = x.T.contiguous()
     return Engine.of_torch("torch-bsr", "torch BSR @ X", lambda: matrix @ right, transposed=True)
-
-
-def torch_compile(problem: Problem) -> Engine:
-    """The dense layer through torch.compile."""
-    layer = torch.nn.Linear(problem.weight.shape[1], problem.weight.shape[0], bias=False, device="meta")
-    layer.weight = torch.nn.Parameter(problem.weight, requires_grad=False)
-    return runtimes.torch_compile(layer.eval(), problem.x)
 
 
 def scipy_sparse(problem: Problem, form: str) -> Engine:
@@ -84,7 +103,7 @@ def scipy_sparse(problem: Problem, form: str) -> Engine:
     tile = CSR if form == "csr" else _tile(problem)
     if form == "bsr" and (tile.height, tile.width) == (1, 1):
         raise UnavailableError(f"BSR in blocks of 1 x 1, as {problem.structure} has, is CSR")
-    matrix, right = formats.to_scipy(problem.weight, tile), np.ascontiguousarray(problem.x.numpy().T)
+    matrix, right = formats.to_scipy(problem.weight, tile), np.ascontiguousarray(problem.given.numpy().T)
 
     def run() -> Any:
         return matrix @ right
@@ -92,37 +111,15 @@ def scipy_sparse(problem: Problem, form: str) -> Engine:
     return Engine(f"scipy-{form}", f"SciPy {form.upper()} @ X", run, lambda: run().T.astype(np.float64), threads=1)
 
 
-def onnxruntime(problem: Problem) -> Engine:
-    """The dense product as an ONNX graph in ONNX Runtime."""
-    shape = (problem.x.shape[0], problem.weight.shape[0])
-    return runtimes.onnxruntime(partial(_graph, problem), problem.x.numpy(), shape, problem.threads)
-
-
-def openvino(problem: Problem, precision: str = "f32") -> Engine:
-    """The dense product as the same ONNX graph in OpenVINO."""
-    return runtimes.openvino(partial(_graph, problem), problem.x.numpy(), precision, problem.threads)
-
-
-def blockprune(problem: Problem) -> Engine:
-    """This library's layer over the groups that were kept."""
-    layer = block_sparse_linear.BlockSparseLinear.from_packed(packing.pack(problem.weight, problem.structure))
-    return Engine.of_torch("blockprune", "blockprune", lambda: layer(problem.x))
-
-
 #: Key -> what makes the engine, in the order of the table; the first is the baseline and the last is ours.
 ENGINES: Mapping[str, Callable[[Problem], Engine]] = {
-    "torch": torch_dense,
-    "torch-bf16": partial(torch_dense, dtype=torch.bfloat16),
-    "torch-compile": torch_compile,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-    "openvino-bf16": partial(openvino, precision="bf16"),
+    **runtimes.DENSE,
     "torch-csr": torch_csr,
     "torch-bsr": torch_bsr,
     "torch-bsr-linear": partial(torch_bsr, as_linear=True),
     "scipy-csr": partial(scipy_sparse, form="csr"),
     "scipy-bsr": partial(scipy_sparse, form="bsr"),
-    "blockprune": blockprune,
+    "blockprune": runtimes.blockprune,
 }
 
 
@@ -133,17 +130,3 @@ def _tile(problem: Problem) -> BlockStructure:
     if shape[0] % height or shape[1] % width:
         raise UnavailableError(f"blocks of {height} x {width} do not fill {shape[0]} x {shape[1]}")
     return BlockStructure.tile(height, width)
-
-
-def _graph(problem: Problem) -> bytes:
-    """The product as a serialised ONNX graph with the weight inside it."""
-    onnx = runtimes.imported("onnx")
-    helper, (tokens, inputs), outputs = onnx.helper, problem.x.shape, problem.weight.shape[0]
-    node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
-    given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [tokens, inputs])
-    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [tokens, outputs])
-    weight = onnx.numpy_helper.from_array(problem.weight.numpy(), "w")
-    graph = helper.make_graph([node], "product", [given], [result], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    serialised: bytes = model.SerializeToString()
-    return serialised

@@ -22,7 +22,7 @@ from ..machine.thread_limits import threads
 from ..machine.timing import compare
 from .case import Case, Skipped, What
 from .records import Benchmark, Record
-from .runtimes import Engine, UnavailableError
+from .runtimes import Engine, UnavailableError, in_a_line
 from .settings import CommonSettings, MatrixSettings, ModelSettings
 
 PEAK = "(peak)"
@@ -86,8 +86,7 @@ def make_all(
         except Exception as error:
             if key in (first, last):
                 raise
-            why = str(error).strip().partition("\n")[0][:160]
-            skipped.append(Skipped(engine=key, why=f"it failed: {type(error).__name__}: {why}"))
+            skipped.append(Skipped(engine=key, why=f"it failed: {in_a_line(error)}"))
             continue
         reference = answer if reference is None else reference
         off, allowed = _error(answer, reference), tolerances[engine.precision]

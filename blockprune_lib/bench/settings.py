@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -39,10 +39,14 @@ def _structure(text: Any) -> str:
     return str(BlockStructure.parse(str(text)))
 
 
-Listed = BeforeValidator(_listed)
 Shape = Annotated[tuple[Positive, Positive], BeforeValidator(_sides),
                   Field(description="OUTPUTSxINPUTS, each at least 1", examples=["3072x768"])]  # fmt: skip
 Structure = Annotated[str, BeforeValidator(_structure)]
+Rate = Annotated[float, Field(ge=1, examples=[5])]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Value = TypeVar("Value")
+#: A list of values to measure, even of one.
+Several = Annotated[tuple[Value, ...], Field(min_length=1), BeforeValidator(_listed)]
 
 
 class MatrixCase(NamedTuple):
@@ -76,24 +80,20 @@ class ModelCase(NamedTuple):
 class CommonSettings(Settings):
     """What every benchmark takes; each combination of the values in the tuples is a case."""
 
-    structures: Annotated[tuple[Structure, ...], Listed] = Field(
+    structures: Several[Structure] = Field(
         ("block_column:16",),
-        min_length=1,
         description="irregular, block_row:WIDTH, block_column:HEIGHT, tile:HEIGHTxWIDTH, row or column",
     )
-    rates: Annotated[tuple[Annotated[float, Field(ge=1, examples=[5])], ...], Listed] = Field(
-        (5.0,), min_length=1, description="all groups / kept groups"
-    )
-    tokens: Annotated[tuple[Positive, ...], Listed] = Field((128,), min_length=1, description="tokens a sequence")
-    threads: Annotated[tuple[Positive, ...], Listed] = Field(
-        (1,), min_length=1, description="threads of every engine; SciPy always uses one"
-    )
+    rates: Several[Rate] = Field((5.0,), description="all groups / kept groups")
+    tokens: Several[Positive] = Field((128,), description="tokens a sequence")
+    threads: Several[Positive] = Field((1,), description="threads of every engine; SciPy always uses one")
     repeats: Whole = Field(30, ge=3, description="rounds, 3 or more")  # with fewer there are no quartiles
     warmup: Whole = Field(3, ge=0, description="untimed calls before them")
-    peers: Literal["all", "none"] | Annotated[tuple[str, ...], Listed] = Field(
-        "all", description=f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones"
+    peers: Literal["all", "none"] | Names = Field(
+        "all",
+        description=f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones",
     )
-    skip: Annotated[tuple[str, ...], Listed] = Field(
+    skip: Names = Field(
         (), description="engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile"
     )
     seed: Whole = Field(0, ge=0, description="of weights, tokens and turns")
@@ -120,9 +120,7 @@ class CommonSettings(Settings):
 class MatrixSettings(CommonSettings):
     """What `bench_matrices` measures; `shapes` are (outputs, inputs)."""
 
-    shapes: Annotated[tuple[Shape, ...], Listed] = Field(
-        ((768, 768), (3072, 768), (768, 3072)), min_length=1, description="outputs x inputs of a matrix"
-    )
+    shapes: Several[Shape] = Field(((768, 768), (3072, 768), (768, 3072)), description="outputs x inputs of a matrix")
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
@@ -148,9 +146,7 @@ class ModelSettings(CommonSettings):
         description="a whole encoder instead: bert-base, roberta-base, distilbert-base (weights drawn anew), minilm, "
         "or a folder",
     )
-    batches: Annotated[tuple[Positive, ...], Listed] = Field(
-        (1,), min_length=1, description="sequences, with --model (default: 1, with --training 8)"
-    )
+    batches: Several[Positive] = Field((1,), description="sequences, with --model (default: 1, with --training 8)")
     memory: bool = Field(
         False, description="with --model: bytes of the dense and the sparse model, each in its own process"
     )

@@ -37,24 +37,17 @@ def html(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str,
     return "".join([*tables, *(f"<p>{escape(line)}</p>" for line in (conditions(cases[0]), place(machine, origin)))])
 
 
-def rows(case: Case) -> list[tuple[str, ...]]:
+def rows(case: Case) -> Sequence[tuple[str, ...]]:
     """The table's cells, the head first."""
-    cells: list[tuple[str, ...]] = [HEAD]
-    for engine in case.engines:
-        single = " (1 thread)" if engine.threads != case.what.threads else ""
-        cells.append(
-            (
-                engine.name + single,
-                _ms(engine.ms.median),
-                f"{_ms(engine.ms.q1)}–{_ms(engine.ms.q3)}",
-                str(engine.ratio_to_baseline),
-                f"{engine.ours_ratio_to_it.value:.2f}x",
-                f"{engine.useful_gflops:.1f}",
-                f"{engine.share_of_peak:.0%}",
-                f"{engine.error:.0e}",
-            )
+    return [HEAD] + [
+        (
+            engine.name + (" (1 thread)" if engine.threads != case.what.threads else ""),
+            _ms(engine.ms.median), f"{_ms(engine.ms.q1)}–{_ms(engine.ms.q3)}",
+            str(engine.ratio_to_baseline), f"{engine.ours_ratio_to_it.value:.2f}x",
+            f"{engine.useful_gflops:.1f}", f"{engine.share_of_peak:.0%}", f"{engine.error:.0e}",
         )
-    return cells
+        for engine in case.engines
+    ]  # fmt: skip
 
 
 def notes(case: Case) -> list[str]:

@@ -63,7 +63,7 @@ def test_every_engine_multiplies_as_numpy_does(key, structure):
     expected = np.zeros((8, 32))
     for token in range(8):
         for output in range(32):
-            expected[token, output] = np.dot(given.x[token].double().numpy(), given.weight[output].double().numpy())
+            expected[token, output] = np.dot(given.given[token].double().numpy(), given.weight[output].double().numpy())
     np.testing.assert_allclose(
         engine.answer(), expected, atol=matrix_engines.TOLERANCES[engine.precision] * np.abs(expected).max()
     )
@@ -74,7 +74,7 @@ def test_torch_compile_multiplies_too():
     given = problem()
     with bp.threads(1), torch.inference_mode():
         try:
-            engine = matrix_engines.torch_compile(given)
+            engine = runtimes.torch_compile(given)
         except runtimes.UnavailableError as reason:
             pytest.skip(str(reason))
         np.testing.assert_allclose(engine.answer(), given.reference(), atol=1e-5)
@@ -88,7 +88,7 @@ def test_without_a_compiler_torch_compile_says_so(monkeypatch):
     with pytest.raises(
         runtimes.UnavailableError, match=r"torch.compile does not work here: RuntimeError: no C\+\+ compiler$"
     ):
-        matrix_engines.torch_compile(problem())
+        runtimes.torch_compile(problem())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_a_format_cannot_hold_is_said(key, structure, why):
 def test_problems_keep_exactly_the_groups_of_the_rate_and_repeat():
     one, two = problem(rate=5.0), problem(rate=5.0)
     assert torch.equal(one.weight, two.weight)
-    assert torch.equal(one.x, two.x)
+    assert torch.equal(one.given, two.given)
     groups = one.weight.unflatten(0, (2, 16)).ne(0)
     assert groups.all(1).sum() == groups.any(1).sum() == round(2 * 48 / 5)
 

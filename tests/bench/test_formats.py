@@ -106,10 +106,10 @@ def test_products_join_and_print():
 @pytest.mark.parametrize(
     ("weight", "x", "structure", "named"),
     [
-        (torch.ones(4, 4), torch.ones(2, 4), S.block_row(2), "structure: torch and SciPy"),
-        (torch.ones(4, 4), torch.ones(2, 5), IRREGULAR, "x: expected"),
-        (torch.ones(4, 4), torch.ones(2, 4).double(), IRREGULAR, "x: expected"),
-        (torch.ones(4, 4), [1.0], IRREGULAR, "x: expected"),
+        (torch.ones(4, 4), torch.ones(2, 4), S.block_row(2), "structure must be irregular"),
+        (torch.ones(4, 4), torch.ones(2, 5), IRREGULAR, "x must be"),
+        (torch.ones(4, 4), torch.ones(2, 4).double(), IRREGULAR, "x must be"),
+        (torch.ones(4, 4), [1.0], IRREGULAR, "x must be"),
     ],
 )
 def test_wrong_input_is_named(weight, x, structure, named):
