@@ -1,7 +1,7 @@
 """A product with compressed sparse rows (CSR), as two loops: the plain one, and one that keeps its sums in registers.
 
 Both use vectors over the tokens, on one thread: what unstructured pruning can expect of a careful loop, to measure
-beside the products of torch and SciPy (`formats`). Left out: threads, prefetching by hand, and blocks, which have
+beside the products of torch and SciPy. Left out: threads, prefetching by hand, and blocks, which have
 kernels of their own. Importing this file imports Numba.
 """
 

@@ -49,7 +49,7 @@ def panel_gradient_worker(pointer: Any) -> None:
         item = fetch_add(job, parallel.NEXT, 1)
         if item >= job[parallel.ITEMS]:
             break
-        discard = job[ELEMENTS] + 6 * WIDE * item  # a place of its own for what is too much
+        discard = job[ELEMENTS] + 6 * WIDE * item  # a place of its own for rows and columns beyond the edge
         for first in range(0, job[T], CHUNK):
             n = min(CHUNK, job[T] - first)
             transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)

@@ -86,15 +86,10 @@ def run(worker: Callable[[Any], None], job: Any, threads: int) -> None:
     function, address, _ = compile_worker(worker)
     if threads <= 1:
         function(job)
-    elif (parallel := _torch_team()) is not None and not _forked:
-        parallel(address, job, threads, 0)
+    elif not _forked and (team := _torch_team()) is not None:
+        team(address, job, threads, 0)
     else:
         _with_pool(function, job, threads)
-
-
-def runtime() -> str:
-    """What shares out the work here: "torch's OpenMP threads" or "Python threads"."""
-    return "torch's OpenMP threads" if _torch_team() is not None and not _forked else "Python threads"
 
 
 def _with_pool(function: Callable[[Any], None], job: Any, threads: int) -> None:

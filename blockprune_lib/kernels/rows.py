@@ -12,7 +12,7 @@ is done. A band, with two blocks of inputs (# kept, . pruned):
     row 1     ....      ####        block's inputs stay in the nearest cache, and so does
     row 2     ####      ####        the band of y: a row per output, a lane per token
     row 3     ####      ....
-    discard   takes what a set of six has too much; nobody reads it
+    discard   takes the places of a set that no row fills; nobody reads it
 
 Transposing takes a part of the time that falls with density x M and density x N: about a tenth for 768 x 768 at rate 5.
 """
@@ -81,7 +81,7 @@ def row_worker(pointer: Any) -> None:
 
 @inner
 def _seed(yt: Any, rows: int, height: int, bias: Any, top: int, biased: bool) -> None:
-    """The band begins as the bias; the row below it, which takes what is too much, as zero."""
+    """The band begins as the bias; the discard row below it as zero."""
     for i in range(rows):
         value = broadcast(element(bias, top + i) if biased else np.float32(0), WIDTH)
         store(yt, i * LANE_TOKENS, value), store(yt, i * LANE_TOKENS + WIDTH, value)
@@ -108,7 +108,7 @@ def _sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any,
 @inner
 def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, w: Any, step: int, yt: Any,
                  v: int) -> None:  # fmt: skip
-    """All sets of one block, for the vector of tokens that begins at v; what four have too much is never read."""
+    """All sets of one block, for the vector of tokens that begins at v; nobody reads what a set of four discards."""
     for s in range(begin * SET_FIELDS, end * SET_FIELDS, SET_FIELDS):
         r0, r1, r2 = v + element(sets, s + 1), v + element(sets, s + 2), v + element(sets, s + 3)
         r3, r4, r5 = v + element(sets, s + 4), v + element(sets, s + 5), v + element(sets, s + 6)

@@ -33,11 +33,6 @@ class GatherCosts:
     sizes_bytes: tuple[int, ...]
     ns: dict[str, tuple[Spread, ...]]
 
-    def at(self, way: str, size: int) -> Spread:
-        """The cost of `way` at the measured size nearest to `size` bytes (by ratio)."""
-        nearest = np.abs(np.log(np.array(self.sizes_bytes) / size)).argmin()
-        return self.ns[way][int(nearest)]
-
     def _rows(self) -> list[list[str]]:
         head = ["KiB", *self.ns]
         return [head] + [

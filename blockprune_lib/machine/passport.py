@@ -112,10 +112,7 @@ class Hardware:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, text, lists and dictionaries, as JSON has them."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain["spread"] = {name: dict(values) for name, values in self.spread.items()}
-        plain["versions"] = dict(self.versions)
-        return plain
+        return dataclasses.asdict(self)
 
     def _rows(self) -> list[tuple[str, str]]:
         caches = (("L1d", self.l1d_bytes), ("L2", self.l2_bytes), ("L3", self.l3_bytes))

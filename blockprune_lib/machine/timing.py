@@ -40,7 +40,7 @@ def compare(
     Each function is called `warmup` times untimed. Then come `repeats` rounds; in each, every function has one turn:
     it is called as often in a row as a sample needs to last `min_time_ms`, and the mean ms a call is kept. The order is
     shuffled (`seed`), and each order is followed by its reverse, so that a steady drift cancels. The garbage collector
-    rests meanwhile. `threads` sets torch's and Numba's threads for the duration (see `threads`); either way the numbers
+    rests meanwhile. `threads` sets the threads of all engines for the duration (see `threads`); either way the numbers
     in force are part of the result. `baseline` defaults to the first function; `clock` returns seconds.
 
     Raises TypeError for something that cannot be called, ValueError for an empty mapping, an unknown baseline, fewer

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from blockprune_lib.machine import gather
-from blockprune_lib.machine.bursts import Spread
-from blockprune_lib.machine.gather import WAYS, GatherCosts, gather_costs, row_rate
+from blockprune_lib.machine.gather import WAYS, gather_costs, row_rate
 from blockprune_lib.machine.simd import LANES
 
 
@@ -33,13 +32,6 @@ def test_long_arrays_are_read_whole_in_pieces(monkeypatch):
     monkeypatch.setattr(gather, "MOST_TERMS", 8 * LANES)
     costs = gather_costs([4096], bursts=2, burst_seconds=1e-5)
     assert costs.sizes_bytes == (4096,)
-
-
-def test_the_nearest_size_is_nearest_by_ratio():
-    one, two = Spread(1.0, 1.0, 1.0), Spread(2.0, 2.0, 2.0)
-    costs = GatherCosts((4096, 65536), {WAYS[0]: (one, two)})
-    assert costs.at(WAYS[0], 15_000) is one
-    assert costs.at(WAYS[0], 17_000) is two
 
 
 @pytest.mark.parametrize("sizes", [[], [100], [2**31]])
