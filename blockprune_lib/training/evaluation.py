@@ -54,11 +54,6 @@ class TrainingData:
     tokenizer: Any
     source: Any
 
-    @property
-    def metric(self) -> str | None:
-        """The score to compare by, or None where there is nothing to score on."""
-        return None if self.validation is None else metrics.primary(self.metric_set)
-
     def collate(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """A batch padded to its longest example: {name: (batch, length)}, and the labels (batch,)."""
         lengths = [len(example["input_ids"]) for example in examples]
@@ -72,11 +67,13 @@ class TrainingData:
         dtype = torch.float32 if self.metric_set == "correlation" else torch.int64
         return batch | {"labels": torch.tensor(column(examples, *_LABEL), dtype=dtype)}
 
-    def majority(self) -> dict[str, float] | None:
-        """The scores of always giving the training examples' commonest label (for a regression their mean)."""
+    def report(self) -> dict[str, Any]:
+        """The fields of the `StageReport` that say what is scored."""
         if self.validation is None:
-            return None
-        return metrics.majority(self.metric_set, _labels(self.train).tolist(), _labels(self.validation))
+            return {"examples": 0, "metric": None, "majority": None}
+        labels = _labels(self.validation)
+        majority = metrics.majority(self.metric_set, _labels(self.train).tolist(), labels)
+        return {"examples": len(labels), "metric": metrics.primary(self.metric_set), "majority": majority}
 
     def fingerprint(self) -> str:
         """A checksum of what is trained on and scored on."""

@@ -196,7 +196,7 @@ class MaskHook(Hook):
         self.held.mask_weights_()
 
     def before_step(self, progress: Progress) -> None:
-        """Clear the gradients of pruned weights, so that clipping sees only what lives."""
+        """Clear the gradients of pruned weights, so that clipping sees only those that are kept."""
         self.held.mask_gradients_()
 
     def after_step(self, progress: Progress) -> None:

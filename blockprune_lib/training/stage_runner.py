@@ -51,7 +51,14 @@ def run_stage(
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
     stage = _Stage(name, model, data, settings, hooks, teacher)
-    with _folder(settings, name) as folder, _isolated(model, settings):
+    place: AbstractContextManager[str] = (
+        tempfile.TemporaryDirectory(prefix="blockprune-")
+        if settings.output_dir is None
+        else nullcontext(os.path.join(settings.output_dir, name))
+    )
+    with place as path, _isolated(model, settings):
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
         identity = stage.identity()
         with arguments.main_process_first():
@@ -139,9 +146,6 @@ class _Stage(NamedTuple):
             seconds=seconds - on_the_way,
             evaluation_seconds=scores.seconds + on_the_way,
             device=arguments.device.type,
-            examples=0 if data.validation is None else len(data.validation),
-            metric=data.metric,
-            majority=data.majority(),
             before=memory["before"],
             after=after,
             loss=first_and_last(history, "loss"),
@@ -149,6 +153,7 @@ class _Stage(NamedTuple):
             resumed=memory["resumed"],
             settings=self.settings,
             history=history,
+            **data.report(),
             **{field: value for hook in self.hooks for field, value in hook.report(history).items()},
         )
 
@@ -159,18 +164,6 @@ def _load_finished_weights_(model: Any, folder: Path) -> None:
         finished = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
     model.load_state_dict(finished.state_dict())
     model.eval()
-
-
-@contextmanager
-def _folder(settings: TrainingSettings, stage: str) -> Iterator[Path]:
-    """Where the stage is kept, or a folder that is deleted when the stage ends."""
-    if settings.output_dir is not None:
-        folder = Path(settings.output_dir) / stage
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-    else:
-        with tempfile.TemporaryDirectory(prefix="blockprune-") as scratch:
-            yield Path(scratch)
 
 
 @contextmanager

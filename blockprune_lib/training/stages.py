@@ -143,7 +143,7 @@ def prune_gradually(
     teacher: Teacher | None = None,
     **which: bool,
 ) -> tuple[StageReport, Masks]:
-    """Stages 3 and 4 at once: the masks shrink on the cubic schedule between two shares of the steps, then hold.
+    """Stages 3 and 4 at once: the masks shrink on the cubic schedule between `begin` and `end`, then hold.
 
     `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). `begin`, `end`: shares of the
     steps, 0 to 1. Returns the report and the last masks. The rest as in `prune` and `retrain`.
