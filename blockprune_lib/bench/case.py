@@ -65,7 +65,7 @@ class Result(Part):
     error: float = Field(description="largest difference from the reference ÷ largest number of the reference")
     tolerance: float = Field(description="the error that was allowed")
     inner: int = Field(description="calls in a row that a sample is the mean of")
-    ms: Spread = Field(description="milliseconds of a call")
+    ms: Spread = Field(description="milliseconds per call")
     ratio_to_baseline: Ratio = Field(description="times as fast as the baseline")
     ours_ratio_to_it: Ratio = Field(description="times as fast as this engine ours is")
     useful_gflops: float = Field(description="operations ÷ median")
@@ -90,7 +90,7 @@ class What(Part):
     kept: int = Field(description="weights kept, of the pruned matrices")
     density: float = Field(description="kept weights ÷ all weights of the pruned matrices")
     batch: int | None = Field(None, description="sequences that a model runs at once")
-    tokens: int = Field(description="a sequence, or the rows of X")
+    tokens: int = Field(description="per sequence, or the rows of X")
     threads: int = Field(description="that were asked of every engine")
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ class Products(Mapping[str, Product]):
         return {name: product.run for name, product in self.found.items()}
 
     def _rows(self) -> list[list[str]]:
-        head = ["", "weights kept", "values, bytes", "indices, bytes", "bytes a kept weight"]
+        head = ["", "weights kept", "values, bytes", "indices, bytes", "bytes per kept weight"]
         return [head] + [
             [name, f"{p.kept:,}", f"{p.bytes_values:,}", f"{p.bytes_indices:,}",
              f"{(p.bytes_values + p.bytes_indices) / max(1, p.kept):.2f}"]

@@ -85,7 +85,7 @@ class CommonSettings(Settings):
         description="irregular, block_row:WIDTH, block_column:HEIGHT, tile:HEIGHTxWIDTH, row or column",
     )
     rates: Several[Rate] = Field((5.0,), description="all groups / kept groups")
-    tokens: Several[Positive] = Field((128,), description="tokens a sequence")
+    tokens: Several[Positive] = Field((128,), description="tokens per sequence")
     threads: Several[Positive] = Field((1,), description="threads of every engine; SciPy always uses one")
     repeats: Whole = Field(30, ge=3, description="rounds, 3 or more")  # with fewer there are no quartiles
     warmup: Whole = Field(3, ge=0, description="untimed calls before them")

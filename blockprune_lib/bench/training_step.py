@@ -101,7 +101,7 @@ def weight_gradients(encoder: nn.Module, names: list[str]) -> np.ndarray:
 
 
 def _engine(key: str, name: str, step: Step, names: list[str]) -> Engine:
-    """The step as it is timed, with dropout; its answer are the gradients without."""
+    """The step as it is timed, with dropout; its answer is the gradients without it."""
 
     def answer() -> np.ndarray:
         step.model.eval()

@@ -50,7 +50,7 @@ class LastHidden(nn.Module):
 class Workload:
     """A pruned encoder, dense with zeros, and the (batch, tokens) ids that it is run on.
 
-    `operations` are the useful ones of a call: 2 a token and kept weight, and the two products of attention,
+    `operations` are the useful ones of a call: 2 per token and kept weight, and the two products of attention,
     4 L B T² H for L layers, B sequences of T tokens and H features.
     """
 

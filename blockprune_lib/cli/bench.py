@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, metavar in (WHAT | HOW).items():
         group = what if flag in WHAT else how
         if flag == "rate":
-            group, share = what.add_mutually_exclusive_group(), "* share of groups kept, 0 to 1"
-            group.add_argument("--density", action="append", type=_density, metavar="D", help=share)
+            group, text = what.add_mutually_exclusive_group(), "* groups kept / all groups, 0 to 1"
+            group.add_argument("--density", action="append", type=_density, metavar="D", help=text)
         group.add_argument(f"--{flag}", dest=FIELDS[flag], **_options(SCHEMAS[FIELDS[flag]], metavar))
     training = "with --model: a training step, dense with masks held against block-sparse"
     what.add_argument("--training", action="store_true", default=None, help=training)
@@ -62,7 +62,7 @@ def _options(schema: dict[str, Any], metavar: str) -> dict[str, Any]:
     text, default, of = schema["description"], schema["default"], schema.get("type")
     if of == "boolean":
         return {"action": "store_true", "default": None, "help": text}
-    if (default and of != "string" and "(default" not in text) or default == 0:
+    if default != [] and of != "string" and "(default" not in text:
         text += f" (default: {_shown(default)})"
     if metavar == "LIST":
         return {"type": _listed, "metavar": metavar, "help": text}

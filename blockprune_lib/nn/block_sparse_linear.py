@@ -144,7 +144,7 @@ class BlockSparseLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W as a dense matrix (M, N), made anew at each use and differentiable; for code that looks at weights."""
+        """W as a dense matrix (M, N), differentiable; made anew at each use, for code that looks at weights."""
         return self.packed.to_dense()
 
     @property

@@ -78,7 +78,7 @@ def _limit(asked: float | str | None) -> float | str | None:
 
 
 def _limits(layers: dict[str, BlockSparseLinear], limit: float | str) -> dict[str, float]:
-    """How dense each layer may be; what is measured is measured once a shape."""
+    """How dense each layer may be; each shape is measured once."""
     if not isinstance(limit, str):
         return dict.fromkeys(layers, limit)
     shapes = {name: (layer.structure, layer.packed.shape) for name, layer in layers.items()}

@@ -99,7 +99,7 @@ def test_products_join_and_print():
     weight, x = pruned(IRREGULAR), torch.randn(5, 24)
     both = formats.products(weight, x, IRREGULAR) | formats.products(pruned(TILE), x, TILE)
     assert {"SciPy CSR", "SciPy BSR"} <= set(both)
-    assert "bytes a kept weight" in repr(both)
+    assert "bytes per kept weight" in repr(both)
     assert both._repr_html_().count("<tr>") == len(both) + 1
 
 
