@@ -1,7 +1,8 @@
 """The model of a run, and what each stage of the register does to it: one function for each name in `Stage.action`.
 
-A function takes the state of the run and the stage, and leaves the state as the next stage needs it. One that trains
-hands `RunState.train` all that the training is told, and names what of it decides the result.
+A function takes the state of the run and the stage, and leaves the state as the next stage needs it: by
+`RunState.train`, or by changing the model and saying so with `RunState.changed`. Both are told what decides the result,
+which names the folders of this stage and of those after it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class RunState:
         self.masks: Masks | None = None
         self.teacher: Teacher | None = None
         self.reports: list[StageReport] = []
-        self.scores: dict[str, float] | None = None
+        self._scores: dict[str, float] | None = None
         # What decides a stage's result grows with each stage.
         self._identity: list[Any] = [run.model, self.loaded.sha256, self.task.fingerprint, run.seed]
 
@@ -77,12 +78,16 @@ class RunState:
             self.report(f"{self.run.name}: {name}")
             report = train(model=self.model, tokenizer=self.tokenizer, data=self.task, settings=settings)
         self.reports.append(report)
-        self.scores = report.after
+        self._scores = report.after
 
-    def scored(self) -> dict[str, float]:
-        """The scores of the model as it is now; an action that changes it without training sets `scores` to None."""
+    def changed(self, *decides: Any) -> None:
+        """Note that the model was changed without training, as `decides` says."""
+        self._identity, self._scores = [*self._identity, *decides], None
+
+    def scores(self) -> dict[str, float]:
+        """The scores of the model as it is now."""
         max_length = self.run.settings("fine_tune").max_length
-        return self.scores or evaluate(self.model, self.tokenizer, self.task, max_length=max_length)
+        return self._scores or evaluate(self.model, self.tokenizer, self.task, max_length=max_length)
 
 
 def fine_tune(state: RunState, stage: Stage) -> None:
@@ -106,7 +111,8 @@ def train_reweighted(state: RunState, stage: Stage) -> None:
 def prune(state: RunState, stage: Stage) -> None:
     """Cut to the rate at once."""
     run, choice = state.run, _choice(state.run, "scope", "balanced")
-    state.masks, state.scores = stages.prune(state.model, state.structure, run.rate, **choice, **run.which), None
+    state.masks = stages.prune(state.model, state.structure, run.rate, **choice, **run.which)
+    state.changed()  # a later stage names what decided the cut, by `_cut`
 
 
 def retrain(state: RunState, stage: Stage) -> None:

@@ -53,7 +53,7 @@ SCHEMA: Mapping[str, Any] = RunRecord.model_json_schema()
 
 def save(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a record, checked; the file appears whole or not at all."""
-    _check(record)
+    RunRecord.of(record, "record")
     write_json(path, record)
 
 
@@ -71,8 +71,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if found != FORMAT:
         raise ValueError(f"{str(source)!r}: format must be {FORMAT!r}; got {found!r}")
     try:
-        _check(record)
-    except ValueError as error:
+        RunRecord.of(record, "record")
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{str(source)!r} is not a whole record: {error}; {again}") from None
     return record
 
@@ -86,14 +86,6 @@ def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if not paths:
         raise ValueError(f"{str(source)!r} holds no record of blockprune run")
     return [read(path) for path in paths]
-
-
-def _check(record: Any) -> None:
-    """Raise ValueError unless `record` is as `RunRecord` says."""
-    try:
-        RunRecord.of(record, "record")
-    except TypeError as error:  # of a file's content, whatever its type is
-        raise ValueError(str(error)) from None
 
 
 def _is_record(path: Path) -> bool:

@@ -61,7 +61,7 @@ def run_stages(run: Run, folder: Path, report: Reporter = lambda line: None, pro
 
 def record_of(state: RunState) -> dict[str, Any]:
     """The record of a run whose stages are done; the pruned model is kept first."""
-    run, final = state.run, state.scored()
+    run, final = state.run, state.scores()
     linear_only = {part: flag for part, flag in run.which.items() if part != "embeddings"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooDenseWarning)

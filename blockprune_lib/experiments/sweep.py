@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
 from .._common.checks import positive_int
@@ -84,7 +85,8 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
 
 def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, context, _limit_threads, (threads_each(processes),)) as pool:
+    threads = (threads_each(processes),)
+    with concurrent.futures.ProcessPoolExecutor(processes, context, torch.set_num_threads, threads) as pool:
         waiting = {pool.submit(run_one, one, folder): one for one in runs}
         done = {}
         for future in concurrent.futures.as_completed(waiting):
@@ -96,9 +98,3 @@ def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporte
 def threads_each(processes: int) -> int:
     """Threads for each of so many processes, of the cores that this one may use: affinity and quota count."""
     return max(1, processor().usable_cores // processes)
-
-
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)

@@ -4,6 +4,7 @@ import copy
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_value_of_another_type_is_named(where, value, tmp_path):
     for key in where[:-1]:
         part = part[key]
     part[where[-1]] = value
-    with pytest.raises(ValueError, match=str(where[-1])):
+    with pytest.raises((TypeError, ValueError), match=str(where[-1])):
         records.save(record, tmp_path / "one.json")
 
 
@@ -103,3 +104,10 @@ def test_folders_without_a_record(tmp_path):
         records.read_all(tmp_path / "none")
     with pytest.raises(ValueError, match="cannot be read"):
         records.read(tmp_path / "none.json")
+
+
+def test_every_record_of_the_study_is_read_as_it_stands():
+    paths = sorted((Path(__file__).resolve().parents[2] / "book" / "results" / "study").glob("*.json"))
+    assert paths
+    for path in paths:
+        assert records.read(path) == json.loads(path.read_text(encoding="utf-8"))

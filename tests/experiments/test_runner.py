@@ -12,8 +12,9 @@ import torch
 import blockprune_lib as bp
 from blockprune_lib import experiments, models
 from blockprune_lib.data import own_data
-from blockprune_lib.experiments import records, runner
-from blockprune_lib.experiments.methods import METHODS
+from blockprune_lib.experiments import records, report, runner
+from blockprune_lib.experiments.actions import ACTIONS
+from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, Method, Stage
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.nn.model_size import compression
 from blockprune_lib.training.evaluation import evaluate
@@ -82,6 +83,27 @@ def test_the_penalty_is_what_the_method_says(every_method):
         assert second["near_zero"] is not None
         assert any("penalty" in key for entry in second["history"] for key in entry), method
     assert not any("penalty" in key for entry in found["magnitude"]["stages"][1]["history"] for key in entry)
+
+
+def test_a_new_baseline_is_one_entry_and_what_its_stage_does(material, tmp_path, monkeypatch):
+    def keep_layers(state, stage):
+        kept = stage.changes["layers"]
+        state.model.bert.encoder.layer = state.model.bert.encoder.layer[:kept]
+        state.model.config.num_hidden_layers = kept
+        state.changed("keep_layers", kept)
+
+    def method(name, kept):
+        stages = (FINE_TUNE, Stage("prune", "keep_layers", {"layers": kept}), Stage("retrain", "fine_tune"))
+        return Method(name, stages, "fine-tune, keep the first layers, retrain")
+
+    monkeypatch.setitem(ACTIONS, "keep_layers", keep_layers)
+    for name, kept in (("one-layer", 1), ("both-layers", 2)):
+        monkeypatch.setitem(METHODS, name, method(name, kept))
+    found = experiments.run(recipe(material, method=["one-layer", "both-layers"]), tmp_path)
+    assert [tuple(stage["stage"] for stage in record["stages"]) for record in found] == [("fine-tune", "fine-tune")] * 2
+    assert [len(bp.load(tmp_path / "models" / record["name"]).bert.encoder.layer) for record in found] == [1, 2]
+    assert len(list((tmp_path / "stages").glob("*-retrain-*[!.lock]"))) == 2
+    assert report.lines(found)
 
 
 def test_a_record_names_no_path_of_this_machine(every_method):

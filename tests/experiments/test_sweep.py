@@ -13,7 +13,8 @@ from blockprune_lib import experiments
 from blockprune_lib._common import files
 from blockprune_lib.experiments import sweep
 from blockprune_lib.experiments.recipe import plan
-from blockprune_lib.experiments.sweep import part_of
+from blockprune_lib.experiments.sweep import part_of, threads_each
+from blockprune_lib.machine import cpu
 
 from ..helpers.small_runs import one, recipe
 
@@ -61,6 +62,15 @@ def test_two_processes_do_what_one_does(material, tmp_path):
 def test_processes_share_the_cores_that_a_quota_leaves(processes, threads, monkeypatch):
     monkeypatch.setattr(sweep, "processor", lambda: SimpleNamespace(usable_cores=5))
     assert sweep.threads_each(processes) == threads
+
+
+@pytest.mark.parametrize(
+    ("quota", "processes", "threads"), [(None, 2, 4), (3.0, 1, 3), (3.0, 2, 1), (0.5, 4, 1), (16.0, 2, 4)]
+)
+def test_processes_share_the_cores_that_affinity_and_quota_leave(quota, processes, threads, monkeypatch):
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(cpu, "cpu_quota", lambda root: quota)
+    assert threads_each(processes) == threads
 
 
 @pytest.mark.parametrize("processes", [0, -1, 1.5, True])
