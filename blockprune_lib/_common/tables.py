@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -33,3 +34,23 @@ def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     heading = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
     return f"{opening}{title}{heading}<tbody>{body}</tbody></table>"
+
+
+class Printed:
+    """A result that prints itself, in a terminal and on a page: give it `_table()`, rows with a head, and `_caption()`."""
+
+    _classes: ClassVar[str] = "bp-table"  # of the HTML table
+    _caption_first: ClassVar[bool] = False  # in a terminal; in HTML the caption has its own place
+
+    def _table(self) -> Sequence[Sequence[str]]:
+        raise NotImplementedError
+
+    def _caption(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        parts = [text_table(self._table()), self._caption()]
+        return "\n".join(reversed(parts) if self._caption_first else parts)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), self._caption(), self._classes)
