@@ -1,11 +1,12 @@
 """Floor 5: a recipe in, records out that anyone can check and run again.
 
-    recipe         what to run, checked before anything is trained         presets, safe_yaml, stage_checks
     methods        the register: which stages each method runs
-    runner         one run through its stages, resumable
+    recipe         what to run, checked before anything is trained      safe_yaml, stage_settings, presets, stage_checks
+    run_spec       one run, every setting resolved
+    runner         one run through its stages, resumable                actions: what each stage does to the model
     sweep          every run of a recipe, over processes and machines
-    records        one JSON file a run
-    report         a folder of them as tables                              plots
+    records        one JSON file per run
+    report         a folder of them as tables                           plots
 
 >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
 """

@@ -92,13 +92,11 @@ class RunState:
 
 def fine_tune(state: RunState, stage: Stage) -> None:
     """Train on the task's loss alone; the first time the model becomes the teacher of later stages, if there is one."""
-    if stage != FINE_TUNE:  # as many steps as the stage with a penalty: the penalty is all that differs
-        return state.train(stage, stages.fine_tune, "no penalty")
-    state.train(stage, stages.fine_tune)
+    # In place of a stage with a penalty it takes as many steps: the penalty is all that differs.
+    state.train(stage, stages.fine_tune, *([] if stage == FINE_TUNE else ["no penalty"]))
     extra = state.run.extra("retrain")
-    if extra.get("distil"):
+    if stage == FINE_TUNE and extra.get("distil"):
         state.teacher = Teacher(copy.deepcopy(state.model), extra["distil"], extra.get("temperature", 2.0))
-    return None
 
 
 def train_reweighted(state: RunState, stage: Stage) -> None:

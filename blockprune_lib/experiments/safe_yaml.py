@@ -29,7 +29,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 
 def load(text: str, where: str) -> Any:
-    """The value that `text` holds; raises ValueError, saying where, for what is no YAML or would build an object.
+    """The value that `text` holds; raises ValueError, saying where, for text that is not YAML or would build an object.
 
     >>> load("{learning_rate: 2e-5, task: rte}", "a recipe")
     {'learning_rate': 2e-05, 'task': 'rte'}

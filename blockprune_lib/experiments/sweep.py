@@ -64,7 +64,7 @@ def part_of(runs: list[Run], shard: str) -> list[Run]:
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
-        raise ValueError(f"shard must be i/n with i from 1 to n, such as 1/4; got {shard!r}")
+        raise ValueError(f"shard must be i/n with i from 1 to n; got {shard!r}: '1/4' would do")
     return runs[(i - 1) * len(runs) // n : i * len(runs) // n]
 
 

@@ -33,7 +33,7 @@ def test_the_parts_hold_every_run_once_and_are_of_a_size(count, parts):
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "", " 1/4"])
 def test_a_shard_that_is_none(shard):
-    with pytest.raises(ValueError, match="shard must be i/n with i from 1 to n; got .*: '1/4' would do"):
+    with pytest.raises(ValueError, match=r"shard must be i/n with i from 1 to n; got .*: '1/4' would do"):
         part_of([], shard)
 
 
