@@ -1,7 +1,7 @@
 """Floor 3: layers that store and run what pruning left, inside a model.
 
     block_sparse_linear   the layer
-    convert               `sparsify`: every pruned Linear of a model becomes one   surgery: the GELU that follows it
+    convert               `sparsify`: every pruned Linear of a model becomes one, and does the GELU that follows it
     break_even            how dense a layer may be and still gain
     model_size            how much smaller a model is, by each definition
     storage               save a model and load it again: safetensors, no pickle

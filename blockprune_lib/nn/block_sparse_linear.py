@@ -1,7 +1,4 @@
-"""BlockSparseLinear: a linear layer that stores, runs and trains only the groups that pruning kept.
-
-Left out: which layers of a model are swapped (`convert`), and how a product is computed (`kernels`).
-"""
+"""BlockSparseLinear: a linear layer that stores, runs and trains only the groups that pruning kept."""
 
 from __future__ import annotations
 
@@ -41,17 +38,9 @@ class BlockSparseLinear(nn.Module):
     _ready: Any = (None,) * 7  # what `_prepared` made, and of which tensors
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        structure: BlockStructure,
-        bias: bool = True,
-        *,
-        keep: Tensor | None = None,
-        activation: str | None = None,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
+        self, in_features: int, out_features: int, structure: BlockStructure, bias: bool = True, *,
+        keep: Tensor | None = None, activation: str | None = None, device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         check_structure(structure)
         self.activation = check_activation(activation)
@@ -101,9 +90,8 @@ class BlockSparseLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}")
-        packed = pack(linear.weight, structure, keep)
         bias = None if linear.bias is None else linear.bias.detach().clone()
-        layer = cls.from_packed(packed, bias)
+        layer = cls.from_packed(pack(linear.weight, structure, keep), bias)
         layer.values.requires_grad_(linear.weight.requires_grad)
         if layer.bias is not None:
             layer.bias.requires_grad_(linear.bias.requires_grad)

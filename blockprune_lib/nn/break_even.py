@@ -1,7 +1,4 @@
-"""How dense a layer may be and still gain from being sparse: measured here, or by a rule of thumb.
-
-Left out: what pruning does to accuracy, and anything but the time of one layer's product.
-"""
+"""How dense a layer may be and still gain from being sparse: measured here, or by a rule of thumb."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import torch
 from torch.nn.functional import linear as dense_linear
 
 from .._common.checks import positive_int
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 from ..kernels import linear
 from ..machine.timing import compare
 from ..pruning.groups import group_scores
@@ -25,7 +22,7 @@ from ..pruning.structure import BlockStructure, check_structure, expand
 
 
 @dataclass(frozen=True, repr=False)
-class BreakEven:
+class BreakEven(Printed):
     """Time of one product against density, and where it crosses the dense one.
 
     density   the largest density up to which the sparse product was the faster one; 1.0 where it always was, 0.0 never
@@ -48,29 +45,18 @@ class BreakEven:
         rows = [(f"{d:.2f}", f"{ms:.3g}", f"{self.dense_ms / ms:.2f}") for d, ms in self.points.items()]
         return [("density", "median ms", "times dense"), *rows]
 
-    def _summary(self) -> str:
+    def _caption(self) -> str:
         M, N = self.shape
         return (
             f"{self.structure} at {M} x {N}, {self.tokens} tokens, {self.threads} thread(s): faster than dense "
             f"({self.dense_ms:.3g} ms) up to density {self.density:.2f}"
         )
 
-    def __repr__(self) -> str:
-        return f"{text_table(self._table())}\n{self._summary()}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), self._summary(), "bp-table")
-
 
 def break_even_density(
-    structure: BlockStructure,
-    shape: tuple[int, int],
-    *,
-    tokens: int = 128,
-    densities: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0),
-    repeats: int = 9,
-    threads: int | None = None,
-) -> BreakEven:
+    structure: BlockStructure, shape: tuple[int, int], *, tokens: int = 128,
+    densities: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0), repeats: int = 9, threads: int | None = None,
+) -> BreakEven:  # fmt: skip
     """Measure at which density a product with a pruned matrix of `shape` (outputs, inputs) stops being faster.
 
     Random weights, float32, dense and all densities interleaved; takes about a tenth of a second for 768 x 768. Raises
@@ -81,8 +67,7 @@ def break_even_density(
     """
     check_structure(structure)
     M, N = positive_int(shape[0], "shape[0]"), positive_int(shape[1], "shape[1]")
-    x = torch.randn(positive_int(tokens, "tokens"), N)
-    weight = torch.randn(M, N)
+    x, weight = torch.randn(positive_int(tokens, "tokens"), N), torch.randn(M, N)
     functions: dict[str, Any] = {"dense": partial(dense_linear, x, weight)}
     for density in sorted(densities):
         if not 0 < density <= 1:
@@ -107,8 +92,7 @@ def interpolate_break_even(densities: Sequence[float], ms: Sequence[float], dens
     >>> interpolate_break_even([0.25, 0.5], [1.0, 3.0], dense_ms=2.0)
     0.375
     """
-    points = np.array(densities, np.float64)
-    times = np.array(ms, np.float64)
+    points, times = np.array(densities, np.float64), np.array(ms, np.float64)
     if points.ndim != 1 or points.shape != times.shape or len(points) == 0:
         raise ValueError(f"ms must hold one time for each of {points.size} densities; got {times.size}")
     if (np.diff(points) <= 0).any() or points[0] < 0 or points[-1] > 1:

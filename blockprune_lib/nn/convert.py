@@ -1,8 +1,4 @@
-"""Put what pruning left into the model: `sparsify` swaps its linear layers for block-sparse ones.
-
-Left out: pruning (`pruning.selection`, `training`), the layer itself (`block_sparse_linear`), and the GELU that it may
-take over (`surgery`).
-"""
+"""Put what pruning left into the model: swap its linear layers for block-sparse ones, which do the GELU after them."""
 
 from __future__ import annotations
 
@@ -12,11 +8,10 @@ from typing import TypeVar
 from torch import nn
 
 from .._common.checks import finite_number
-from ..pruning.architectures import prunable
+from ..pruning.architectures import feed_forward, prunable
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
-from .surgery import fuse_gelu
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -30,7 +25,7 @@ def sparsify(
     keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
                        timed here and now; None: swap all, and warn where the rule of thumb says that a layer is too
                        dense to win
-    fuse               let the first feed-forward layer do the exact GELU that follows it (see `surgery`)
+    fuse               let the first feed-forward layer do the exact GELU that follows it
     which              pooler=True, classifier=True as in `prunable`; embeddings are look-ups and stay dense
 
     The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
@@ -46,13 +41,16 @@ def sparsify(
     limit = _limit(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     if "" in linears:
-        raise ValueError(
-            "model is itself a Linear, which cannot be swapped in place; BlockSparseLinear.from_linear makes one"
-        )
+        raise ValueError("model must hold Linears; it is itself a Linear: BlockSparseLinear.from_linear would do")
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; look-ups stay dense")
     _refuse_shared(model, linears)
-    layers = {name: _layer(name, linear, structure) for name, linear in linears.items()}
+    layers = {}
+    for name, linear in linears.items():
+        try:
+            layers[name] = BlockSparseLinear.from_linear(linear, structure)
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from None
     limits = _limits(layers, limit) if limit is not None else {}
     if limit is None:
         _warn_of_dense(layers)
@@ -87,26 +85,16 @@ def _limits(layers: dict[str, BlockSparseLinear], limit: float | str) -> dict[st
 
 
 def _warn_of_dense(layers: dict[str, BlockSparseLinear]) -> None:
-    def limit(layer: BlockSparseLinear) -> float:
-        return usual_break_even(layer.structure, layer.packed.shape)
-
-    dense = {name: layer for name, layer in layers.items() if layer.density > limit(layer)}
+    limits = {name: usual_break_even(layer.structure, layer.packed.shape) for name, layer in layers.items()}
+    dense = [name for name, layer in layers.items() if layer.density > limits[name]]
     if dense:
-        name, layer = next(iter(dense.items()))
-        warnings.warn(
+        name, layer = dense[0], layers[dense[0]]
+        message = (
             f"{len(dense)} of {len(layers)} layers may be too dense to be faster: {name!r} keeps {layer.density:.2f} "
-            f"of its elements, and {layer.structure} usually breaks even with dense at about {limit(layer):.2f}. "
-            'keep_dense_above="measured" measures here and leaves such layers dense',
-            TooDenseWarning,
-            stacklevel=3,
+            f"of its elements, and {layer.structure} usually breaks even with dense at about {limits[name]:.2f}. "
+            'keep_dense_above="measured" measures here and leaves such layers dense'
         )
-
-
-def _layer(name: str, linear: nn.Linear, structure: BlockStructure) -> BlockSparseLinear:
-    try:
-        return BlockSparseLinear.from_linear(linear, structure)
-    except ValueError as error:
-        raise ValueError(f"layer {name!r}: {error}") from None
+        warnings.warn(message, TooDenseWarning, stacklevel=3)
 
 
 def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
@@ -116,6 +104,30 @@ def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
         owner = mine.get(id(parameter))
         if owner is not None and name != f"{owner}.weight":
             raise ValueError(
-                f"layer {owner!r} shares its weight with {name!r}: packing it would part the two; "
+                f"layer {owner!r} shares its weight with {name!r}, and packing would part them: "
                 "give one of them a copy of its own first"
             )
+
+
+def fuse_gelu(model: nn.Module) -> int:
+    """Give each sparse layer that an exact GELU follows that activation, and put `nn.Identity` in its place.
+
+    Returns how many were fused. The model computes the same, up to 1e-6; under autograd the layer calls torch's GELU.
+    """
+    fused = 0
+    for block in model.modules():
+        names = feed_forward(block)
+        if names is None:
+            continue
+        linear, activation = (getattr(block, name, None) for name in names)
+        if isinstance(linear, BlockSparseLinear) and linear.activation is None and _is_exact_gelu(activation):
+            linear.activation = "gelu"
+            setattr(block, names[1], nn.Identity())
+            fused += 1
+    return fused
+
+
+def _is_exact_gelu(activation: object) -> bool:
+    if isinstance(activation, nn.GELU):
+        return activation.approximate == "none"
+    return type(activation).__name__ == "GELUActivation" and getattr(activation, "act", None) is nn.functional.gelu

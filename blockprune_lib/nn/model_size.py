@@ -1,7 +1,7 @@
 """How much smaller a model is, by each definition that papers use, in weights and in bytes.
 
 A "rate" of 5 may mean: of the matrices that were pruned, of all matrices, or of all parameters. It is always said
-which. Bytes count the indices. Left out: the bytes of activations, and of files (their headers are a few kilobytes).
+which. Bytes count the indices.
 """
 
 from __future__ import annotations
@@ -67,19 +67,18 @@ class Compression:
         rates = ("rate_pruned", "rate_matrices", "rate_parameters", "rate_bytes", "bytes_total")
         return asdict(self) | {name: getattr(self, name) for name in rates}
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        counts = {
-            "pruned matrices": (self.pruned, self.rate_pruned),
-            "all 2-D weights": (self.matrices, self.rate_matrices),
-            "all parameters": (self.parameters, self.rate_parameters),
-        }
-        rows = [(name, f"{n:,}", f"{kept:,}", f"{rate:.2f}x") for name, ((n, kept), rate) in counts.items()]
-        before, now = self.pruned_bytes
-        rows.append(("bytes, pruned matrices", f"{before:,}", f"{now:,}", f"{_rate(self.pruned_bytes):.2f}x"))
-        rows.append(("bytes, whole model", f"{self.bytes_dense:,}", f"{self.bytes_total:,}", f"{self.rate_bytes:.2f}x"))
-        rows.append(("  of them values", f"{self.bytes_dense:,}", f"{self.bytes_values:,}", ""))
-        rows.append(("  of them indices", "0", f"{self.bytes_indices:,}", ""))
-        return rows
+    def _table(self) -> list[tuple[str, str, str, str]]:
+        pairs = {
+            "pruned matrices": self.pruned, "all 2-D weights": self.matrices, "all parameters": self.parameters,
+            "bytes, pruned matrices": self.pruned_bytes, "bytes, whole model": (self.bytes_dense, self.bytes_total),
+        }  # fmt: skip
+        rows = [(name, f"{pair[0]:,}", f"{pair[1]:,}", f"{_rate(pair):.2f}x") for name, pair in pairs.items()]
+        return [
+            ("", "dense", "kept", "rate"),
+            *rows,
+            ("  of them values", f"{self.bytes_dense:,}", f"{self.bytes_values:,}", ""),
+            ("  of them indices", "0", f"{self.bytes_indices:,}", ""),
+        ]
 
     def _note(self) -> str:
         if self.sparse_layers == 0:
@@ -88,11 +87,11 @@ class Compression:
         return f"{self.sparse_layers} layers are packed{beside}."
 
     def __repr__(self) -> str:
-        return "\n".join(["Compression", text_table([("", "dense", "kept", "rate"), *self._rows()]), self._note()])
+        return "\n".join(["Compression", text_table(self._table()), self._note()])
 
     def _repr_html_(self) -> str:
-        rows = [(name.strip(), *numbers) for name, *numbers in self._rows()]
-        return html_table([("", "dense", "kept", "rate"), *rows], f"Compression. {self._note()}")
+        rows = [(name.strip(), *numbers) for name, *numbers in self._table()]
+        return html_table(rows, f"Compression. {self._note()}")
 
 
 def compression(model: nn.Module, **which: bool) -> Compression:

@@ -3,9 +3,6 @@
 A folder holds `config.json`, `blockprune.json` (which layers are sparse, their structure and shape) and the tensors:
 `blockprune.safetensors`, or `model.safetensors` where no layer is sparse, so that transformers reads that one as well.
 The name differs so that transformers refuses a sparse folder instead of filling the layers with random numbers.
-
-A folder appears whole or not at all: it is written beside its place and then renamed. Left out: optimiser state, and
-models whose code is not part of transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from .._common.files import read_json, whole_folder
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
-from .surgery import fuse_gelu
+from .convert import fuse_gelu
 
 FORMAT = "blockprune model, version 1"
 CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
@@ -34,7 +31,14 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
     An earlier save is replaced; a folder that holds anything else is not touched. Raises TypeError for a model that is
     no class of transformers itself, ValueError for a folder that cannot be used; nothing is half-written.
     """
-    _check_model(model)
+    from safetensors.torch import save_file
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel) or not type(model).__module__.startswith("transformers."):
+        raise TypeError(
+            f"model must be an instance of a transformers model class, such as BertModel; got {type(model).__name__}: "
+            "for other modules, torch.save(model.state_dict(), path) would do"
+        )
     target = Path(folder).expanduser().absolute()
     _check_target(target)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, BlockSparseLinear)}
@@ -50,8 +54,16 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
         "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
         "tied": tied,
     }
+    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
+    config.pop("auto_map", None)
+    plain = json.dumps(config, indent=2, sort_keys=True, default=str)
     with whole_folder(target) as scratch:
-        _write(scratch, model, tokenizer, tensors, card, SPARSE if layers else DENSE)
+        (scratch / CONFIG).write_text(plain + "\n", encoding="utf-8")
+        save_file(tensors, scratch / (SPARSE if layers else DENSE), metadata={"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save_pretrained(scratch)
+        card["files"] = sorted(entry.name for entry in scratch.iterdir())
+        (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: str | os.PathLike[str]) -> Any:
@@ -74,9 +86,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
     tensors = _read_tensors(file)
     for name, entry in layers.items():
         _swap(model, name, entry, tensors, file, source / CARD)
-    for name, kept in tied.items():
-        if kept in tensors:
-            tensors[name] = tensors[kept]
+    tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors}
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
@@ -84,16 +94,6 @@ def load(folder: str | os.PathLike[str]) -> Any:
     model.tie_weights()
     fuse_gelu(model)
     return model.eval()
-
-
-def _check_model(model: Any) -> None:
-    from transformers import PreTrainedModel
-
-    if not isinstance(model, PreTrainedModel) or not type(model).__module__.startswith("transformers."):
-        raise TypeError(
-            f"model must be an instance of a transformers model class, such as BertModel; got {type(model).__name__}: "
-            "for other modules, torch.save(model.state_dict(), path) would do"
-        )
 
 
 def _check_target(target: Path) -> None:
@@ -113,32 +113,14 @@ def _check_target(target: Path) -> None:
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The model's tensors, each once, and {name: name under which the same tensor is stored}."""
-    tensors: dict[str, Tensor] = {}
-    tied: dict[str, str] = {}
-    seen: dict[Any, str] = {}
+    tensors, tied, seen = dict[str, Tensor](), dict[str, str](), dict[Any, str]()
     for name, tensor in model.state_dict().items():
         key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
         if tensor.numel() and key in seen:
             tied[name] = seen[key]
         else:
-            seen[key] = name
-            tensors[name] = tensor.detach().cpu().contiguous().clone()
+            seen[key], tensors[name] = name, tensor.detach().cpu().contiguous().clone()
     return tensors, tied
-
-
-def _write(
-    scratch: Path, model: Any, tokenizer: Any, tensors: dict[str, Tensor], card: dict[str, Any], file: str
-) -> None:
-    from safetensors.torch import save_file
-
-    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
-    config.pop("auto_map", None)
-    (scratch / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
-    save_file(tensors, scratch / file, metadata={"format": "pt"})
-    if tokenizer is not None:
-        tokenizer.save_pretrained(scratch)
-    card["files"] = sorted(entry.name for entry in scratch.iterdir())
-    (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -168,9 +150,8 @@ def _empty_model(source: Path, card: dict[str, Any]) -> Any:
         with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
             return model_class(config)
     except Exception as error:  # a broken configuration fails anywhere in transformers
-        raise ValueError(
-            f"{str(source / CONFIG)!r} does not describe a {name}: {error}; save the model again"
-        ) from error
+        said = f"{str(source / CONFIG)!r} does not describe a {name}: {error}; save the model again"
+        raise ValueError(said) from error
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
