@@ -7,7 +7,7 @@
     selection       which groups stay                                      masks: what holds them while a model trains
     packing         what is left, stored
 
-The chapters *Blocks*, *Group Lasso* and *Reweighting* are about these files. No kernel and no training here.
+The chapters *Blocks*, *Group Lasso* and *Reweighting* are about these files.
 """
 
 from .._common.faces import face

@@ -1,11 +1,8 @@
 """The model families the library knows: which matrices are pruned, and whatever else differs between families.
 
-To add a family, add one `Architecture` to `ARCHITECTURES` and one tiny model to the test of the register
-(tests/pruning/test_architectures.py). Nothing else in the library asks what family a model is of: pruning, the penalty,
-`sparsify` and the fused GELU all read this register. A model of no family here works too: its `nn.Linear` layers are
-pruned, and its activations stay as they are.
-
-Left out: how a matrix is cut into groups (`structure`), and where a model's files come from (`data.weights`).
+To add a family, add one `Architecture` to `ARCHITECTURES` and one tiny model to tests/pruning/test_architectures.py:
+nothing else asks what family a model is of. A model of none works too: its `nn.Linear` layers are pruned, and its
+activations stay as they are.
 """
 
 from __future__ import annotations
@@ -19,10 +16,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Architecture:
-    """What differs between one family of models and another.
+    """A family of models; its parts are patterns that the end of a module's name must match.
 
-    Parts of a model are patterns that the end of a module's name must match. The feed-forward block is described
-    because a sparse layer can compute the activation that follows it.
+    The feed-forward block is described because a sparse layer can compute the activation that follows it.
     """
 
     name: str  # as its authors write it
@@ -95,34 +91,25 @@ def prunable(
         if not isinstance(value, bool):
             raise TypeError(f"{flag} must be True or False; got {value!r}")
     types: tuple[type[nn.Module], ...] = (nn.Linear, nn.Embedding) if embeddings or model_type else (nn.Linear,)
-    pattern = re.compile("")
-    if model_type is not None:
-        parts = [getattr(_OF_TYPE[model_type], part) for part, asked in wanted.items() if asked]
-        pattern = re.compile(rf"(^|.*\.)({'|'.join(parts)})$")
-    found: dict[str, nn.Module] = {}
-    seen: set[int] = set()
+    parts = [getattr(_OF_TYPE[model_type], part) for part in wanted if wanted[part]] if model_type else [".*"]
+    pattern = rf"(.*\.)?({'|'.join(parts)})"
+    found: dict[int, tuple[str, nn.Module]] = {}
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        if isinstance(module, types) and isinstance(weight, nn.Parameter) and pattern.match(name):
-            if id(weight) not in seen:
-                found[name] = module
-            seen.add(id(weight))
+        if isinstance(module, types) and isinstance(weight, nn.Parameter) and re.fullmatch(pattern, name):
+            found.setdefault(id(weight), (name, module))
     if not found:
-        looked = "nn.Linear" if model_type is None else f"encoder matrix of {model_type!r}"
+        looked = f"encoder matrix of {model_type!r}" if model_type else "nn.Linear"
         *names, last = (family.name for family in ARCHITECTURES)
         raise ValueError(
             f"model {type(model).__name__} has nothing to prune: no {looked} that is not block-sparse yet was found; "
             f"a {', '.join(names)} or {last} model, or any module with nn.Linear layers, would do"
         )
-    return found
+    return dict(found.values())
 
 
 def parameter_name(module_name: str) -> str:
-    """The name of a module's weight, the key of masks and penalties.
-
-    >>> parameter_name("encoder.0"), parameter_name("")
-    ('encoder.0.weight', 'weight')
-    """
+    """The name of a module's weight, the key of masks and penalties; of a model that is one layer, "weight"."""
     return f"{module_name}.weight" if module_name else "weight"
 
 

@@ -1,11 +1,8 @@
 """The norm and the score of every group of a weight, and the arithmetic that the penalty and the proximal step share.
 
-    public   `group_norms`, `group_scores`
-    inner    `chunks` cuts a weight into views (R', r, C', c) of whole rows of groups, which fit a core's cache, so that
-             no temporary is as large as a weight. On one such block work `block_norms` (which neither overflow nor
-             vanish) and `add_pull_` (their gradient). `check_norms` raises what the norms of a weight would raise.
-
-How groups are cut is not known here: `structure.regions(matrix)` hands out the views.
+`chunks` cuts a weight into views (R', r, C', c) of whole rows of groups, which fit a core's cache, so that no temporary
+is as large as a weight. On one such block work `block_norms` (which neither overflow nor vanish) and `pull` (for their
+gradient).
 """
 
 from __future__ import annotations
@@ -68,10 +65,7 @@ def group_scores(weight: Tensor, structure: BlockStructure, *, name: str = "weig
 
 
 class _GroupNorms(torch.autograd.Function):
-    """||W_g|| of every group, with the gradient W_g / ||W_g||, and 0 at a group of zeros.
-
-    torch's own chain would keep a squared copy of the weight, and give NaN at a group of zeros.
-    """
+    # torch's own chain would keep a squared copy of the weight, and give NaN at a group of zeros.
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
@@ -86,27 +80,22 @@ class _GroupNorms(torch.autograd.Function):
         weight, norms = ctx.saved_tensors
         scaled = torch.empty_like(weight)
         for cells, (block, target) in chunks(ctx.structure, weight, scaled):
-            torch.mul(block, spread(_pull(grad[cells], norms[cells])), out=target)
+            torch.mul(block, spread(pull(grad[cells], norms[cells])), out=target)
         return scaled, None, None
 
 
-def _pull(strength: Tensor, norms: Tensor) -> Tensor:
-    """strength / norms, and 0 where a norm counts as zero, as the quotient might overflow there. Equal shapes."""
+def pull(strength: Tensor, norms: Tensor) -> Tensor:
+    """strength / ||W_g||: times W_g, the gradient of strength · ||W_g||. 0 where a norm counts as zero."""
     quotient = strength / norms
     limits = torch.finfo(norms.dtype)
-    least = limits.tiny / limits.eps
+    least = limits.tiny / limits.eps  # below it the quotient might overflow
     if not bool(norms.min() > least):  # a minimum takes a tenth of the time of a mask
         quotient.masked_fill_(norms <= least, 0.0)
     return quotient
 
 
-def add_pull_(gradient: Tensor, block: Tensor, strength: Tensor, norms: Tensor) -> None:
-    """Add strength · W_g / ||W_g|| to the gradient in place: the gradient of strength · ||W_g||, chunk by chunk."""
-    gradient.addcmul_(block, spread(_pull(strength, norms)))
-
-
 def _finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:
-    """The norms (R, C); raises ValueError for NaN or infinite weights and for a norm beyond the largest float."""
+    """The norms (R, C), known to be finite."""
     norms = _sum_norms(weight, structure, result_dtype(weight), name)
     if not bool(norms.isfinite().all()):
         dtype = str(norms.dtype).removeprefix("torch.")
@@ -128,10 +117,7 @@ def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
 
 
 def _sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, name: str = "weight") -> Tensor:
-    """The norms (R, C), summed in `dtype`; raises ValueError for NaN or infinite weights.
-
-    Groups whose squares would overflow or vanish in `dtype` are divided by their largest element first.
-    """
+    """The norms (R, C), summed in `dtype`; raises ValueError for NaN or infinite weights."""
     norms = weight.new_empty(structure.grid(weight.shape), dtype=dtype)
     for cells, (block,) in chunks(structure, weight):
         norms[cells] = block_norms(block, dtype)
@@ -141,7 +127,10 @@ def _sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, na
 
 
 def block_norms(block: Tensor, dtype: torch.dtype) -> Tensor:
-    """The norms (R', C') of one chunk (R', r, C', c), summed in `dtype`; not finite where an element is not."""
+    """The norms (R', C') of one chunk (R', r, C', c), summed in `dtype`; not finite where an element is not.
+
+    Groups whose squares would overflow or vanish in `dtype` are divided by their largest element first.
+    """
     norms = _reduce(block, dtype)
     if block.shape[1] == block.shape[3] == 1:
         return norms
@@ -158,10 +147,7 @@ def block_norms(block: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def chunks(structure: BlockStructure, *matrices: Tensor) -> Iterator[tuple[tuple[slice, slice], list[Tensor]]]:
-    """The place in the grid and the views of the same groups of each matrix, at most `CHUNK` elements at a time.
-
-    A single row of groups may be longer, such as whole columns: then only `block_norms` cuts it further.
-    """
+    """The place in the grid and the views of the same groups of each matrix: `CHUNK` elements, or one row of groups."""
     for regions in zip(*(structure.regions(matrix) for matrix in matrices), strict=True):
         (rows, columns), first = regions[0]
         height = max(1, _chunk(first) // first[0].numel())
@@ -189,13 +175,12 @@ def _reduce(block: Tensor, dtype: torch.dtype, scale: Tensor | None = None) -> T
     """sqrt(sum of squares) of each group, of the block divided by `scale` (R', C') where it is given."""
     # torch's vector_norm is quick along memory, and 13 times slower across it than a plain sum of squares.
     _, r, _, c = block.shape
-    if r == 1 and c == 1:
+    if r == c == 1:
         return block[:, 0, :, 0].abs().to(dtype)
     if r == 1:
         rows = block[:, 0] if scale is None else block[:, 0] / scale[..., None]
         return torch.linalg.vector_norm(rows, dim=2, dtype=dtype)
     total: Any = 0
     for part in block.split(max(1, _chunk(block) * r // block.numel()), dim=1):
-        part = part.to(dtype) if scale is None else part / spread(scale)
-        total = total + part.square().sum(1)
+        total = total + (part.to(dtype) if scale is None else part / spread(scale)).square().sum(1)
     return total.sum(2).sqrt()

@@ -4,7 +4,6 @@ Two ways to use it: add `pen()` to the loss (the paper's way; groups become smal
 them), or call `pen.proximal_(step)` after each optimiser step (groups become exactly zero). After a backward pass of
 the loss alone, `pen.add_gradient_()` adds the penalty's gradient in place, several times as fast as a backward pass
 through `pen()`. To change how strongly a group is pulled, change `reweighted_alpha`; everything else follows.
-Left out: which groups stay at a given rate (`selection`).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from .._common.checks import finite_number, same_names
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 from .architectures import prunable_weights
-from .groups import add_pull_, block_norms, check_norms, chunks, group_norms, result_dtype
+from .groups import block_norms, check_norms, chunks, group_norms, pull, result_dtype, spread
 from .proximal import shrink_block
 from .structure import BlockStructure, check_weight
 
@@ -36,7 +35,7 @@ def reweighted_alpha(norms: Tensor, eps: float, out: Tensor) -> None:
     torch.reciprocal(norms.add_(eps), out=out)
 
 
-class ReweightedGroupLasso:
+class ReweightedGroupLasso(Printed):
     r"""The penalty sum over matrices n and groups g of λ_n · α_g · ||W_g||_2, with α_g = 1 / (||W_g|| + ε).
 
     α is computed from the weights at construction and at each `reweight()`, and is a constant in between: it
@@ -55,24 +54,20 @@ class ReweightedGroupLasso:
     (tensor([[0.1000, 0.2000]]), tensor(0.0500))
     """
 
+    _caption_first = True
+
     def __init__(
-        self,
-        model_or_params: nn.Module | Tensor | Mapping[str, Tensor] | Iterable[Tensor],
-        structure: BlockStructure,
-        lam: float | Mapping[str, float] = 1e-4,
-        eps: float = 1e-3,
-        scale_by_size: bool = False,
-        *,
-        reweighted: bool = True,
-        **which: bool,
-    ) -> None:
+        self, model_or_params: nn.Module | Tensor | Mapping[str, Tensor] | Iterable[Tensor], structure: BlockStructure,
+        lam: float | Mapping[str, float] = 1e-4, eps: float = 1e-3, scale_by_size: bool = False,
+        *, reweighted: bool = True, **which: bool,
+    ) -> None:  # fmt: skip
         self.structure = structure
         self.weights = _named_weights(model_or_params, which)
         for name, weight in self.weights.items():
             check_weight(weight, structure, name)
         self._set(lam, eps, scale_by_size, reweighted)
         self.alpha: dict[str, Tensor] = {}
-        self._refresh()
+        self.reweight()
 
     def __call__(self) -> Tensor:
         """The penalty of the weights as they are now: a differentiable scalar to add to the loss."""
@@ -82,10 +77,20 @@ class ReweightedGroupLasso:
         """The penalty of each matrix, {name: differentiable scalar}; they add up to `pen()`."""
         return {name: self._part(name, weight) for name, weight in self.weights.items()}
 
+    @torch.no_grad()
     def reweight(self) -> None:
         """Refresh α = 1 / (||W_g|| + ε) from the weights as they are now, in place. `reweighted=False`: α stays 1."""
-        if self.reweighted:
-            self._refresh()
+        if self.alpha and not self.reweighted:
+            return
+        self._check_weights()
+        for name, weight in self.weights.items():
+            alpha, dtype = self.alpha.get(name), result_dtype(weight)
+            if alpha is None or (alpha.device, alpha.dtype) != (weight.device, dtype):
+                alpha = torch.ones(self.structure.grid(weight.shape), dtype=dtype, device=weight.device)
+            self.alpha[name] = alpha
+            if self.reweighted:
+                for cells, (block,) in chunks(self.structure, weight):
+                    reweighted_alpha(block_norms(block, dtype), self.eps, out=alpha[cells])
 
     @torch.no_grad()
     def add_gradient_(self, scale: float = 1.0) -> Tensor:
@@ -135,33 +140,20 @@ class ReweightedGroupLasso:
         same_names(state["alpha"], self.weights, "state['alpha']")
         for name, alpha in state["alpha"].items():
             grid = self.structure.grid(self.weights[name].shape)
-            sound = isinstance(alpha, Tensor) and alpha.shape == grid and bool(((alpha > 0) & alpha.isfinite()).all())
-            if not sound:
+            if not (isinstance(alpha, Tensor) and alpha.shape == grid and ((alpha > 0) & alpha.isfinite()).all()):
                 raise ValueError(f"state['alpha'][{name!r}] must be a tensor of positive finite values, shape {grid}")
         self._set(*(state[key] for key in _SETTINGS))
         self.alpha = {n: state["alpha"][n].to(w.device, result_dtype(w), copy=True) for n, w in self.weights.items()}
 
     def _set(self, lam: float | Mapping[str, float], eps: float, scale_by_size: bool, reweighted: bool) -> None:
         each, eps = _per_matrix(lam, self.weights), finite_number(eps, "eps", 0, "1e-3 is the paper's", above=True)
-        self.lam, self.eps = each, eps
+        self.lam, self.eps = each, eps  # both, or neither where one raises
         self.scale_by_size, self.reweighted = bool(scale_by_size), bool(reweighted)
 
     def _check_weights(self) -> None:
         """Raise what `pen()` would, before anything changes."""
         for name, weight in self.weights.items():
             check_norms(weight, self.structure, name)
-
-    @torch.no_grad()
-    def _refresh(self) -> None:
-        self._check_weights()
-        for name, weight in self.weights.items():
-            alpha, dtype = self.alpha.get(name), result_dtype(weight)
-            if alpha is None or (alpha.device, alpha.dtype) != (weight.device, dtype):
-                alpha = torch.ones(self.structure.grid(weight.shape), dtype=dtype, device=weight.device)
-            self.alpha[name] = alpha
-            if self.reweighted:
-                for cells, (block,) in chunks(self.structure, weight):
-                    reweighted_alpha(block_norms(block, dtype), self.eps, out=alpha[cells])
 
     def _part(self, name: str, weight: Tensor) -> Tensor:
         norms = group_norms(weight, self.structure, name=name)
@@ -178,19 +170,14 @@ class ReweightedGroupLasso:
             norms, strength = block_norms(block, dtype), self._strength(name, cells, block, scale)
             value += (strength * norms).sum()
             for target in gradient:
-                add_pull_(target, block, strength, norms)
+                target.addcmul_(block, spread(pull(strength, norms)))
         return value
 
     def _strength(self, name: str, cells: tuple[slice, slice], block: Tensor, scale: float = 1.0) -> Tensor:
         """scale · λ · α_g (· sqrt(size)) of the groups (R, r, C, c) at `cells` of the grid, which are of one size."""
         size = math.sqrt(block.shape[1] * block.shape[3]) if self.scale_by_size else 1.0
-        return self._alpha(name)[cells] * (scale * self.lam[name] * size)
-
-    def _alpha(self, name: str) -> Tensor:
-        alpha, device = self.alpha[name], self.weights[name].device
-        if alpha.device != device:  # the model has moved since
-            alpha = self.alpha[name] = alpha.to(device)
-        return alpha
+        alpha = self.alpha[name] = self.alpha[name].to(block.device)  # the model may have moved since
+        return alpha[cells] * (scale * self.lam[name] * size)
 
     @torch.no_grad()
     def _table(self) -> list[list[str]]:
@@ -202,15 +189,9 @@ class ReweightedGroupLasso:
             table.append([name, *counts, _span(norms), _span(alpha), f"{self.lam[name]:.3g}", f"{parts[name]:.4g}"])
         return [*table, ["sum", "", "", "", "", "", f"{sum(parts.values()):.4g}"]]
 
-    def _head(self) -> str:
+    def _caption(self) -> str:
         name = "reweighted group Lasso" if self.reweighted else "group Lasso"
         return f"{name} over {self.structure}, eps {self.eps:g}{', sqrt(size)' if self.scale_by_size else ''}"
-
-    def __repr__(self) -> str:
-        return f"{self._head()}\n{text_table(self._table())}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), self._head())
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:
@@ -219,7 +200,7 @@ def _sum(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _gradients(weight: Tensor) -> list[Tensor]:
-    """[the weight's dense gradient], made where there is none; [] for a frozen weight."""
+    """[The weight's dense gradient], made where there is none; [] for a frozen weight."""
     if not weight.requires_grad:
         return []
     if weight.grad is None:

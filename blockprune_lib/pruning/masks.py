@@ -4,8 +4,6 @@ Two guards, both in place and without a copy of the weights. `mask_gradients_` r
 clipping, so the clipping norm sees only weights that live and an optimiser's moments stay zero where nothing lives.
 `mask_weights_` runs after the optimiser's step, so no optimiser, old state or weight decay brings a weight back. The
 masks are the ones that pruning returned: they are never guessed from which weights happen to be zero.
-
-Left out: choosing the masks (`selection`) and the training loop (`training.trainer`).
 """
 
 from __future__ import annotations
@@ -16,21 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 from .structure import BlockStructure, check_structure
 
-# Integers as wide as each type of float, to work on its bits.
-_BITS = {torch.float64: torch.int64, torch.float32: torch.int32} | dict.fromkeys(
-    (torch.float16, torch.bfloat16), torch.int16
-)
+# Integers as wide as a float of so many bytes, to work on its bits.
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-class Masks(dict[str, Tensor]):
+class Masks(Printed, dict[str, Tensor]):
     """{parameter name: bool mask of the weight's shape}, which prints what it keeps of each matrix.
 
     `structure` is the tiling the masks were made under; `squared_norm_kept` {parameter name: the part of the weight's
     squared norm that the mask keeps, 0 to 1} where it was measured.
     """
+
+    _caption_first = True
 
     def __init__(
         self,
@@ -41,9 +39,6 @@ class Masks(dict[str, Tensor]):
         check_structure(structure)
         super().__init__(masks)
         self.structure, self.squared_norm_kept = structure, dict(squared_norm_kept or {})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Masks, (dict(self), self.structure, self.squared_norm_kept)
 
     def keep(self, name: str) -> Tensor:
         """The kept groups of one matrix: bool, (R, C)."""
@@ -70,24 +65,16 @@ class Masks(dict[str, Tensor]):
         ]
 
     def _table(self) -> list[list[str]]:
-        rows = self.rows()
-        kept, groups = (sum(row[key] for row in rows) for key in ("kept", "groups"))
-        total = {"matrix": "all", "shape": "", "kept": kept, "groups": groups, "density": self.density}
+        rows = [tuple(row.values()) for row in self.rows()]
+        kept, groups = (sum(row[column] for row in rows) for column in (2, 3))
         table = [["matrix", "shape", "kept", "groups", "density", "squared norm"]]
-        for row in [*rows, total]:
-            norm = "" if row.get("squared norm") is None else f"{row['squared norm']:.1%}"
-            counts = f"{row['kept']:,}", f"{row['groups']:,}", f"{row['density']:.1%}"
-            table.append([row["matrix"], row["shape"], *counts, norm])
+        for name, shape, part, whole, density, norm in [*rows, ("all", "", kept, groups, self.density, None)]:
+            kept_norm = "" if norm is None else f"{norm:.1%}"
+            table.append([name, shape, f"{part:,}", f"{whole:,}", f"{density:.1%}", kept_norm])
         return table
 
-    def _head(self) -> str:
+    def _caption(self) -> str:
         return f"masks over {self.structure}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
-
-    def __repr__(self) -> str:
-        return f"{self._head()}\n{text_table(self._table())}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), self._head())
 
 
 @torch.no_grad()
@@ -124,7 +111,7 @@ class HeldMasks:
         if not masks:
             raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
         apply_masks_(model, masks)
-        self._kept = {name: _all_bits(mask) for name, mask in masks.items()}
+        self._kept = {name: -mask.to(torch.int8) for name, mask in masks.items()}  # all bits, or none
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:
@@ -144,7 +131,7 @@ class HeldMasks:
         """How many pruned weights of each parameter are not +0.0 (-0.0 counts as one); only parameters with some."""
         found = {}
         for name, weight in self._parameters.items():
-            if count := int(((weight.view(_BITS[weight.dtype]) != 0) & (self._kept_on_device(name) == 0)).sum()):
+            if count := int(((weight.view(_BITS[weight.itemsize]) != 0) & (self._kept_on_device(name) == 0)).sum()):
                 found[name] = count
         return found
 
@@ -175,11 +162,7 @@ def _masked(model: Any, masks: Any) -> dict[str, nn.Parameter]:
     return {name: parameters[name] for name in masks}
 
 
-def _all_bits(mask: Tensor) -> Tensor:
-    return -mask.to(torch.int8)
-
-
 def _clear_(values: Tensor, kept: Tensor) -> None:
     # An integer "and" leaves the bits of what lives, gives +0.0 elsewhere, and is some ten times as fast on a CPU as
     # masked_fill_; a product with 0 would leave -0.0 and NaN.
-    values.view(_BITS[values.dtype]).bitwise_and_(kept)
+    values.view(_BITS[values.itemsize]).bitwise_and_(kept)

@@ -1,8 +1,4 @@
-"""What is left after pruning, packed for a kernel.
-
-One format serves all six structures: compressed rows (BSR) over the grid of groups. Left out: the product with a
-packed matrix (`kernels`) and files (`nn.storage`).
-"""
+"""What is left after pruning, packed for a kernel: one format, compressed rows (BSR) over the grid of groups."""
 
 from __future__ import annotations
 
@@ -59,12 +55,12 @@ class PackedMatrix:
     @property
     def bytes_values(self) -> int:
         """Bytes of the stored values, padding included."""
-        return self.values.numel() * self.values.element_size()
+        return self.values.nbytes
 
     @property
     def bytes_indices(self) -> int:
         """Bytes of `columns` and `offsets`."""
-        return sum(part.numel() * part.element_size() for part in (self.columns, self.offsets))
+        return self.columns.nbytes + self.offsets.nbytes
 
     @property
     def bytes_total(self) -> int:
@@ -74,7 +70,7 @@ class PackedMatrix:
     @property
     def bytes_dense(self) -> int:
         """Bytes of the dense matrix in the same float type."""
-        return self.shape[0] * self.shape[1] * self.values.element_size()
+        return self.shape[0] * self.shape[1] * self.values.itemsize
 
     def keep(self) -> Tensor:
         """Which groups are stored: bool, (R, C)."""
@@ -110,8 +106,7 @@ class PackedMatrix:
 
     def _group_rows(self) -> Tensor:
         """(n,) int64: the row of each group in the grid."""
-        rows = torch.arange(self.grid[0], device=self.offsets.device)
-        return rows.repeat_interleave(self.offsets.diff(), output_size=self.groups)
+        return torch.repeat_interleave(self.offsets.diff(), output_size=self.groups)
 
     def __repr__(self) -> str:
         (R, C), (r, c) = self.grid, self.group_shape

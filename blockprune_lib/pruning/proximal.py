@@ -1,7 +1,4 @@
-"""The proximal operator of group norms: every group shrinks towards zero, and the small ones reach it.
-
-Left out: which strength a group has, and when to take the step (`lasso`).
-"""
+"""The proximal operator of group norms: every group shrinks towards zero, and the small ones reach it."""
 
 from __future__ import annotations
 
@@ -27,8 +24,7 @@ def group_soft_threshold(weight: Tensor, structure: BlockStructure, threshold: f
     check_weight(weight, structure)
     grid = structure.grid(weight.shape)
     if isinstance(threshold, Tensor) and threshold.ndim > 0:
-        if threshold.shape != grid:
-            got = tuple(threshold.shape)
+        if (got := tuple(threshold.shape)) != grid:
             raise ValueError(f"threshold must be a number or have the grid's shape {grid}; got {got}")
         check_finite(threshold, "threshold")
         if bool((threshold < 0).any()):

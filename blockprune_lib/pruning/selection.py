@@ -1,8 +1,7 @@
 """Which groups stay: exactly k of them at a rate, per matrix, per strip of blocks, or over the whole model.
 
 Selection ranks scores and nothing else; the default score is the root mean square of a group, and any other grid of
-numbers (movement, Taylor) ranks as well. Left out: retraining under the mask (`training`), storing what is left
-(`packing`).
+numbers (movement, Taylor) ranks as well.
 """
 
 from __future__ import annotations
@@ -50,14 +49,9 @@ def select(scores: Tensor, rate: float, balanced: Balance = False) -> Tensor:
 
 @torch.no_grad()
 def select_model(
-    model: nn.Module,
-    structure: BlockStructure,
-    rate: float,
-    scope: Scope = "matrix",
-    balanced: Balance = False,
-    scores: Mapping[str, Tensor] | None = None,
-    **which: bool,
-) -> Masks:
+    model: nn.Module, structure: BlockStructure, rate: float, scope: Scope = "matrix", balanced: Balance = False,
+    scores: Mapping[str, Tensor] | None = None, **which: bool,
+) -> Masks:  # fmt: skip
     """Masks for every prunable matrix of `model`: {parameter name: bool, the weight's shape}, True where kept.
 
     `scope="matrix"` keeps round(n / rate) groups of each matrix. `scope="model"` ranks all groups together and
@@ -85,12 +79,8 @@ def select_model(
     return Masks(masks, structure, {name: _squared_norm_kept(weights[name], mask) for name, mask in masks.items()})
 
 
-def _count(groups: int, rate: float) -> int:
-    return max(1, round(groups / rate))
-
-
 def _top(scores: Tensor, rate: float) -> Tensor:
-    return _largest(scores, _count(scores.shape[1], rate))
+    return _largest(scores, max(1, round(scores.shape[1] / rate)))
 
 
 def _largest(scores: Tensor, k: int) -> Tensor:
@@ -110,11 +100,11 @@ def _grids(
     same_names(scores, weights, "scores")
     for name, weight in weights.items():
         check_weight(weight, structure, name)
-        grid = structure.grid(weight.shape)
-        check_matrix(scores[name], f"scores[{name!r}]")
-        check_finite(scores[name], f"scores[{name!r}]")
-        if scores[name].shape != grid:
-            raise ValueError(f"scores[{name!r}] must have the grid's shape {grid}; got {tuple(scores[name].shape)}")
+        given, what, grid = scores[name], f"scores[{name!r}]", structure.grid(weight.shape)
+        check_matrix(given, what)
+        check_finite(given, what)
+        if given.shape != grid:
+            raise ValueError(f"{what} must have the grid's shape {grid}; got {tuple(given.shape)}")
     return {name: scores[name].detach().to(weights[name].device) for name in weights}
 
 
@@ -123,18 +113,15 @@ def _select_together(grids: Mapping[str, Tensor], rate: float) -> dict[str, Tens
     device = next(iter(grids.values())).device
     lengths = [grid.numel() for grid in grids.values()]
     ranking = torch.cat([grid.flatten().to(device) for grid in grids.values()])
-    first = 0
-    for length in lengths:  # the best group of each matrix goes to the front of the ranking
-        ranking[first + int(_largest(ranking[None, first : first + length], 1).int().argmax())] = torch.inf
-        first += length
-    keep = _largest(ranking[None], max(len(lengths), _count(sum(lengths), rate)))[0]
+    for part in ranking.split(lengths):  # the best group of each matrix goes to the front of the ranking
+        part[_largest(part[None], 1)[0]] = torch.inf
+    keep = _largest(ranking[None], max(len(lengths), round(len(ranking) / rate)))[0]
     return {n: part.view(g.shape).to(g.device) for (n, g), part in zip(grids.items(), keep.split(lengths), strict=True)}
 
 
 def _squared_norm_kept(weight: Tensor, mask: Tensor) -> float:
     """The part of the weight's squared norm that the mask keeps, 0 to 1."""
-    # Divided by the largest, the squares stay in range.
-    peak = float(weight.abs().max())
+    peak = float(weight.abs().max())  # divided by it, the squares stay in range
     if peak == 0:
         return 1.0
     squares = (weight.detach().double() / peak).square()

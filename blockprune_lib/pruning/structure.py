@@ -10,9 +10,7 @@
     +-------+-------+-----+
 
 Penalty, selection, mask, packing and kernel all speak of the same grid of groups, and this module is the only place
-that knows how a group is cut. To add a structure, add an entry to `_KINDS` and a class method that makes it. Left out:
-which weights of a model are cut (`architectures`), what shrinks groups (`lasso`), which stay (`selection`) and how
-those are stored (`packing`).
+that knows how a group is cut. To add a structure, add an entry to `_KINDS` and a class method that makes it.
 """
 
 from __future__ import annotations
@@ -37,7 +35,6 @@ class _Kind(NamedTuple):
     meaning: str
 
     def chosen(self) -> list[str]:
-        """The sides that the user chooses, as the text names them."""
         return [side for side in (self.height, self.width) if isinstance(side, str)]
 
 
@@ -55,8 +52,7 @@ _KINDS = {
 class BlockStructure:
     """A tiling of every M × N weight into groups of `height` × `width` elements (None: the whole side).
 
-    Only a regular grid of such groups fits: attention heads of a model, or two weights of every four, do not.
-    Make one with the six class methods or from text:
+    A regular grid only: no attention heads, no two weights of every four. Made by a class method or from text:
 
     >>> BlockStructure.block_row(64) == BlockStructure.parse("block_row:64")
     True
@@ -223,13 +219,11 @@ def expand(keep: Tensor, structure: BlockStructure, shape: Sequence[int]) -> Ten
     """
     check_structure(structure)
     if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
-        got = f"a {keep.dtype} tensor" if isinstance(keep, Tensor) else type(keep).__name__
-        raise TypeError(f"keep must be a bool tensor, as select() returns; got {got}")
+        what = f"a {keep.dtype} tensor" if isinstance(keep, Tensor) else type(keep).__name__
+        raise TypeError(f"keep must be a bool tensor, as select() returns; got {what}")
     (R, C), (r, c), (M, N) = structure.grid(shape), structure.group_shape(shape), check_shape(shape)
-    if keep.shape != (R, C):
-        raise ValueError(
-            f"keep must have the grid's shape {(R, C)} for {structure} over {(M, N)}; got {tuple(keep.shape)}"
-        )
+    if (got := tuple(keep.shape)) != (R, C):
+        raise ValueError(f"keep must have the grid's shape {(R, C)} for {structure} over {(M, N)}; got {got}")
     tall = keep[:, None, :, None].expand(R, r, C, c).reshape(R * r, C * c)
     return tall[:M, :N].contiguous()
 
@@ -257,11 +251,7 @@ def _text(kind: str, sides: Iterable[str]) -> str:
 
 
 def _spans(length: int, side: int) -> list[tuple[slice, slice, int]]:
-    """(cells of the grid, elements of the matrix, group side) for the whole groups and for the ragged rest.
-
-    >>> _spans(5, 2)
-    [(slice(0, 2, None), slice(0, 4, None), 2), (slice(2, 3, None), slice(4, 5, None), 1)]
-    """
+    """(cells of the grid, elements of the matrix, group side) for the whole groups and for the ragged rest."""
     whole, rest = divmod(length, side)
     spans = [(slice(0, whole), slice(0, whole * side), side)]
     return spans + ([(slice(whole, whole + 1), slice(whole * side, length), rest)] if rest else [])
