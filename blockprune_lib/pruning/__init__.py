@@ -1,9 +1,9 @@
 """The ground floor: one idea of a block, and all that pruning does with it.
 
     structure       a tiling of a matrix into groups of r x c: the one notion of a block
-    groups          the norm of each group, its score, its gradient
+    groups          the norm of each group, its gradient, its score, its proximal step
     architectures   the register of model families: which matrices are pruned, and whatever else differs
-    lasso           the penalty that makes whole groups vanish             proximal: its closed-form step
+    lasso           the penalty that makes whole groups vanish
     selection       which groups stay                                      masks: what holds them while a model trains
     packing         what is left, stored
 

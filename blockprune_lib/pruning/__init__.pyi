@@ -2,13 +2,13 @@ from .architectures import prunable as prunable
 from .architectures import prunable_weights as prunable_weights
 from .groups import group_norms as group_norms
 from .groups import group_scores as group_scores
+from .groups import group_soft_threshold as group_soft_threshold
 from .lasso import ReweightedGroupLasso as ReweightedGroupLasso
 from .masks import HeldMasks as HeldMasks
 from .masks import Masks as Masks
 from .masks import apply_masks_ as apply_masks_
 from .packing import PackedMatrix as PackedMatrix
 from .packing import pack as pack
-from .proximal import group_soft_threshold as group_soft_threshold
 from .selection import select as select
 from .selection import select_model as select_model
 from .structure import BlockStructure as BlockStructure

@@ -33,35 +33,24 @@ class Architecture:
 
 
 _BERT = Architecture(
-    name="BERT",
-    model_types=("bert",),
-    encoder=r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|"
-    r"intermediate\.dense|output\.dense)",
-    embeddings=r"embeddings\.(word|position|token_type)_embeddings",
-    pooler=r"pooler\.dense",
+    name="BERT", model_types=("bert",),
+    encoder=r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense)",
+    embeddings=r"embeddings\.(word|position|token_type)_embeddings", pooler=r"pooler\.dense",
     classifier=r"(classifier|qa_outputs)",
-    blocks=("BertIntermediate",),
-    first_layer="dense",
-    activation="intermediate_act_fn",
-)
+    blocks=("BertIntermediate",), first_layer="dense", activation="intermediate_act_fn",
+)  # fmt: skip
 _ROBERTA = replace(
-    _BERT,
-    name="RoBERTa",
-    model_types=("roberta", "xlm-roberta", "camembert"),
+    _BERT, name="RoBERTa", model_types=("roberta", "xlm-roberta", "camembert"),
     classifier=r"(classifier|classifier\.(dense|out_proj)|qa_outputs)",
     blocks=("RobertaIntermediate", "XLMRobertaIntermediate", "CamembertIntermediate"),
-)
+)  # fmt: skip
 _DISTILBERT = Architecture(
-    name="DistilBERT",
-    model_types=("distilbert",),
+    name="DistilBERT", model_types=("distilbert",),
     encoder=r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
-    embeddings=r"embeddings\.(word|position)_embeddings",
-    pooler=r"(?!)",  # matches nothing: it has none
+    embeddings=r"embeddings\.(word|position)_embeddings", pooler=r"(?!)",  # matches nothing: it has none
     classifier=r"(pre_classifier|classifier|qa_outputs)",
-    blocks=("FFN",),
-    first_layer="lin1",
-    activation="activation",
-)
+    blocks=("FFN",), first_layer="lin1", activation="activation",
+)  # fmt: skip
 
 #: The register. Biases and layer normalisation are never pruned, so no entry names them.
 ARCHITECTURES = (_BERT, _ROBERTA, _DISTILBERT)

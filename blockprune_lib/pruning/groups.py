@@ -1,8 +1,8 @@
-"""The norm and the score of every group of a weight, and the arithmetic that the penalty and the proximal step share.
+"""What is computed of every group of a weight: its norm and the gradient, its score, its proximal operator.
 
 `chunks` cuts a weight into views (R', r, C', c) of whole rows of groups, which fit a core's cache, so that no temporary
-is as large as a weight. On one such block work `block_norms` (which neither overflow nor vanish) and `pull` (for their
-gradient).
+is as large as a weight. On one such block work `block_norms` (which neither overflow nor vanish), `pull` (for their
+gradient) and `shrink_block`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._common.checks import check_finite
+from .._common.checks import check_finite, finite_number
 from .structure import BlockStructure, check_weight
 
 CHUNK = 1 << 17  # elements: 512 KiB of float32
@@ -47,10 +47,9 @@ def group_norms(weight: Tensor, structure: BlockStructure, *, name: str = "weigh
 def group_scores(weight: Tensor, structure: BlockStructure, *, name: str = "weight") -> Tensor:
     """The root mean square of each group, sqrt(mean of w² over the group): what selection ranks by.
 
-    `weight` (M, N) → (R, C). The same order as the norms where groups are equal; at a ragged edge the size
-    alone does not decide. Computed in float64 (float32 where the device has none) and rounded to float32
-    (float64 for float64 weights), so that groups of equal values tie on every machine. No gradient.
-    Raises as `group_norms` does.
+    `weight` (M, N) → (R, C). The same order as the norms where groups are equal; at a ragged edge the size alone does
+    not decide. Computed in float64 (float32 where the device has none) and rounded to float32 (float64 for float64
+    weights), so that groups of equal values tie on every machine. No gradient. Raises as `group_norms` does.
 
     >>> group_scores(torch.tensor([[2.0, 2.0, 2.0]]), BlockStructure.block_row(2))
     tensor([[2., 2.]])
@@ -62,6 +61,37 @@ def group_scores(weight: Tensor, structure: BlockStructure, *, name: str = "weig
     if not bool(scores.isfinite().all()):  # the norm of float64 weights near the largest float; their mean is in range
         scores = _sum_norms(weight / sizes.max().sqrt(), structure, exact) * (sizes.max() / sizes).sqrt()
     return scores.to(result_dtype(weight))
+
+
+@torch.no_grad()
+def group_soft_threshold(weight: Tensor, structure: BlockStructure, threshold: float | Tensor) -> Tensor:
+    r"""Shrink each group towards zero: W_g · max(0, 1 - t_g / ||W_g||), the proximal operator of t_g · ||W_g||.
+
+    `weight` (M, N) → a new tensor (M, N), no gradient; groups with ||W_g|| ≤ t_g become exactly +0.0.
+    `threshold` t ≥ 0: one number, or one for each group, shape `structure.grid(weight.shape)`. Raises as `group_norms`,
+    and TypeError or ValueError for a threshold that is neither. (Parikh and Boyd 2014, section 6.5.4.)
+
+    >>> group_soft_threshold(torch.tensor([[3.0, 4.0, 0.6, 0.8]]), BlockStructure.block_row(2), 1.0)
+    tensor([[2.4000, 3.2000, 0.0000, 0.0000]])
+    """
+    check_weight(weight, structure)
+    grid = structure.grid(weight.shape)
+    if isinstance(threshold, Tensor) and threshold.ndim > 0:
+        if (got := tuple(threshold.shape)) != grid:
+            raise ValueError(f"threshold must be a number or have the grid's shape {grid}; got {got}")
+        check_finite(threshold, "threshold")
+        if bool((threshold < 0).any()):
+            raise ValueError(f"threshold must be at least 0; got {float(threshold.min()):g}")
+        limits = threshold.to(weight.device, result_dtype(weight))
+    else:
+        value = threshold.item() if isinstance(threshold, Tensor) else threshold
+        value = finite_number(value, "threshold", 0, "0 changes nothing")
+        limits = torch.full(grid, value, dtype=result_dtype(weight), device=weight.device)
+    check_norms(weight, structure, "weight")
+    shrunk = torch.empty_like(weight)
+    for cells, (block, target) in chunks(structure, weight, shrunk):
+        shrink_block(block, limits[cells], out=target)
+    return shrunk
 
 
 class _GroupNorms(torch.autograd.Function):
@@ -92,6 +122,14 @@ def pull(strength: Tensor, norms: Tensor) -> Tensor:
     if not bool(norms.min() > least):  # a minimum takes a tenth of the time of a mask
         quotient.masked_fill_(norms <= least, 0.0)
     return quotient
+
+
+def shrink_block(block: Tensor, threshold: Tensor, out: Tensor) -> None:
+    """Shrink the groups of one chunk (R, r, C, c) by their own `threshold` (R, C) into `out`, which may be `block`."""
+    norms = block_norms(block, result_dtype(block))
+    dead = (norms <= threshold) & (threshold > 0)
+    torch.mul(block, spread(torch.where(threshold > 0, 1 - threshold / norms, 1.0)), out=out)
+    out.masked_fill_(spread(dead), 0.0)  # a product with 0 would leave -0.0, or NaN from 0 / 0
 
 
 def _finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tensor:

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from .._common.checks import finite_number, same_names
 from .._common.tables import Printed
 from .architectures import prunable_weights
-from .groups import block_norms, check_norms, chunks, group_norms, pull, result_dtype, spread
-from .proximal import shrink_block
+from .groups import block_norms, check_norms, chunks, group_norms, pull, result_dtype, shrink_block, spread
 from .structure import BlockStructure, check_weight
 
 _SETTINGS = ("lam", "eps", "scale_by_size", "reweighted")

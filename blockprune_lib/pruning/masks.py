@@ -110,8 +110,8 @@ class HeldMasks:
         self._parameters = _masked(model, masks)
         if not masks:
             raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
-        apply_masks_(model, masks)
         self._kept = {name: -mask.to(torch.int8) for name, mask in masks.items()}  # all bits, or none
+        self.mask_weights_()
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:

@@ -147,8 +147,7 @@ def pack(weight: Tensor, structure: BlockStructure, keep: Tensor | None = None) 
     for cells, block in structure.regions(weight):
         kept = keep[cells]
         values[place[cells][kept], : block.shape[3], : block.shape[1]] = block.permute(0, 2, 3, 1)[kept]
-    offsets = torch.zeros(R + 1, dtype=torch.int64, device=weight.device)
-    offsets[1:] = keep.sum(1).cumsum(0)
+    offsets = torch.nn.functional.pad(keep.sum(1).cumsum(0), (1, 0))
     columns = keep.nonzero()[:, 1].to(torch.int32)
     return PackedMatrix(structure, (weight.shape[0], weight.shape[1]), values.detach(), columns, offsets)
 
@@ -166,8 +165,8 @@ def _checked_keep(keep: Tensor, filled: Tensor) -> Tensor:
 def _check_indices(packed: PackedMatrix) -> None:
     (R, C), columns, offsets = packed.grid, packed.columns, packed.offsets
     for name, part, dtype in (("columns", columns, torch.int32), ("offsets", offsets, torch.int64)):
-        sound = part.ndim == 1 and part.dtype == dtype
-        _require(sound, f"{name} must be a 1-D {dtype} tensor; got {part.ndim}-D {part.dtype}")
+        got = part.ndim, part.dtype
+        _require(got == (1, dtype), f"{name} must be a 1-D {dtype} tensor; got {part.ndim}-D {part.dtype}")
     _require(len(offsets) == R + 1, f"offsets must have {R + 1} entries for {R} rows of groups; got {len(offsets)}")
     first, last = int(offsets[0]), int(offsets[-1])
     _require((first, last) == (0, len(columns)), f"offsets must run from 0 to {len(columns)}; got {first} to {last}")

@@ -13,9 +13,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockprune_lib.pruning import groups
-from blockprune_lib.pruning.groups import group_norms
+from blockprune_lib.pruning.groups import group_norms, group_soft_threshold
 from blockprune_lib.pruning.lasso import ReweightedGroupLasso
-from blockprune_lib.pruning.proximal import group_soft_threshold
 from blockprune_lib.pruning.structure import BlockStructure
 
 from ..helpers.references import (

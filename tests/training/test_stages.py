@@ -24,9 +24,9 @@ from transformers import (
     TrainerCallback,
 )
 
+from blockprune_lib.pruning.groups import group_soft_threshold
 from blockprune_lib.pruning.lasso import ReweightedGroupLasso
 from blockprune_lib.pruning.masks import HeldMasks
-from blockprune_lib.pruning.proximal import group_soft_threshold
 from blockprune_lib.pruning.selection import select_model
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.training.arguments import step_count, training_arguments
