@@ -1,7 +1,6 @@
 """What every chapter's first cells call: set-up, the hardware passport, and sentences made by code.
 
 Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then shows nothing.
-Left out: figures, which are in `plots`.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ class Passport:
         return self.line
 
     def _repr_html_(self) -> str:
-        rows = [["", ""], *([key, _readable(value)] for key, value in self.details.items())]
-        table = html_table(rows, "")
+        table = html_table([["", ""], *([key, _readable(value)] for key, value in self.details.items())], "")
         summary = f"<summary><strong>Measured on:</strong> {escape(self.line)}</summary>"
         return f'<details class="bp-passport">{summary}{table}</details>'
 
@@ -81,14 +79,6 @@ def glue(name: str, value: object) -> None:
     keep(name, Text(value) if isinstance(value, str) else value, display=False)
 
 
-def _readable(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_readable(inner)}" for key, inner in value.items())
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def record(name: str, figures: dict[str, Any]) -> Text:
     """Write *figures* with their provenance to the folder named by BLOCKPRUNE_RECORD; say what was done.
 
@@ -98,7 +88,14 @@ def record(name: str, figures: dict[str, Any]) -> Text:
     folder = os.environ.get("BLOCKPRUNE_RECORD")
     if not folder:
         return Text("")
-    path = Path(folder) / f"{name}.json"
     content = {"name": name, "provenance": provenance(), "hardware": hardware().to_dict(), "figures": figures}
-    write_json(path, content)
-    return Text(f"Recorded as `{path.name}`.")
+    write_json(Path(folder) / f"{name}.json", content)
+    return Text(f"Recorded as `{name}.json`.")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_readable(inner)}" for key, inner in value.items())
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,24 +1,54 @@
 """`check("name", answer)`: find an exercise's checker and say which property of an answer failed.
 
-It never raises on a wrong answer, so that a page with unsolved exercises still builds. The checkers live in
-`checkers/`, one file per chapter; the exercises' texts, stubs and solutions live in the chapters. A test runs every
-stub (must fail) and every solution (must pass).
+The exercises' texts, stubs and solutions live in the chapters; a test tries every stub and every solution.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from .._common.checks import one_of
 from . import checkers, exercises
-from .exercises import Verdict, Wrong
+from .exercises import Wrong
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a checker found: `passed`, the property that failed (or what held), and a hint.
+
+    >>> Verdict("demo", False, "the answer has shape (2,), expected (3,)", "count the groups")
+    Not yet: the answer has shape (2,), expected (3,)
+    Hint: count the groups
+    """
+
+    name: str
+    passed: bool
+    message: str
+    hint: str = ""
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __repr__(self) -> str:
+        hint = f"\nHint: {self.hint}" if self.hint and not self.passed else ""
+        return f"{'Correct' if self.passed else 'Not yet'}: {self.message}{hint}"
+
+    def _repr_html_(self) -> str:
+        kind = "bp-correct" if self.passed else "bp-not-yet"
+        head, _, rest = repr(self).partition("\nHint: ")
+        hint = f"<details><summary>Hint</summary>{escape(rest)}</details>" if rest else ""
+        return f'<div class="bp-verdict {kind}" role="status">{escape(head)}{hint}</div>'
 
 
 def names() -> list[str]:
-    """Return the names of all exercises, sorted."""
-    _load_checkers()
+    """The names of all exercises, sorted."""
+    for module in pkgutil.iter_modules(checkers.__path__):
+        importlib.import_module(f"{checkers.__name__}.{module.name}")
     return sorted(exercises.REGISTER)
 
 
@@ -28,23 +58,18 @@ def check(name: str, answer: Any) -> Verdict:
     Returns a `Verdict`; true where the answer is right. Raises TypeError for a name that is not text and ValueError for
     an unknown one, and never because of the answer: what the reader's function raises becomes part of the verdict.
     """
-    _load_checkers()
+    known = names()
     if not isinstance(name, str):
-        raise TypeError(f"name must be text; got {type(name).__name__}: {names()[0]!r} would do")
-    found = exercises.REGISTER[one_of(name, "name", names())]
+        raise TypeError(f"name must be text; got {type(name).__name__}: {known[0]!r} would do")
+    checker, function = exercises.REGISTER[one_of(name, "name", known)]
+    hint = inspect.getdoc(checker) or ""
     if answer is None or answer is ...:
-        return Verdict(name, False, "there is no answer yet (it is None or ...)", found.hint)
-    if found.function and not callable(answer):
-        return Verdict(name, False, f"the answer should be a function {found.function}", found.hint)
+        return Verdict(name, False, "there is no answer yet (it is None or ...)", hint)
+    if function and not callable(answer):
+        return Verdict(name, False, f"the answer should be a function {function}", hint)
     try:
-        message = found.checker(answer)
+        return Verdict(name, True, checker(answer) or "every property holds")
     except Wrong as wrong:
-        return Verdict(name, False, str(wrong), wrong.hint or found.hint)
+        return Verdict(name, False, str(wrong), wrong.hint or hint)
     except Exception as error:  # the reader's own function may raise anything
-        return Verdict(name, False, f"your answer raised {type(error).__name__}: {error}", found.hint)
-    return Verdict(name, True, message or "every property holds")
-
-
-def _load_checkers() -> None:
-    for module in pkgutil.iter_modules(checkers.__path__):
-        importlib.import_module(f"{checkers.__name__}.{module.name}")
+        return Verdict(name, False, f"your answer raised {type(error).__name__}: {error}", hint)

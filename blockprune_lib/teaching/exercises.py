@@ -1,21 +1,22 @@
-"""What a checker of an exercise is made of: `@exercise("name")`, `Wrong` for the property that failed, the `Verdict`.
+"""What a checker of an exercise is made of: how it is registered, and what it asks of an answer.
 
-The checkers are in `checkers/`, one module per chapter, and `checking` finds and runs them; `answers` has what they
-ask of an answer.
+Each question names the property that failed in the sentence that a reader sees. *where* is the case that was tried,
+such as "for 7 groups at rate 5"; the sentence begins with it.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from html import escape
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 #: What a reader wrote: it may take and return anything, and raise.
 Function = Callable[..., Any]
 #: Takes the reader's answer, raises `Wrong`, and returns what held.
 Checker = Callable[[Any], str | None]
+#: What a function should give in one case, and what it gives with each usual slip, by the sentence that explains it.
+Judged = tuple[float, dict[str, float]]
 
 
 class Wrong(Exception):  # noqa: N818 - reads as a statement: `raise Wrong("the norms are squared")`
@@ -26,49 +27,8 @@ class Wrong(Exception):  # noqa: N818 - reads as a statement: `raise Wrong("the 
         self.hint = hint
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a checker found: `passed`, the property that failed (or what held), and a hint.
-
-    >>> Verdict("demo", False, "the answer has shape (2,), expected (3,)", "count the groups")
-    Not yet: the answer has shape (2,), expected (3,)
-    Hint: count the groups
-    """
-
-    name: str
-    passed: bool
-    message: str
-    hint: str = ""
-
-    def __bool__(self) -> bool:
-        return self.passed
-
-    def __repr__(self) -> str:
-        first = f"Correct: {self.message}" if self.passed else f"Not yet: {self.message}"
-        return first + (f"\nHint: {self.hint}" if self.hint and not self.passed else "")
-
-    def _repr_html_(self) -> str:
-        kind = "bp-correct" if self.passed else "bp-not-yet"
-        head, _, rest = repr(self).partition("\nHint: ")
-        hint = f"<details><summary>Hint</summary>{escape(rest)}</details>" if rest else ""
-        return f'<div class="bp-verdict {kind}" role="status">{escape(head)}{hint}</div>'
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """A checker, the name that a chapter calls it by, and the function that the reader is to write, if it is one."""
-
-    name: str
-    checker: Checker
-    function: str
-
-    @property
-    def hint(self) -> str:
-        """What helps where `Wrong` brings no hint of its own: the checker's docstring."""
-        return inspect.getdoc(self.checker) or ""
-
-
-REGISTER: dict[str, Exercise] = {}
+#: The checker of each exercise, and the function that the reader is to write, empty where it is none.
+REGISTER: dict[str, tuple[Checker, str]] = {}
 
 
 def exercise(name: str, function: str = "") -> Callable[[Checker], Checker]:
@@ -80,9 +40,74 @@ def exercise(name: str, function: str = "") -> Callable[[Checker], Checker]:
     """
 
     def register(checker: Checker) -> Checker:
-        if name in REGISTER and REGISTER[name].checker.__module__ != checker.__module__:
-            raise ValueError(f"exercise {name!r} is registered twice, in {REGISTER[name].checker.__module__} too")
-        REGISTER[name] = Exercise(name, checker, function)
+        other = REGISTER[name][0].__module__ if name in REGISTER else checker.__module__
+        if other != checker.__module__:
+            raise ValueError(f"exercise {name!r} is registered twice, in {other} too")
+        REGISTER[name] = checker, function
         return checker
 
     return register
+
+
+def expect(holds: Any, message: str, hint: str = "") -> None:
+    """Raise `Wrong` unless a property of the answer *holds*."""
+    if not holds:
+        raise Wrong(message, hint)
+
+
+def is_number(value: Any) -> bool:
+    """Whether *value* is a real number: Python's or NumPy's, never bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def number(got: Any, where: str, whole: bool = False) -> float:
+    """*got* where it is a number, or a *whole* one; raises `Wrong` otherwise.
+
+    >>> number("8", "for 7 tokens")
+    Traceback (most recent call last):
+    blockprune_lib.teaching.exercises.Wrong: for 7 tokens it returned str, expected a number
+    """
+    expect(got is not None, f"{where} the function returns nothing yet")
+    right = is_number(got) and (not whole or isinstance(got, Integral))
+    expect(right, f"{where} it returned {type(got).__name__}, expected a {'whole ' * whole}number")
+    return int(got) if whole else float(got)
+
+
+def several(got: Any, count: int, where: str, what: str) -> tuple[Any, ...]:
+    """The *count* values of a tuple or list; raises `Wrong`, saying *what* was expected, otherwise."""
+    expect(isinstance(got, (tuple, list)) and len(got) == count, f"{where} it gives {got!r:.80}, expected {what}")
+    return tuple(got)
+
+
+def positive(values: Any, count: int) -> bool:
+    """Whether *values* is a tuple or list of *count* finite numbers above zero."""
+    right = isinstance(values, (tuple, list)) and len(values) == count
+    return right and all(isinstance(value, Real) and 0 < float(value) < math.inf for value in values)
+
+
+def fields(answer: Any, *names: str) -> tuple[Any, ...]:
+    """The values of a dictionary under *names*, in their order; raises `Wrong` unless all are there."""
+    there = isinstance(answer, Mapping) and not set(names) - set(answer)
+    expect(there, f"the answer should be a dictionary with {', '.join(names[:-1])} and {names[-1]}")
+    return tuple(answer[name] for name in names)
+
+
+def agree(
+    answer: Function, cases: Iterable[tuple[Any, ...]], judge: Callable[..., Judged], where: str,
+    *, unit: str = "", whole: bool = False, rel_tol: float = 1e-9, abs_tol: float = 0.0,
+) -> None:  # fmt: skip
+    """Compare what a function gives with the right number, case by case; raises `Wrong` with the usual slip as hint.
+
+    `judge(*case)` returns the right number and {sentence: the number that a slip gives}; *where* puts a case in words.
+
+    >>> agree(lambda n: n, [(3,)], lambda n: (2 * n, {"twice, please": n}), "for n = {}")
+    Traceback (most recent call last):
+    blockprune_lib.teaching.exercises.Wrong: for n = 3 it gives 3, not 6
+    """
+    for case in cases:
+        place = where.format(*case)
+        got = number(answer(*case), place, whole)
+        right, slips = judge(*case)
+        near = [math.isclose(got, value, rel_tol=rel_tol, abs_tol=abs_tol) for value in (right, *slips.values())]
+        reason = next((sentence for sentence, hit in zip(slips, near[1:], strict=True) if hit), "")
+        expect(near[0], f"{place} it gives {got:.6g}, not {right:.6g}{unit}", reason)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..answers import several
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Wrong, exercise, expect, several
 
 
 @exercise("tile-cost", "cost(rows, vectors)")
@@ -16,20 +15,9 @@ def tile_cost(cost: Function) -> str:
         where = f"for a {rows} x {vectors} tile"
         found = several(cost(rows, vectors), 3, where, "three numbers: multiply-adds, loads, registers")
         want = rows * vectors, rows + vectors, rows * vectors + vectors + 1
-        for name, got, expected in zip(names, found, want, strict=True):
-            if got != expected:
-                raise Wrong(f"a {rows} x {vectors} tile has {expected} {name}, not {got}")
+        for name, got, right in zip(names, found, want, strict=True):
+            expect(got == right, f"a {rows} x {vectors} tile has {right} {name}, not {got}")
     return "6 x 2 does 12 multiply-adds for 8 loads in 15 registers, 8 x 4 does 32 for 12 and needs 37"
-
-
-def _best(registers: int, panel: int, sums: int) -> tuple[int, int] | None:
-    tiles = [
-        ((rows + vectors) / (rows * vectors), rows * vectors + vectors + 1, rows, vectors)
-        for vectors in range(1, panel + 1)
-        for rows in range(1, registers)
-        if panel % vectors == 0 and rows * vectors >= sums and rows * vectors + vectors + 1 <= registers
-    ]
-    return min(tiles)[2:] if tiles else None
 
 
 @exercise("choose-tile", "choose(registers, panel, sums)")
@@ -37,19 +25,22 @@ def choose_tile(choose: Function) -> str:
     """Two loops over vectors and rows; skip what does not fit; keep the tile with the fewest loads per multiply-add."""
     for registers, panel, sums in ((16, 2, 8), (16, 4, 8), (32, 2, 8), (32, 4, 8), (32, 8, 16), (16, 3, 8), (16, 1, 1)):
         where = f"for {registers} registers, a panel of {panel} vectors and {sums} sums"
-        want = _best(registers, panel, sums)
-        assert want is not None
         rows, vectors = several(choose(registers, panel, sums), 2, where, "(rows, vectors)")
-        if vectors < 1 or rows < 1 or panel % vectors:
-            raise Wrong(f"{where} {rows} x {vectors} does not divide the panel into whole tiles")
-        if rows * vectors + vectors + 1 > registers:
-            raise Wrong(f"{where} {rows} x {vectors} needs {rows * vectors + vectors + 1} registers")
-        if rows * vectors < sums:
-            raise Wrong(f"{where} {rows} x {vectors} has only {rows * vectors} sums; they would wait")
-        if (rows, vectors) != want:
-            raise Wrong(f"{where} {want[0]} x {want[1]} loads less for each multiply-add than {rows} x {vectors}")
-    if choose(8, 1, 12) is not None:
-        raise Wrong("8 registers cannot hold 12 sums: return None where no tile will do")
+        tile, held = f"{where} {rows} x {vectors}", rows * vectors
+        whole = vectors >= 1 and rows >= 1 and not panel % vectors
+        expect(whole, f"{tile} does not divide the panel into whole tiles")
+        expect(held + vectors + 1 <= registers, f"{tile} needs {held + vectors + 1} registers")
+        expect(held >= sums, f"{tile} has only {held} sums; they would wait")
+        tiles = [
+            ((r + v) / (r * v), r * v + v + 1, r, v)
+            for v in range(1, panel + 1)
+            for r in range(1, registers)
+            if panel % v == 0 and r * v >= sums and r * v + v + 1 <= registers
+        ]
+        best = min(tiles)[2:]
+        message = f"{where} {best[0]} x {best[1]} loads less for each multiply-add than {rows} x {vectors}"
+        expect((rows, vectors) == best, message)
+    expect(choose(8, 1, 12) is None, "8 registers cannot hold 12 sums: return None where no tile will do")
     return "6 x 2 for 16 registers and panels of two vectors, 6 x 4 for 32 registers and panels of four"
 
 
@@ -69,14 +60,11 @@ def row_groups(product: Function) -> str:
         before = xt.copy()
         y = product(xt, values, columns, offsets)
         case = f"{outputs} x {inputs}, groups of {width}, {tokens} tokens"
-        if y is None:
-            raise Wrong("the function returned nothing; return y, (outputs, tokens)")
-        if np.shape(y) != (outputs, tokens):
-            raise Wrong(f"{case}: y has shape {np.shape(y)}, expected {(outputs, tokens)}")
-        if not np.array_equal(xt, before):
-            raise Wrong("the function changes its input xt; it should leave it as it was")
-        if np.any(np.asarray(y)[-1] != 0):
-            raise Wrong(f"{case}: the last output has no group left, so its row of y should be zero")
+        expect(y is not None, "the function returned nothing; return y, (outputs, tokens)")
+        expect(np.shape(y) == (outputs, tokens), f"{case}: y has shape {np.shape(y)}, expected {(outputs, tokens)}")
+        expect(np.array_equal(xt, before), "the function changes its input xt; it should leave it as it was")
+        empty = not np.any(np.asarray(y)[-1] != 0)
+        expect(empty, f"{case}: the last output has no group left, so its row of y should be zero")
         if not np.allclose(y, weight @ xt, atol=1e-4):
             raise Wrong(f"{case}: y differs from the dense product by up to {np.abs(y - weight @ xt).max():.3g}")
     return "the products agree with the dense one, and rows of which nothing is left are zero"
@@ -88,15 +76,13 @@ def share_of_peak(share: Function) -> str:
     machines = ((4, 2, 2), (5, 2, 2), (4, 4, 3), (4, 1, 1))  # latency, multiply-add ports, load ports
     for latency, ports, load_ports in machines:
         for rows, vectors in ((1, 1), (6, 1), (6, 2), (2, 4), (4, 4)):
-            ideal = rows * vectors / ports
-            want = ideal / max(ideal, (rows + vectors) / load_ports, latency)
+            times = {"ports": rows * vectors / ports, "loads": (rows + vectors) / load_ports, "latency": latency}
+            bound = max(times, key=lambda name: (times[name], name))
+            want = times["ports"] / times[bound]
             got = share(rows, vectors, latency, ports, load_ports)
             case = f"{rows} x {vectors}, latency {latency}, {ports} multiply-add and {load_ports} load ports"
-            if got is None:
-                raise Wrong("the function returned nothing; return a share between 0 and 1")
-            if not 0 < float(got) <= 1 + 1e-9:
-                raise Wrong(f"{case}: {got} is no share between 0 and 1")
-            if not np.isclose(float(got), want):
-                bound = max((ideal, "ports"), ((rows + vectors) / load_ports, "loads"), (float(latency), "latency"))[1]
-                raise Wrong(f"{case}: the {bound} decide, and the share is {want:.3f}, not {float(got):.3f}")
+            expect(got is not None, "the function returned nothing; return a share between 0 and 1")
+            expect(0 < float(got) <= 1 + 1e-9, f"{case}: {got} is no share between 0 and 1")
+            message = f"{case}: the {bound} decide, and the share is {want:.3f}, not {float(got):.3f}"
+            expect(np.isclose(float(got), want), message)
     return "the model agrees for four made-up machines; now see how near it comes to yours"

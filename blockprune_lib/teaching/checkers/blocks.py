@@ -12,8 +12,7 @@ from ...pruning.groups import group_scores
 from ...pruning.packing import pack
 from ...pruning.selection import select
 from ...pruning.structure import BlockStructure, expand
-from ..answers import fields, several
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, exercise, expect, fields, several
 
 #: M, N, r, c, rate: even, ragged, larger than the matrix, half a group.
 CASES = ((384, 384, 1, 64, 5.0), (30, 50, 16, 1, 3.0), (10, 13, 4, 4, 1.79), (5, 2, 1, 1, 4.0), (2, 768, 2, 1, 100.0))
@@ -31,8 +30,7 @@ def block_count(answer: Function) -> str:
         where = f"for {M} x {N} in groups of {r} x {c} at rate {rate:g}"
         got = several(answer(M, N, r, c, rate), 3, where, "three numbers")
         for what, mine, right in zip(("groups", "kept groups", "bytes"), got, (R * C, kept, stored), strict=True):
-            if mine != right:
-                raise Wrong(f"{where}: {what} {mine}, expected {right}")
+            expect(mine == right, f"{where}: {what} {mine}, expected {right}")
     return "groups, kept groups and bytes are right, at ragged edges too"
 
 
@@ -44,12 +42,11 @@ def block_scores(answer: Function) -> str:
         weight = rng.normal(size=(M, N))
         right = group_scores(torch.from_numpy(weight), BlockStructure.tile(r, c)).numpy()
         got = np.asarray(answer(weight.copy(), r, c), dtype=float)
-        if got.shape != right.shape:
-            raise Wrong(f"for {M} x {N} in groups of {r} x {c} the shape is {got.shape}, expected {right.shape}")
-        if not np.allclose(got, right, rtol=1e-6):
-            edge = np.allclose(got[:-1, :-1], right[:-1, :-1], rtol=1e-6) and min(right.shape) > 1
-            hint = "only the groups at an edge are wrong: they have fewer weights" if edge else ""
-            raise Wrong(f"for {M} x {N} in groups of {r} x {c} the scores differ", hint)
+        where = f"for {M} x {N} in groups of {r} x {c}"
+        expect(got.shape == right.shape, f"{where} the shape is {got.shape}, expected {right.shape}")
+        inside = np.allclose(got[:-1, :-1], right[:-1, :-1], rtol=1e-6) and min(right.shape) > 1
+        hint = "only the groups at an edge are wrong: they have fewer weights" if inside else ""
+        expect(np.allclose(got, right, rtol=1e-6), f"{where} the scores differ", hint)
     return "the root mean square of every group, at the edges too"
 
 
@@ -57,17 +54,16 @@ def block_scores(answer: Function) -> str:
 def block_budget(answer: Any) -> str:
     """Small groups keep more, and real matrices have rows and columns that stand out."""
     weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
-    if not isinstance(weight, torch.Tensor) or weight.dim() != 2 or min(weight.shape) < 64:
-        raise Wrong("weight should be a torch matrix of at least 64 x 64")
-    if not isinstance(structure, BlockStructure) or structure.kind == "irregular":
-        raise Wrong("structure should be a BlockStructure other than irregular")
-    if not isinstance(rate, (int, float)) or not rate >= 3:
-        raise Wrong(f"rate should be at least 3; got {rate!r}")
+    large = isinstance(weight, torch.Tensor) and weight.dim() == 2 and min(weight.shape) >= 64
+    expect(large, "weight should be a torch matrix of at least 64 x 64")
+    blocks = isinstance(structure, BlockStructure) and structure.kind != "irregular"
+    expect(blocks, "structure should be a BlockStructure other than irregular")
+    expect(isinstance(rate, (int, float)) and rate >= 3, f"rate should be at least 3; got {rate!r}")
     squares = weight.detach().double().square()
     keep = expand(select(group_scores(weight.detach(), structure), float(rate)), structure, weight.shape)
     share = float(squares[keep].sum() / squares.sum())
-    if not math.isclose(share, float(stated), rel_tol=1e-3):
-        raise Wrong(f"it keeps {share:.4g} of the squared norm, not {stated!r}")
-    if share < 1.5 / rate:
-        raise Wrong(f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}, and half more is asked")
+    same = math.isclose(share, float(stated), rel_tol=1e-3)
+    expect(same, f"it keeps {share:.4g} of the squared norm, not {stated!r}")
+    chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}, and half more is asked"
+    expect(share >= 1.5 / rate, chance)
     return f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..answers import Judged, agree, fields, several
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Judged, Wrong, agree, exercise, expect, fields, several
 
 
 @exercise("score-interval", "half(share, n)")
@@ -44,11 +43,11 @@ def seed_difference(answer: Any) -> str:
 
     a, b, low, high = fields(answer, "a", "b", "low", "high")
     for key, scores in (("a", a), ("b", b)):
-        if not isinstance(scores, (list, tuple)) or len(scores) < 3:
-            raise Wrong(f"{key} should be a list of at least three scores, one per seed")
+        enough = isinstance(scores, (list, tuple)) and len(scores) >= 3
+        expect(enough, f"{key} should be a list of at least three scores, one per seed")
     ends = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
     for key, stated, right in (("low", low, ends.low), ("high", high, ends.high)):
-        if not math.isclose(float(stated), right, rel_tol=1e-3, abs_tol=1e-6):
-            raise Wrong(f"{key} is {float(stated):.4g}, Welch's interval has {right:.4g}")
+        near = math.isclose(float(stated), right, rel_tol=1e-3, abs_tol=1e-6)
+        expect(near, f"{key} is {float(stated):.4g}, Welch's interval has {right:.4g}")
     verdict = "no difference that these runs can show" if ends.low <= 0 <= ends.high else "a difference"
     return f"the interval is {ends.low:.3f} to {ends.high:.3f}: {verdict}"

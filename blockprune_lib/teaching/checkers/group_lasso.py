@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...pruning.groups import group_norms
-from ...pruning.proximal import group_soft_threshold
+from ...pruning.groups import group_norms, group_soft_threshold
 from ...pruning.structure import BlockStructure
-from ..answers import fields
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Wrong, exercise, expect, fields
 
 
 @exercise("group-shrink", "shrunk(v, t)")
@@ -22,12 +20,13 @@ def group_shrink(answer: Function) -> str:
         got = answer(list(v), t)
         length = math.hypot(*v)
         right = [x * max(0.0, 1 - t / length) if length else 0.0 for x in v]
-        if not isinstance(got, (list, tuple, np.ndarray)) or len(got) != len(v):
-            raise Wrong(f"for v = {v} and t = {t} it gives {got!r}, expected a list of {len(v)} numbers")
+        where = f"for v = {v} and t = {t} it gives"
+        listed = isinstance(got, (list, tuple, np.ndarray)) and len(got) == len(v)
+        expect(listed, f"{where} {got!r}, expected a list of {len(v)} numbers")
         if not np.allclose(np.asarray(got, dtype=float), right, atol=1e-12):
             single = [math.copysign(max(0.0, abs(x) - t), x) for x in v]
             hint = "each weight was shrunk on its own: that is Lasso" if np.allclose(got, single) else ""
-            raise Wrong(f"for v = {v} and t = {t} it gives {list(map(float, got))}, not {right}", hint)
+            raise Wrong(f"{where} {list(map(float, got))}, not {right}", hint)
     return "it keeps the direction, takes t from the length, and empties what is no longer than t"
 
 
@@ -54,8 +53,7 @@ def lasso_optimality(answer: Function) -> str:
             got = float(answer(grad.copy(), matrix.copy(), 0.7))
         except (TypeError, ValueError) as error:
             raise Wrong(f"{where} it gives no number: {error}") from None
-        if not math.isclose(got, right, rel_tol=1e-9, abs_tol=1e-12):
-            raise Wrong(f"{where} it gives {got:.4g}, not {right:.4g}")
+        expect(math.isclose(got, right, rel_tol=1e-9, abs_tol=1e-12), f"{where} it gives {got:.4g}, not {right:.4g}")
     return "it is zero at a minimum, and as large as the worst group's violation elsewhere"
 
 
@@ -71,14 +69,13 @@ def _gap(slope: Any, weight: Any, lam: float) -> float:
 def threshold_for_rate(answer: Any) -> str:
     """Sort the norms; the threshold lies between the k-th largest and the next."""
     weight, structure, rate, threshold, stated = fields(answer, "weight", "structure", "rate", "threshold", "share")
-    if not isinstance(weight, torch.Tensor) or not isinstance(structure, BlockStructure):
-        raise Wrong("weight should be a torch matrix, and structure a BlockStructure")
+    pair = isinstance(weight, torch.Tensor) and isinstance(structure, BlockStructure)
+    expect(pair, "weight should be a torch matrix, and structure a BlockStructure")
     norms = group_norms(weight, structure)
     left = group_norms(group_soft_threshold(weight, structure, float(threshold)), structure)
     kept, wanted = int((left > 0).sum()), max(1, round(norms.numel() / float(rate)))
-    if kept != wanted:
-        raise Wrong(f"{kept} of {norms.numel()} groups stay, rate {rate:g} asks for {wanted}")
+    expect(kept == wanted, f"{kept} of {norms.numel()} groups stay, rate {float(rate):g} asks for {wanted}")
     share = float(left.square().sum() / norms.square().sum())
-    if not math.isclose(share, float(stated), rel_tol=1e-3, abs_tol=1e-6):
-        raise Wrong(f"after it the survivors hold {share:.4g} of the squared norm, not {stated:.4g}")
+    same = math.isclose(share, float(stated), rel_tol=1e-3, abs_tol=1e-6)
+    expect(same, f"after it the survivors hold {share:.4g} of the squared norm, not {float(stated):.4g}")
     return f"{kept} of {norms.numel()} groups stay, and hold {share:.1%} of the squared norm"

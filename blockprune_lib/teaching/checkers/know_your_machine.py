@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...machine.passport import hardware
-from ..answers import Judged, agree, number, positive
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Judged, agree, exercise, expect, number, positive
 
 FLAWS = {1: "threads", 2: "cache", 3: "compilation", 4: "one run"}
 NAMES = ("compilation", "cache", "threads", "denormals", "one run")
@@ -19,16 +19,13 @@ NAMES = ("compilation", "cache", "threads", "denormals", "one run")
 @exercise("name-the-flaw")
 def name_the_flaw(answer: Any) -> str:
     """Put each timing beside the reports A to E, and ask what they have in common."""
-    if not isinstance(answer, dict) or set(answer) != set(FLAWS):
-        raise Wrong("the answer should be a dictionary with the keys 1, 2, 3 and 4")
+    keys = isinstance(answer, dict) and set(answer) == set(FLAWS)
+    expect(keys, "the answer should be a dictionary with the keys 1, 2, 3 and 4")
     for timing, flaw in answer.items():
-        if flaw is ... or flaw is None:
-            raise Wrong(f"timing {timing} has no flaw yet")
-        if flaw not in NAMES:
-            raise Wrong(f"timing {timing}: {flaw!r} is not one of {', '.join(NAMES)}")
+        expect(flaw is not ... and flaw is not None, f"timing {timing} has no flaw yet")
+        expect(flaw in NAMES, f"timing {timing}: {flaw!r} is not one of {', '.join(NAMES)}")
     wrong = [str(timing) for timing in sorted(FLAWS) if answer[timing] != FLAWS[timing]]
-    if wrong:
-        raise Wrong(f"another flaw ruins timing {' and timing '.join(wrong)}")
+    expect(not wrong, f"another flaw ruins timing {' and timing '.join(wrong)}")
     return "all four flaws are named"
 
 
@@ -49,8 +46,7 @@ def intensity(answer: Function) -> str:
             "FLOPs are off by 2, and bytes are counted in numbers": right / 2 * 4,
         }
 
-    where = "for {} tokens, {} inputs, {} outputs, density {}"
-    agree(answer, cases, judge, where, unit=" FLOP per byte")
+    agree(answer, cases, judge, "for {} tokens, {} inputs, {} outputs, density {}", unit=" FLOP per byte")
     return "it agrees with the count for five shapes; pruning moves a layer to the left"
 
 
@@ -69,13 +65,11 @@ class _Machine:
         return self.now
 
     def function(self, base: float) -> Callable[[], None]:
-        own = 0
+        own = itertools.count()
 
         def call() -> None:
-            nonlocal own
-            self.now += self.mood(self.calls, self.now, own, base)
+            self.now += self.mood(self.calls, self.now, next(own), base)
             self.calls += 1
-            own += 1
 
         return call
 
@@ -96,39 +90,33 @@ def fair_timer(answer: Function) -> str:
         for old, new in ((3.0, 1.0), (1.0, 2.0)):
             machine = _Machine(mood)
             got = answer(machine.function(old), machine.function(new), machine.clock, rounds)
-            if machine.reads == 0:
-                raise Wrong("the clock that was handed in is never read", "call clock() before and after each call")
+            remedy = "call clock() before and after each call"
+            expect(machine.reads, "the clock that was handed in is never read", remedy)
             ratio = number(got, f"on a machine that {vice}")
-            if vice == "does nothing odd" and math.isclose(ratio, new / old, rel_tol=tolerance):
-                raise Wrong("the ratio is upside down: it should be above 1 where `new` is quicker", "old over new")
-            if not math.isclose(ratio, old / new, rel_tol=tolerance):
-                raise Wrong(f"a machine that {vice} fooled it: it found {ratio:.2f}, and {old / new:.2f} is true")
+            inverse = vice == "does nothing odd" and math.isclose(ratio, new / old, rel_tol=tolerance)
+            expect(not inverse, "the ratio is upside down: it should be above 1 where `new` is quicker", "old over new")
+            fooled = f"a machine that {vice} fooled it: it found {ratio:.2f}, and {old / new:.2f} is true"
+            expect(math.isclose(ratio, old / new, rel_tol=tolerance), fooled)
     return "no machine fooled it"
 
 
 @exercise("own-points")
 def own_points(answer: Any) -> str:
     """A sum or a norm lies left of the ridge, a product of large matrices right of it."""
-    if not isinstance(answer, dict):
-        raise Wrong("the answer should be a dictionary: name to (FLOPs, bytes, ms)")
+    expect(isinstance(answer, dict), "the answer should be a dictionary: name to (FLOPs, bytes, ms)")
     for name, point in answer.items():
-        if not positive(point, 3):
-            raise Wrong(f"{name!r} should have three positive numbers: FLOPs, bytes and ms")
-    if len(answer) < 3:
-        raise Wrong(f"three operations or more, please; there are {len(answer)}")
+        expect(positive(point, 3), f"{name!r} should have three positive numbers: FLOPs, bytes and ms")
+    expect(len(answer) >= 3, f"three operations or more, please; there are {len(answer)}")
     machine = hardware()
     roofs = {name: machine.roofline(float(f), float(q), threads=1) for name, (f, q, _) in answer.items()}
-    for name, (f, _, ms) in answer.items():
-        if f / ms / 1e6 > 5 * (machine.peak_all_gflops or math.inf):
-            raise Wrong(f"{name!r} would be far above the peak of all cores; is its time in ms?")
-    sides = [roof.bound for roof in roofs.values()]
+    speeds = {name: f / ms / 1e6 for name, (f, _, ms) in answer.items()}
+    for name, gflops in speeds.items():
+        possible = gflops <= 5 * (machine.peak_all_gflops or math.inf)
+        expect(possible, f"{name!r} would be far above the peak of all cores; is its time in ms?")
+    sides, ridge = [roof.bound for roof in roofs.values()], next(iter(roofs.values())).ridge
     for bound, side in (("memory", "left"), ("compute", "right")):
-        if bound not in sides:
-            ridge = next(iter(roofs.values())).ridge
-            raise Wrong(f"no operation lies {side} of the ridge, at {ridge:.1f} FLOP per byte")
-    shares = {name: f / ms / 1e6 / roofs[name].gflops for name, (f, _, ms) in answer.items()}
+        expect(bound in sides, f"no operation lies {side} of the ridge, at {ridge:.1f} FLOP per byte")
+    shares = {name: gflops / roofs[name].gflops for name, gflops in speeds.items()}
     best = max(shares, key=lambda name: shares[name])
-    return (
-        f"{sides.count('memory')} left and {sides.count('compute')} right of the ridge; "
-        f"{best!r} comes closest to its roof, or passes it, with {100 * shares[best]:.0f} %"
-    )
+    places = f"{sides.count('memory')} left and {sides.count('compute')} right of the ridge"
+    return f"{places}; {best!r} comes closest to its roof, or passes it, with {100 * shares[best]:.0f} %"

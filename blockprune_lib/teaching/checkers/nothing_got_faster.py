@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..answers import Judged, agree, is_number, positive
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Judged, agree, exercise, expect, is_number, positive
 
 
 @exercise("format-bytes", "format_bytes(outputs, inputs, density, height, width, tokens)")
@@ -55,25 +54,19 @@ def csr_by_hand(answer: Function) -> str:
         kept = [part.copy() for part in given]
         got = answer(*given)
         for name, before, after in zip(("values", "columns", "offsets", "X"), kept, given, strict=True):
-            if not np.array_equal(before, after):
-                raise Wrong(f"it changed {name}", "write into a new array")
-        if got is None:
-            raise Wrong("the function returns nothing yet")
+            expect(np.array_equal(before, after), f"it changed {name}", "write into a new array")
+        expect(got is not None, "the function returns nothing yet")
         got = np.asarray(got, dtype=np.float64)
         wanted, where = dense @ x, f"for {outputs} × {inputs}, {len(columns)} weights and {tokens} tokens"
-        if got.shape != wanted.shape:
-            raise Wrong(f"{where} the result has shape {got.shape}, expected {wanted.shape}")
-        off = np.logical_not(np.isclose(got, wanted, rtol=1e-4, atol=1e-5).all(axis=1))
-        if not off.any():
-            continue
-        reason = ""
+        expect(got.shape == wanted.shape, f"{where} the result has shape {got.shape}, expected {wanted.shape}")
+        off, reason = ~np.isclose(got, wanted, rtol=1e-4, atol=1e-5).all(axis=1), ""
         if off.all() and np.allclose(got, (dense != 0).astype(float) @ x, rtol=1e-4, atol=1e-5):
             reason = "the weights themselves are not multiplied"
         elif off[-1] and not off[:-1].any():
             reason = "only the last row is wrong: the last offset ends it"
         elif (off & (np.diff(offsets) == 0)).any():
             reason = "a row without weights gives zeros"
-        raise Wrong(f"{where} {int(off.sum())} of {outputs} rows are wrong", reason)
+        expect(not off.any(), f"{where} {int(off.sum())} of {outputs} rows are wrong", reason)
     return "it agrees with the dense product, rows without weights included"
 
 
@@ -100,21 +93,15 @@ def break_even_density(answer: Function) -> str:
 @exercise("both-sides")
 def both_sides(answer: Any) -> str:
     """Try a density far below the break-even of the walk, and one with all weights kept."""
-    if not isinstance(answer, dict) or not answer:
-        raise Wrong("the answer should be a dictionary: density to (dense ms, sparse ms)")
+    expect(isinstance(answer, dict) and answer, "the answer should be a dictionary: density to (dense ms, sparse ms)")
     for density, times in answer.items():
-        if not is_number(density) or not 0 <= density <= 1:
-            raise Wrong(f"{density!r} is no density from 0 to 1")
-        if not positive(times, 2):
-            raise Wrong(f"density {density:g} should have two positive times in ms: dense and sparse")
-    if len(answer) < 3:
-        raise Wrong(f"three densities or more, please; there are {len(answer)}")
+        expect(is_number(density) and 0 <= density <= 1, f"{density!r} is no density from 0 to 1")
+        expect(positive(times, 2), f"density {density:g} should have two positive times in ms: dense and sparse")
+    expect(len(answer) >= 3, f"three densities or more, please; there are {len(answer)}")
     wins = sorted(density for density, (dense, sparse) in answer.items() if sparse < dense)
-    losses = sorted(density for density, (dense, sparse) in answer.items() if sparse >= dense)
-    if not wins:
-        raise Wrong("sparse wins at none of your densities", "go lower, to 0.005 or less")
-    if not losses:
-        raise Wrong("sparse loses at none of your densities", "go up to 1, where nothing can be skipped")
+    losses = sorted(answer.keys() - wins)
+    expect(wins, "sparse wins at none of your densities", "go lower, to 0.005 or less")
+    expect(losses, "sparse loses at none of your densities", "go up to 1, where nothing can be skipped")
     if wins[-1] < losses[0]:
         return f"sparse wins up to {wins[-1]:g} and loses from {losses[0]:g} on: break-even lies between"
     return f"sparse wins at {len(wins)} and loses at {len(losses)}, not in one piece: measure again, or find out why"

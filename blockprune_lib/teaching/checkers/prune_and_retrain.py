@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...experiments.methods import METHODS, Method
-from ..answers import agree, several
-from ..exercises import Function, Wrong, exercise
+from ...experiments.methods import METHODS
+from ..exercises import Function, Wrong, agree, exercise, expect, several
 
 
 @exercise("exact-count", "count(n, rate)")
@@ -36,12 +35,10 @@ def masked_step(answer: Function) -> str:
         moved = 0.9 * velocity + slope + 0.01 * w
         for name, value, right in zip(("w", "velocity"), pair, (w - 0.1 * moved, moved), strict=True):
             value = np.asarray(value, dtype=float)
-            if value.shape != mask.shape:
-                raise Wrong(f"{name} has shape {value.shape}, expected {mask.shape}")
-            if (count := int((value[~mask] != 0).sum())) > 0:
-                raise Wrong(f"with {case}, {count} pruned places of {name} are not zero")
-            if not np.allclose(value[mask], right[mask]):
-                raise Wrong(f"with {case}, what lives moves to another place in {name}")
+            expect(value.shape == mask.shape, f"{name} has shape {value.shape}, expected {mask.shape}")
+            count = int((value[~mask] != 0).sum())
+            expect(count == 0, f"with {case}, {count} pruned places of {name} are not zero")
+            expect(np.allclose(value[mask], right[mask]), f"with {case}, what lives moves to another place in {name}")
     return "what lives moves as SGD moves it, and what is pruned is zero in both, whatever the gradient"
 
 
@@ -50,21 +47,19 @@ def own_study(answer: Mapping[str, Any]) -> str:
     """Lists are swept over: method, rate and seed need at least two, two and three entries."""
     from ...experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
 
-    if not isinstance(answer, Mapping):
-        raise Wrong(f"the answer should be a dictionary, not {type(answer).__name__}")
+    expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
     try:
         runs = plan(answer)
     except (TypeError, ValueError) as error:
         raise Wrong(str(error)) from None
     seen = {key: {getattr(run, key) for run in runs} for key in ("method", "rate", "seed")}
     for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
-        if len(seen[key]) < least:
-            raise Wrong(f"it has {len(seen[key])} value of {key}, at least {least} are needed")
-    baselines = [name for name, method in METHODS.items() if not _reweights(method)]
-    if not seen["method"] & set(baselines):
-        raise Wrong("both methods reweight", f"each of {', '.join(baselines)} is a baseline")
+        expect(len(seen[key]) >= least, f"it has {len(seen[key])} value of {key}, at least {least} are needed")
+    baselines = [
+        name
+        for name, method in METHODS.items()
+        if not any(s.action == "train_reweighted" and s.changes.get("reweighted", True) for s in method.stages)
+    ]
+    remedy = f"each of {', '.join(baselines)} is a baseline"
+    expect(seen["method"].intersection(baselines), "both methods reweight", remedy)
     return f"{len(runs)} runs: {len(seen['method'])} methods, {len(seen['rate'])} rates, {len(seen['seed'])} seeds"
-
-
-def _reweights(method: Method) -> bool:
-    return any(s.action == "train_reweighted" and s.changes.get("reweighted", True) for s in method.stages)

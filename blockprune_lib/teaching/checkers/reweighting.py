@@ -9,8 +9,7 @@ import torch
 
 from ...pruning.groups import group_norms
 from ...pruning.structure import BlockStructure
-from ..answers import Judged, agree, fields, number
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, Judged, agree, exercise, expect, fields, number
 
 
 @exercise("reweighting-rounds", "after(n, lam, eps, count)")
@@ -19,20 +18,17 @@ def reweighting_rounds(answer: Function) -> str:
     cases = ((0.6, 0.1, 1e-3, 2), (1.2, 0.1, 1e-3, 1), (0.3, 0.1, 1e-3, 5), (0.7, 0.1, 0.0, 0), (0.7, 0.1, 0.05, 30))
 
     def judge(n: float, lam: float, eps: float, count: int) -> Judged:
-        chained = n
-        for _ in range(count):
-            chained = max(0.0, chained - lam / (chained + eps))
-        slips = {"the starting norm is lowered in each round, not the present one": chained}
-        return _rounds(n, lam, eps, count), slips
+        slip = "the starting norm is lowered in each round, not the present one"
+        return _rounds(n, lam, eps, count), {slip: _rounds(n, lam, eps, count, chained=True)}
 
     agree(answer, cases, judge, "for n = {}, λ = {}, ε = {} and {} rounds", abs_tol=1e-12)
     return "it follows the rounds, from none to thirty"
 
 
-def _rounds(n: float, lam: float, eps: float, count: int) -> float:
+def _rounds(n: float, lam: float, eps: float, count: int, chained: bool = False) -> float:
     now = n
     for _ in range(count):
-        now = max(0.0, n - lam / (now + eps))
+        now = max(0.0, (now if chained else n) - lam / (now + eps))
     return now
 
 
@@ -42,12 +38,10 @@ def reweighting_cliff(answer: Function) -> str:
     for lam, eps in ((0.1, 1e-3), (0.01, 1e-3), (1.0, 0.1), (0.25, 0.0625)):
         where = f"for λ = {lam} and ε = {eps}"
         norm = number(answer(lam, eps), where)
-        if not norm > 0:
-            raise Wrong(f"{where} it gives {norm:g}, expected a norm")
-        if (low := _rounds(0.99 * norm, lam, eps, 5000)) > 0:
-            raise Wrong(f"{where} a group that begins at 0.99 of {norm:.4g} survives, at {low:.3g}")
-        if _rounds(1.01 * norm, lam, eps, 5000) == 0:
-            raise Wrong(f"{where} a group that begins at 1.01 of {norm:.4g} dies")
+        expect(norm > 0, f"{where} it gives {norm:g}, expected a norm")
+        below, above = (_rounds(part * norm, lam, eps, 5000) for part in (0.99, 1.01))
+        expect(below == 0, f"{where} a group that begins at 0.99 of {norm:.4g} survives, at {below:.3g}")
+        expect(above > 0, f"{where} a group that begins at 1.01 of {norm:.4g} dies")
     return "a group one per cent below it dies, and one per cent above it lives, for four pairs of λ and ε"
 
 
@@ -55,16 +49,15 @@ def reweighting_cliff(answer: Function) -> str:
 def reweighting_own(answer: Any) -> str:
     """Ten rounds on bp.group_norms(weight, structure), each from the starting norms."""
     weight, structure, lam, said_empty, said_left = fields(answer, "weight", "structure", "lam", "empty", "left")
-    if not isinstance(weight, torch.Tensor) or not isinstance(structure, BlockStructure):
-        raise Wrong("weight should be a torch matrix, and structure a BlockStructure")
+    pair = isinstance(weight, torch.Tensor) and isinstance(structure, BlockStructure)
+    expect(pair, "weight should be a torch matrix, and structure a BlockStructure")
     first = now = group_norms(weight.detach(), structure).double()
     for _ in range(10):
         now = (first - float(lam) / (now + 1e-3)).clamp_min(0)
     empty = float((now == 0).double().mean())
     left = float(now.square().sum() / first.square().sum())
-    if not 0 < empty < 1:
-        raise Wrong(f"{empty:.0%} of the groups are empty", "choose λ so that some die and some live")
+    expect(0 < empty < 1, f"{empty:.0%} of the groups are empty", "choose λ so that some die and some live")
     for key, said, right in (("empty", said_empty, empty), ("left", said_left, left)):
-        if not math.isclose(float(said), right, rel_tol=1e-2, abs_tol=1e-3):
-            raise Wrong(f"{key} is {said:.4g}; ten rounds give {right:.4g}")
+        near = math.isclose(float(said), right, rel_tol=1e-2, abs_tol=1e-3)
+        expect(near, f"{key} is {float(said):.4g}; ten rounds give {right:.4g}")
     return f"{empty:.0%} of the groups are empty, and {left:.0%} of the squared norm is left"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from typing import Any
 
-from ..answers import is_number, number
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, exercise, expect, is_number, number
 
 
 @exercise("needed-speed", "needed(share, target)")
@@ -19,17 +18,14 @@ def needed_speed(answer: Function) -> str:
         left = 1 / target - (1 - share)
         where = f"for a share of {share:.3g} and a target of {target:g}"
         if left <= 1e-12:
-            if got is not None:
-                raise Wrong(f"{where} it gives {got!r}", "with the part gone altogether the whole is still too slow")
+            slow = "with the part gone altogether the whole is still too slow"
+            expect(got is None, f"{where} it gives {got!r}", slow)
             continue
         speed = number(got, where)
-        if not math.isclose(speed, share / left, rel_tol=1e-9):
-            raise Wrong(f"{where} it gives {speed:.4g}", f"the whole would be {_whole(share, speed):.4g} times as fast")
+        whole = 1 / (1 - share + share / speed) if speed > 0 else 0.0
+        hint = f"the whole would be {whole:.4g} times as fast"
+        expect(math.isclose(speed, share / left, rel_tol=1e-9), f"{where} it gives {speed:.4g}", hint)
     return "it agrees with the law at six points, and says where no speed will do"
-
-
-def _whole(share: float, speed: float) -> float:
-    return 1 / (1 - share + share / speed) if speed > 0 else 0.0
 
 
 @exercise("choose-layers", "choose(layers, rest, target)")
@@ -43,46 +39,34 @@ def choose_layers(answer: Function) -> str:
     )
     for layers, rest, target in cases:
         got = answer(dict(layers), rest, target)
-        best = _fewest(layers, rest, target)
+        choices = (some for count in range(len(layers) + 1) for some in combinations(layers, count))
+        best = next((len(some) for some in choices if _time(layers, some, rest) <= target + 1e-9), None)
         where = f"for {layers}, the rest {rest:g} ms and a target of {target:g} ms"
         if best is None:
-            if got is not None:
-                raise Wrong(f"{where} no choice is fast enough; it should return None, not {got!r}")
+            expect(got is None, f"{where} no choice is fast enough; it should return None, not {got!r}")
             continue
-        if got is None:
-            raise Wrong(f"{where} it returned None", "there is a choice that is fast enough")
-        if not isinstance(got, (list, tuple, set)) or not set(got) <= set(layers):
-            raise Wrong(f"{where} it returned {got!r}, expected names of layers")
-        if _time(layers, set(got), rest) > target + 1e-9:
-            raise Wrong(f"{where} {sorted(got)} still takes {_time(layers, set(got), rest):g} ms")
-        if len(set(got)) > best:
-            raise Wrong(f"{where} it swaps {len(set(got))} layers", f"{best} are enough; a layer may even get slower")
+        expect(got is not None, f"{where} it returned None", "there is a choice that is fast enough")
+        named = isinstance(got, (list, tuple, set)) and set(got) <= set(layers)
+        expect(named, f"{where} it returned {got!r}, expected names of layers")
+        count, time = len(set(got)), _time(layers, got, rest)
+        expect(time <= target + 1e-9, f"{where} {sorted(got)} still takes {time:g} ms")
+        expect(count <= best, f"{where} it swaps {count} layers", f"{best} are enough; a layer may even get slower")
     return "it reaches each target with the fewest layers, and says where none is reached"
 
 
-def _time(layers: Mapping[str, tuple[float, float]], chosen: set[str], rest: float) -> float:
+def _time(layers: Mapping[str, tuple[float, float]], chosen: Collection[str], rest: float) -> float:
     return rest + sum(sparse if name in chosen else dense for name, (dense, sparse) in layers.items())
-
-
-def _fewest(layers: Mapping[str, tuple[float, float]], rest: float, target: float) -> int | None:
-    for count in range(len(layers) + 1):
-        if any(_time(layers, set(some), rest) <= target + 1e-9 for some in combinations(layers, count)):
-            return count
-    return None
 
 
 @exercise("own-profile")
 def own_profile(answer: Any) -> str:
     """Time the parts with hooks as the page does; what you did not name is the rest."""
-    if not isinstance(answer, Mapping) or "total" not in answer:
-        raise Wrong('the answer should be a dictionary of ms with the key "total"')
+    total = isinstance(answer, Mapping) and "total" in answer
+    expect(total, 'the answer should be a dictionary of ms with the key "total"')
     parts = {name: ms for name, ms in answer.items() if name != "total"}
-    if len(parts) < 3:
-        raise Wrong(f"it names {len(parts)} parts, expected three or more besides the total")
+    expect(len(parts) >= 3, f"it names {len(parts)} parts, expected three or more besides the total")
     for name, ms in answer.items():
-        if not is_number(ms) or not 0 <= ms < math.inf:
-            raise Wrong(f"{name!r} should be a time in ms, got {ms!r}")
-    if sum(parts.values()) > 1.1 * answer["total"]:
-        raise Wrong("the parts add up to more than the total", "is a part counted inside another one?")
-    largest = max(parts, key=lambda name: parts[name])
-    return f"the parts fit into the total; {largest!r} is the one to work on"
+        expect(is_number(ms) and 0 <= ms < math.inf, f"{name!r} should be a time in ms, got {ms!r}")
+    fit = sum(parts.values()) <= 1.1 * answer["total"]
+    expect(fit, "the parts add up to more than the total", "is a part counted inside another one?")
+    return f"the parts fit into the total; {max(parts, key=parts.__getitem__)!r} is the one to work on"

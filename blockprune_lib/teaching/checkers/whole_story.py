@@ -8,7 +8,7 @@ from torch import Tensor
 from ...pruning.groups import group_norms
 from ...pruning.packing import pack
 from ...pruning.structure import BlockStructure
-from ..exercises import Function, Wrong, exercise
+from ..exercises import Function, exercise, expect
 
 
 @exercise("row-norms", "row_norms(weight, width)")
@@ -17,17 +17,13 @@ def row_norms(answer: Function) -> str:
     for shape, width in (((4, 6), 3), ((5, 8), 2), ((3, 7), 7)):
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
         got = answer(weight, width)
-        if not isinstance(got, Tensor):
-            raise Wrong(f"expected a tensor, got {type(got).__name__}", hint="return the norms, do not print them")
-        expected = group_norms(weight, BlockStructure.block_row(width))
-        if got.shape != expected.shape:
-            raise Wrong(
-                f"for a {shape} matrix and width {width} the shape is {tuple(got.shape)}, not {tuple(expected.shape)}"
-            )
-        if torch.allclose(got, expected.square(), rtol=1e-4):
-            raise Wrong("these are the squared norms", hint="one square root is missing")
-        if not torch.allclose(got, expected, rtol=1e-4):
-            raise Wrong("the shape is right and the values are not", hint="does each group run along a row?")
+        tensor = isinstance(got, Tensor)
+        expect(tensor, f"expected a tensor, got {type(got).__name__}", "return the norms, do not print them")
+        right, shapes = group_norms(weight, BlockStructure.block_row(width)), f"a {shape} matrix and width {width}"
+        expect(got.shape == right.shape, f"for {shapes} the shape is {tuple(got.shape)}, not {tuple(right.shape)}")
+        squared, near = (torch.allclose(got, norms, rtol=1e-4) for norms in (right.square(), right))
+        expect(not squared, "these are the squared norms", "one square root is missing")
+        expect(near, "the shape is right and the values are not", "does each group run along a row?")
     return "the norms of all row segments agree with the library's"
 
 
@@ -41,22 +37,19 @@ def stored_bytes(answer: Function) -> str:
         kept = torch.arange(groups).reshape(outputs // height, inputs) < max(1, round(groups / rate))
         packed = pack(kept.repeat_interleave(height, dim=0).float(), structure)
         case = f"stored_bytes({outputs}, {inputs}, {height}, {rate:g})"
-        if got == packed.bytes_values:
-            raise Wrong(f"{case} counts the values alone", hint="where each group stood has to be stored as well")
-        if got != packed.bytes_total:
-            raise Wrong(f"{case} gives {got}, and the packed matrix has {packed.bytes_total} bytes")
+        remedy = "where each group stood has to be stored as well"
+        expect(got != packed.bytes_values, f"{case} counts the values alone", remedy)
+        total = packed.bytes_total
+        expect(got == total, f"{case} gives {got}, and the packed matrix has {total} bytes")
     return "the count agrees with matrices that were really packed; at height 1, break-even lies a little above rate 2"
 
 
 @exercise("amdahl", "whole_speedup(p, k)")
 def amdahl(answer: Function) -> str:
     """new time = (1 - p) + p / k, in units of the dense time"""
-    if answer(0.0, 5.0) != 1:
-        raise Wrong("with p = 0 nothing is pruned, and the speed-up must be 1")
-    if abs(answer(1.0, 5.0) - 5) > 1e-9:
-        raise Wrong("with p = 1 everything is pruned, and the speed-up must be k")
-    if abs(answer(0.8, 4.0) - 2.5) > 1e-9:
-        raise Wrong(f"whole_speedup(0.8, 4) gives {answer(0.8, 4.0):.3g}, expected 2.5")
-    if answer(0.5, 1e12) > 2:
-        raise Wrong("with half of the time untouched, no k can give more than 2")
+    expect(answer(0.0, 5.0) == 1, "with p = 0 nothing is pruned, and the speed-up must be 1")
+    expect(abs(answer(1.0, 5.0) - 5) <= 1e-9, "with p = 1 everything is pruned, and the speed-up must be k")
+    middle = answer(0.8, 4.0)
+    expect(abs(middle - 2.5) <= 1e-9, f"whole_speedup(0.8, 4) gives {float(middle):.3g}, expected 2.5")
+    expect(answer(0.5, 1e12) <= 2, "with half of the time untouched, no k can give more than 2")
     return "the limits p = 0, p = 1 and large k are right"
