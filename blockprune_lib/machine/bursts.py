@@ -1,7 +1,4 @@
-"""Timing loops in short bursts: on a busy machine some bursts fit between two visits of somebody else.
-
-Left out: what is run, and fair timing of one thing against another (`timing`).
-"""
+"""Timing loops in short bursts: on a busy machine some bursts fit between two visits of somebody else."""
 
 from __future__ import annotations
 

@@ -1,18 +1,15 @@
-"""The results that `timing` returns: samples, medians, quartiles, ratios with intervals, and how they print.
-
-Left out: taking the samples (`timing`), and any test of significance: the interval says what the noise allows.
-"""
+"""The results that `timing` returns: samples, medians, quartiles, ratios with intervals, and how they print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .._common.checks import one_of
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 
 RESAMPLES = 2000
 
@@ -58,13 +55,10 @@ class Timing:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
-    """Timings of functions that took turns; prints as a table.
+class Comparison(Printed):
+    """Timings of functions that took turns, in ms a call; prints as a table."""
 
-    Medians and quartiles are in ms a call. A ratio is the baseline's median over the function's: 3 means three times
-    as fast.
-    """
-
+    _classes: ClassVar[str] = "bp-table bp-comparison"
     timings: Mapping[str, Timing]
     baseline: str
     threads: Mapping[str, int | None]
@@ -84,9 +78,9 @@ class Comparison:
     def ratio(self, name: str) -> Ratio:
         """How many times as fast as the baseline `name` is, with its paired-bootstrap 95 % interval.
 
-        value = median(baseline) / median(name). For the interval whole rounds are drawn with replacement, the same
-        rounds for both, and the middle 95 % of the ratios is kept (percentile method, Efron 1979). The interval is
-        about the noise between these rounds: what all of them share (a hot machine, a biased set-up) is not in it.
+        value = median(baseline) / median(name): 3 means three times as fast. For the interval whole rounds are drawn
+        with replacement, the same rounds for both, and the middle 95 % of the ratios is kept (percentile method, Efron
+        1979). It is about the noise between these rounds: what all of them share (a hot machine) is not in it.
         Raises ValueError for a name that was not timed.
 
         >>> slow, fast = Timing("slow", (4.0, 4.0, 4.0), 1), Timing("fast", (1.0, 1.0, 1.0), 1)
@@ -104,24 +98,12 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Every sample, and how it was taken, as JSON has it."""
         timings = {
-            name: {
-                "median_ms": timing.median,
-                "q1_ms": timing.q1,
-                "q3_ms": timing.q3,
-                "ratio": vars(self.ratio(name)),
-                "inner": timing.inner,
-                "samples_ms": list(timing.samples_ms),
-            }
+            name: {"median_ms": timing.median, "q1_ms": timing.q1, "q3_ms": timing.q3, "ratio": vars(self.ratio(name)),
+                   "inner": timing.inner, "samples_ms": list(timing.samples_ms)}
             for name, timing in self.timings.items()
-        }
-        return {
-            "baseline": self.baseline,
-            "rounds": self.rounds,
-            "warmup": self.warmup,
-            "seed": self.seed,
-            "threads": dict(self.threads),
-            "timings": timings,
-        }
+        }  # fmt: skip
+        return {"baseline": self.baseline, "rounds": self.rounds, "warmup": self.warmup, "seed": self.seed,
+                "threads": dict(self.threads), "timings": timings}  # fmt: skip
 
     def _table(self) -> list[tuple[str, ...]]:
         head = ("", "median ms", "quartiles ms", "ratio [95 %]", "calls")
@@ -131,16 +113,10 @@ class Comparison:
         ]
         return [head, *rows]
 
-    def _conditions(self) -> str:
+    def _caption(self) -> str:
         used = ", ".join(f"{library} {number}" for library, number in self.threads.items() if number is not None)
         turns = f"{self.rounds} rounds in turns after {self.warmup} warm-up calls"
         return f"ratio: times as fast as {self.baseline}; {turns}; threads: {used}"
-
-    def __repr__(self) -> str:
-        return f"{text_table(self._table())}\n{self._conditions()}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), self._conditions(), "bp-table bp-comparison")
 
 
 def _ms(value: float) -> str:

@@ -1,7 +1,6 @@
-"""What the operating system says about the processor: name, cores, caches, memory, and how many cores we may use.
+"""What Linux (`/proc`, `/sys`, control groups 1 and 2) and macOS (`sysctl`) say about the processor.
 
-Linux (`/proc`, `/sys`, control groups 1 and 2) and macOS (`sysctl`). What cannot be read is None, never an
-error: containers and virtual machines hide or invent a good part of this. Windows is left out.
+What cannot be read is None, never an error: containers and virtual machines hide or invent a good part of this.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,18 +46,14 @@ def processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
     affinity = _affinity()
     quota = cpu_quota(root)
     caches = _linux_caches(root, min(affinity) if affinity else 0)
-    memory = [b for b in (_linux_memory(root), _group_memory(root)) if b]
+    siblings = {_text(path) for path in _glob(root, "sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")}
+    total = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    memory = [size for size in (total and int(total[1]) * 1024, _group_memory(root)) if size]
     return Processor(
-        cpu=_linux_name(root),
-        physical_cores=_linux_physical(root),
-        logical_cores=os.cpu_count(),
-        usable_cores=usable_cores(len(affinity) or (os.cpu_count() or 1), quota),
-        quota_cores=quota,
-        l1d_bytes=caches.get(1),
-        l2_bytes=caches.get(2),
-        l3_bytes=caches.get(3),
-        memory_bytes=min(memory) if memory else None,
-    )
+        cpu=_linux_name(root), physical_cores=len(siblings - {""}) or None, logical_cores=os.cpu_count(),
+        usable_cores=usable_cores(len(affinity) or (os.cpu_count() or 1), quota), quota_cores=quota,
+        l1d_bytes=caches.get(1), l2_bytes=caches.get(2), l3_bytes=caches.get(3), memory_bytes=min(memory, default=None),
+    )  # fmt: skip
 
 
 def usable_cores(allowed: int, quota: float | None) -> int:
@@ -83,12 +79,10 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 
 def _group_memory(root: Path) -> int | None:
-    found = []
-    for folder in _group_folders(root, "memory"):
-        limit = _number(_text(folder / "memory.max")) or _number(_text(folder / "memory.limit_in_bytes"))
-        if limit and limit < 2**60:  # version 1 writes a huge number for "no limit"
-            found.append(limit)
-    return min(found, default=None)
+    folders = _group_folders(root, "memory")
+    limits = [_number(_text(at / "memory.max")) or _number(_text(at / "memory.limit_in_bytes")) for at in folders]
+    # Version 1 writes a huge number for "no limit".
+    return min((limit for limit in limits if limit and limit < 2**60), default=None)
 
 
 def _group_folders(root: Path, controller: str) -> list[Path]:
@@ -115,33 +109,26 @@ def isa_name(features: Mapping[str, bool], architecture: str) -> str:
     """
     if architecture.lower() in ("arm64", "aarch64"):
         return "NEON"
-    for name, needed in (
-        ("AVX-512", ("avx512f",)),
-        ("AVX2+FMA", ("avx2", "fma")),
-        ("AVX2", ("avx2",)),
-        ("AVX", ("avx",)),
-        ("SSE2", ("sse2",)),
-    ):
+    widest_first = {"AVX-512": ["avx512f"], "AVX2+FMA": ["avx2", "fma"], "AVX2": ["avx2"], "AVX": ["avx"]}
+    for name, needed in widest_first.items():
         if all(features.get(feature, False) for feature in needed):
             return name
-    return "SSE2" if architecture.lower() in ("x86_64", "amd64") else "unknown"
+    return "SSE2" if features.get("sse2") or architecture.lower() in ("x86_64", "amd64") else "unknown"
 
 
 def host_features() -> Mapping[str, bool]:
     """LLVM's feature names of this processor; empty where LLVM does not know it."""
-    try:
+    with suppress(ImportError, RuntimeError):
         import llvmlite.binding
 
         return dict(llvmlite.binding.get_host_cpu_features())
-    except (ImportError, RuntimeError):
-        return {}
+    return {}
 
 
 def _affinity() -> list[int]:
-    try:
+    with suppress(AttributeError, OSError):
         return sorted(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
-        return []
+    return []
 
 
 def _linux_name(root: Path) -> str:
@@ -150,12 +137,6 @@ def _linux_name(root: Path) -> str:
         if found := re.search(rf"^{key}\s*:\s*(\S.*)$", text, re.MULTILINE):
             return " ".join(found.group(1).split())
     return platform.processor() or platform.machine() or "unknown processor"
-
-
-def _linux_physical(root: Path) -> int | None:
-    """Distinct sets of threads that share a core."""
-    siblings = {_text(path) for path in _glob(root, "sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")}
-    return len(siblings - {""}) or None
 
 
 def _linux_caches(root: Path, cpu: int) -> dict[int, int]:
@@ -168,11 +149,6 @@ def _linux_caches(root: Path, cpu: int) -> dict[int, int]:
     return found
 
 
-def _linux_memory(root: Path) -> int | None:
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
 def _macos(read: Callable[[str], str]) -> Processor:
     def number(*names: str) -> int | None:
         return next((value for name in names if (value := _number(read(name)))), None)
@@ -180,41 +156,33 @@ def _macos(read: Callable[[str], str]) -> Processor:
     logical = number("hw.logicalcpu") or os.cpu_count()
     return Processor(
         cpu=read("machdep.cpu.brand_string") or platform.processor() or "unknown processor",
-        physical_cores=number("hw.physicalcpu"),
-        logical_cores=logical,
-        usable_cores=logical or 1,
-        quota_cores=None,
+        physical_cores=number("hw.physicalcpu"), logical_cores=logical, usable_cores=logical or 1, quota_cores=None,
         l1d_bytes=number("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
         l2_bytes=number("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
-        l3_bytes=number("hw.perflevel0.l3cachesize", "hw.l3cachesize"),
-        memory_bytes=number("hw.memsize"),
-    )
+        l3_bytes=number("hw.perflevel0.l3cachesize", "hw.l3cachesize"), memory_bytes=number("hw.memsize"),
+    )  # fmt: skip
 
 
 def _sysctl(name: str) -> str:
-    try:
-        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
+    return ""
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:
-    try:
+    with suppress(OSError):
         return sorted(root.glob(pattern))
-    except OSError:
-        return []
+    return []
 
 
 def _text(path: Path) -> str:
-    try:
+    with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return ""
 
 
 def _number(text: str) -> int | None:
-    try:
+    with suppress(ValueError):
         return int(text)
-    except ValueError:
-        return None
+    return None

@@ -1,8 +1,6 @@
 """What one useful multiply-add costs when its numbers are not neighbours, on one thread.
 
-`gather_costs`: ns a multiply-add of a dot product, read four ways, by the size of what it reads from. `row_rate`: GB/s
-of reading whole rows at random places. Left out: more threads, writes, and the gather instructions of some processors.
-Importing this file imports Numba.
+Left out: more threads, writes, and the gather instructions of some processors. Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from .._common.checks import positive_int
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 from .bursts import Spread, seconds_a_unit
 from .memory import READERS, add_eight, check_sizes, eight_sums, sizes_up_to, store_total, whole_vectors
 from .native import native
@@ -27,27 +25,19 @@ MOST_TERMS = 2**21
 
 
 @dataclass(frozen=True, repr=False)
-class GatherCosts:
+class GatherCosts(Printed):
     """ns a multiply-add for each of the four `WAYS`, by the bytes of the array that is read from; prints as a table."""
 
     sizes_bytes: tuple[int, ...]
     ns: dict[str, tuple[Spread, ...]]
 
-    def _rows(self) -> list[list[str]]:
-        head = ["KiB", *self.ns]
-        return [head] + [
-            [f"{size / 1024:,.0f}", *(f"{costs[i].low:.3f}" for costs in self.ns.values())]
-            for i, size in enumerate(self.sizes_bytes)
-        ]
+    def _table(self) -> list[list[str]]:
+        best = zip(*self.ns.values(), strict=True)
+        rows = zip(self.sizes_bytes, best, strict=True)
+        return [["KiB", *self.ns], *([f"{size / 1024:,.0f}", *(f"{c.low:.3f}" for c in costs)] for size, costs in rows)]
 
-    def __repr__(self) -> str:
-        return f"{text_table(self._rows())}\n{_CAPTION}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows(), _CAPTION, "bp-table")
-
-
-_CAPTION = "ns a multiply-add, best burst, one thread, by the size of the array that is read from"
+    def _caption(self) -> str:
+        return "ns a multiply-add, best burst, one thread, by the size of the array that is read from"
 
 
 @native

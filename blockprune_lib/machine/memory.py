@@ -1,7 +1,6 @@
 """Memory as the data outgrows the caches, on one thread: GB/s of reading in order, and the wait for one answer.
 
-Left out: writes alone, more than one thread, and large pages: past the caches the wait holds the translation of
-addresses too. Importing this file imports Numba.
+Past the caches the wait holds the translation of addresses too. Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class MemoryCurve:
     wait_ns: tuple[Spread, ...]
 
     def __repr__(self) -> str:
-        lines = [f"{'KiB':>9}  {'GB/s (best)':>11}  {'ns (best)':>9}"]
         rows = zip(self.sizes_bytes, self.read_gbs, self.wait_ns, strict=True)
-        return "\n".join([*lines, *(f"{size / 1024:9.0f}  {r.high:11.1f}  {w.low:9.1f}" for size, r, w in rows)])
+        lines = [f"{size / 1024:9.0f}  {read.high:11.1f}  {wait.low:9.1f}" for size, read, wait in rows]
+        return "\n".join([f"{'KiB':>9}  {'GB/s (best)':>11}  {'ns (best)':>9}", *lines])
 
 
 @inner(forceinline=True)
@@ -114,10 +113,7 @@ def sizes_up_to(factor: int, *, caches: int, most: int, part_of_memory: int) -> 
     facts = processor()
     memory = (facts.memory_bytes or 2**31) // part_of_memory
     largest = min(caches * (facts.last_level_bytes or 2**24), most, memory)
-    sizes = [4096]
-    while sizes[-1] * factor <= largest:
-        sizes.append(sizes[-1] * factor)
-    return sizes
+    return [size for power in range(30) if (size := 4096 * factor**power) <= max(4096, largest)]
 
 
 def whole_vectors(size: int) -> int:

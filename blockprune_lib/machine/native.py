@@ -3,13 +3,10 @@
     native    a function that Python calls: compiled at its first call, or loaded from disk
     inner     a function that only compiled code calls: it becomes part of its callers
 
-Numba's own cache notices an edit of the file that a function stands in, but not of what else it is built from: an
-intrinsic in `simd`, a tile in the file beside it. Here an entry is only used while the text of every file in this
-folder and in the function's own is what it was.
-
-Where no folder can be written, as in a read-only container without a home, every process compiles for itself.
-`NUMBA_DISABLE_JIT` is for the code that a user debugs: these functions are compiled all the same, since most are made
-of machine instructions that Python cannot run.
+Numba's own cache notices an edit of the file that a function stands in, but not of what else it is built from, such as
+an intrinsic in `simd`. Here an entry is only used while the text of every file in this folder and in the function's own
+is what it was. Where no folder can be written, every process compiles for itself. `NUMBA_DISABLE_JIT` is for the code
+that a user debugs: these functions are compiled all the same, since most are made of instructions that Python lacks.
 """
 
 from __future__ import annotations

@@ -1,46 +1,37 @@
 """What machine is this, and what could it do at best: cores, caches, measured peak and bandwidth, and the roofline.
 
-Peak and bandwidth are measured and not read from a data sheet, because clocks, virtual machines and neighbours change
-them. Left out: GPUs, half precision and integers, clock frequency (few systems tell it truly), and energy.
+Peak and bandwidth are measured: clocks, virtual machines and neighbours change what stands in a data sheet.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import importlib.metadata
 import math
 import platform
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from .._common.checks import finite_number, positive_int
+from .._common.provenance import installed_version
 from .._common.tables import html_table
 from .cpu import Processor, host_features, isa_name, processor
 from .roofline import Attainable, Placed, Placement, count
 
 
 @dataclass(frozen=True, repr=False)
-class Hardware:
+class Hardware(Processor):
     """The machine that a number was measured on; rates are the best of many bursts, and `spread` has the others.
 
     Sizes are in bytes, rates in 10^9 floating-point operations or bytes a second; None is what could not be known.
     """
 
-    cpu: str
     architecture: str
     isa: str
-    physical_cores: int | None
-    logical_cores: int | None
-    usable_cores: int
-    quota_cores: float | None
     torch_threads: int
-    l1d_bytes: int | None
-    l2_bytes: int | None
-    l3_bytes: int | None
-    memory_bytes: int | None
     lanes: int | None
     peak_core_gflops: float | None
     peak_all_gflops: float | None
@@ -66,13 +57,8 @@ class Hardware:
             raise ValueError("flops or bytes must be positive; got 0 for both")
         peak, bandwidth, used = self._limits(threads)
         seconds = max(flops / (peak * 1e9), bytes / (bandwidth * 1e9))
-        return Attainable(
-            gflops=flops / seconds / 1e9,
-            ms=seconds * 1e3,
-            intensity=flops / bytes if bytes else math.inf,
-            ridge=peak / bandwidth,
-            threads=used,
-        )
+        intensity = flops / bytes if bytes else math.inf
+        return Attainable(flops / seconds / 1e9, seconds * 1e3, intensity, ridge=peak / bandwidth, threads=used)
 
     def place(self, points: Mapping[str, tuple[float, float, float]], *, threads: int | None = None) -> Placement:
         """Put measured operations under the roofline: name -> (FLOPs, bytes, ms) gives rates and shares of the limits.
@@ -112,7 +98,7 @@ class Hardware:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, text, lists and dictionaries, as JSON has them."""
-        return dataclasses.asdict(self)
+        return asdict(self)
 
     def _rows(self) -> list[tuple[str, str]]:
         caches = (("L1d", self.l1d_bytes), ("L2", self.l2_bytes), ("L3", self.l3_bytes))
@@ -169,19 +155,16 @@ def hardware(refresh: bool = False) -> Hardware:
 
 
 def _measured() -> Hardware:
-    import torch
-
     facts = processor()
+    packages = ("numba", "numpy", "transformers", "blockprune-lib")
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     return Hardware(
-        **dataclasses.asdict(facts),
-        architecture=platform.machine(),
-        isa=isa_name(host_features(), platform.machine()),
-        torch_threads=torch.get_num_threads(),
-        versions=_versions(),
+        **asdict(facts), **_measured_rates(facts), architecture=platform.machine(),
+        isa=isa_name(host_features(), platform.machine()), torch_threads=torch.get_num_threads(),
+        versions=versions | {name.replace("-", "_"): installed_version(name) for name in packages},
         platform=f"{platform.system()} {platform.release().partition('-')[0]}",
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **_measured_rates(facts),
-    )
+    )  # fmt: skip
 
 
 def _measured_rates(facts: Processor) -> dict[str, Any]:
@@ -201,29 +184,15 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
     # All cores together cannot do less than one of them: where neighbours made it look so, the one is the better bound.
     best["peak_all_gflops"] = max(best["peak_all_gflops"], best["peak_core_gflops"])
     best["bandwidth_gbs"] = max(best["bandwidth_gbs"], best["bandwidth_core_gbs"])
-    spread = {name: dataclasses.asdict(value) for name, value in spreads.items()}
+    spread = {name: asdict(value) for name, value in spreads.items()}
     return best | {"spread": spread, "lanes": LANES, "bandwidth_bytes": sum(array.nbytes for array in arrays)}
-
-
-def _versions() -> dict[str, str | None]:
-    import torch
-
-    found: dict[str, str | None] = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    for name in ("numba", "numpy", "transformers", "blockprune-lib"):
-        try:
-            found[name.replace("-", "_")] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name.replace("-", "_")] = None
-    return found
 
 
 def _size(size: int | None) -> str:
     if size is None:
         return "unknown"
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} B"
+    units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+    return next((f"{size / factor:.3g} {unit}" for unit, factor in units if size >= factor), f"{size} B")
 
 
 def _known(value: int | None) -> str:

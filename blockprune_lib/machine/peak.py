@@ -1,8 +1,6 @@
 """The two limits of this machine and what lies between: multiply-adds in registers, a triad in memory, and both mixed.
 
-`MultiplyAdds` and `triad_gbs` give GFLOP/s and GB/s; `roofline_curve` gives GFLOP/s by operations for each byte, from
-one multiply-add a number to hundreds. Left out: which level of cache does what (see `memory`), integer and
-half-precision peaks, and NUMA placement. Importing this file imports Numba.
+Left out: integer and half-precision peaks, and NUMA placement. Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -27,11 +25,8 @@ CHAINS, AT_ONCE = 12, 8
 
 @native
 def _multiply_add(out: np.ndarray, steps: int) -> None:
-    """12 chains that do not wait for each other: two ports of five cycles need ten, and 16 registers hold them.
-
-    Arm cores have four ports of four cycles and 32 registers: there each chain is two registers (see `WIDTH`).
-    """
-    w = WIDTH
+    """12 chains that do not wait for each other: two ports of five cycles need ten, and 16 registers hold them."""
+    w = WIDTH  # two registers on Arm, whose cores have four ports of four cycles, and 32 registers
     scale, shift = broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
     a, b, c = broadcast(1, WIDTH), broadcast(2, WIDTH), broadcast(3, WIDTH)
     d, e, f = broadcast(4, WIDTH), broadcast(5, WIDTH), broadcast(6, WIDTH)
@@ -58,7 +53,7 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
 class MultiplyAdds:
     """Bursts of fused multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long.
 
-    Two operations for each lane count. Raises nothing; making one compiles the loop, or loads it from disk.
+    Making one compiles the loop, or loads it from disk.
     """
 
     def __init__(self, threads: int, burst_seconds: float = 0.003) -> None:
@@ -67,12 +62,10 @@ class MultiplyAdds:
         self._steps = max(1, int(steps * burst_seconds / seconds))
 
     def rates(self, bursts: int = 1) -> list[float]:
-        """GFLOP/s of each of so many bursts, all threads together."""
+        """GFLOP/s of each of so many bursts, all threads together: a multiply-add is two operations a lane."""
         operations = 2.0 * CHAINS * WIDTH * self._steps * len(self._outs)
-        seconds_of_each = seconds_together(
-            lambda thread: _multiply_add(self._outs[thread], self._steps), len(self._outs), bursts
-        )
-        return [operations / seconds / 1e9 for seconds in seconds_of_each]
+        found = seconds_together(lambda thread: _multiply_add(self._outs[thread], self._steps), len(self._outs), bursts)
+        return [operations / seconds / 1e9 for seconds in found]
 
 
 def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *, bursts: int = 12) -> Spread:
@@ -89,8 +82,7 @@ def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *
 def triad_arrays(last_level_cache: int | None, memory: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three arrays, together four times the last-level cache: 96 to 256 MB, and an eighth of memory at most."""
     wanted = min(max(96 * 2**20, 4 * (last_level_cache or 0)), 256 * 2**20)
-    elements = min(wanted, (memory or 2**31) // 8) // TRIAD_BYTES_PER_ELEMENT
-    elements = max(elements, LANES * (os.cpu_count() or 1))
+    elements = max(min(wanted, (memory or 2**31) // 8) // TRIAD_BYTES_PER_ELEMENT, LANES * (os.cpu_count() or 1))
     return aligned(elements, 1), aligned(elements, 2), aligned(elements, 3)
 
 
@@ -110,9 +102,9 @@ class RooflineCurve:
     gflops: tuple[Spread, ...]
 
     def __repr__(self) -> str:
-        lines = [f"{'FLOP/byte':>9}  {'GFLOP/s (best)':>14}"]
         pairs = zip(self.intensity, self.gflops, strict=True)
-        return "\n".join([*lines, *(f"{intensity:9.2f}  {rate.high:14.1f}" for intensity, rate in pairs)])
+        lines = [f"{intensity:9.2f}  {rate.high:14.1f}" for intensity, rate in pairs]
+        return "\n".join([f"{'FLOP/byte':>9}  {'GFLOP/s (best)':>14}", *lines])
 
 
 @native

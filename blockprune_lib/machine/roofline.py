@@ -1,14 +1,11 @@
-"""What the roofline says about a piece of work, and about work that was measured; both print themselves.
-
-Left out: the limits themselves, which `hardware` measures.
-"""
+"""What the roofline says about a piece of work, and about work that was measured; both print themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed, text_table
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Placed:
 
 
 @dataclass(frozen=True, repr=False)
-class Placement:
+class Placement(Printed):
     """Measured operations under one roof; prints as a table."""
 
     points: Mapping[str, Placed]
@@ -54,23 +51,17 @@ class Placement:
     def _table(self) -> list[tuple[str, ...]]:
         head = ("", "FLOP/byte", "GFLOP/s", "% of peak", "% of roof", "limit")
         rows = [
-            (
-                name,
-                f"{point.intensity:.2g}",
-                f"{point.gflops:.3g}",
-                f"{100 * point.share_of_peak:.2g}",
-                f"{100 * point.share_of_roof:.0f}",
-                point.bound,
-            )
+            (name, f"{point.intensity:.2g}", f"{point.gflops:.3g}", f"{100 * point.share_of_peak:.2g}",
+             f"{100 * point.share_of_roof:.0f}", point.bound)
             for name, point in self.points.items()
-        ]
+        ]  # fmt: skip
         return [head, *rows]
+
+    def _caption(self) -> str:
+        return f"Roofline of {count(self.threads, 'thread')}"
 
     def __repr__(self) -> str:
         return f"{text_table(self._table())}\nroofline of {count(self.threads, 'thread')}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), f"Roofline of {count(self.threads, 'thread')}", "bp-table")
 
 
 def count(number: int, noun: str) -> str:

@@ -7,17 +7,13 @@
             total = fma(load(a, i), load(b, i), total)
         store(out, 0, total)
 
-Locals of this type stay in registers; nothing here loops, allocates or checks. `load` and `store` do *no* bounds
-check: look at indices in Python, before the call. A width other than the machine's is asked for by a literal:
-`zero(4)`, `broadcast(x, 4)`, `load(array, index, 4)`. Left out: integer vectors, masks, half precision, horizontal
-sums, and running without a compiler.
+Locals of this type stay in registers; nothing here loops or allocates. `load` and `store` do *no* bounds check: look at
+indices in Python, before the call. A width other than the machine's is asked for by a literal: `zero(4)`,
+`broadcast(x, 4)`, `load(array, index, 4)`. The type is LLVM's (https://llvm.org/docs/LangRef.html#vector-type).
 
 Compiled code holds `LANES` as a constant, and is kept on disk under the processor name and feature string that Numba
-compiles for. `LANES` depends on that pair and nothing else, so processes with other `LANES` never share an entry; an
-edit of this file makes all entries stale (see `native`). Kernels must be plain module-level functions: one made inside
-a factory misses the cache in every process.
-
-Source of the idea: LLVM's vector types (https://llvm.org/docs/LangRef.html#vector-type) and `llvm.fmuladd`.
+compiles for. `LANES` depends on that pair alone, so processes with other `LANES` never share an entry. Kernels must be
+plain module-level functions: one made inside a factory misses the cache in every process.
 """
 
 from __future__ import annotations
@@ -80,8 +76,7 @@ def lanes_for(name: str, features: str) -> int:
     """Float32 lanes of the widest vector register that both the processor `name` and the `features` have: 16, 8 or 4.
 
     The name alone would trust a virtual machine that hides AVX-512; the features alone would ignore
-    `NUMBA_CPU_NAME=haswell`, to which Numba adds the host's own features. "generic" promises nothing, so
-    there the features decide. On Arm it is 4.
+    `NUMBA_CPU_NAME=haswell`, to which Numba adds the host's own. "generic" promises nothing: there the features decide.
 
     >>> lanes_for("generic", "")
     4
@@ -225,8 +220,7 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """fma(a, b, c) -> a * b + c lane by lane: rounded once where the processor fuses, twice where it does not.
 
-    `llvm.fmuladd` and not `llvm.fma`: without the instruction the latter calls a C function for each lane, a
-    hundred times slower.
+    `llvm.fmuladd` and not `llvm.fma`, which without the instruction calls a C function a lane: a hundred times slower.
     """
     return _by_lane("fma", (a, b, c), partial(_call_llvm, "fmuladd"))
 

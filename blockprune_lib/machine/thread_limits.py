@@ -1,7 +1,4 @@
-"""How many threads torch, Numba and NumPy's BLAS use, set for the length of a `with` block.
-
-Left out: libraries that are first loaded inside the block, and pinning threads to cores.
-"""
+"""How many threads torch, Numba and NumPy's BLAS use, set for the length of a `with` block."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+import torch
 from threadpoolctl import threadpool_limits
 
 from .._common.checks import positive_int
@@ -22,8 +20,8 @@ def threads(number: int) -> Iterator[None]:
 
     Numba is touched only where it has started its threads: to start them here would fix its threading layer for the
     whole process (`compare` looks again after the warm-up calls). More threads than the machine has to give are
-    allowed, with a RuntimeWarning, because seeing them fight is worth a chapter; Numba stays at the number that it was
-    started with. Raises TypeError unless `number` is a whole number, ValueError below 1.
+    allowed, with a RuntimeWarning; Numba stays at the number that it was started with. Libraries that are first loaded
+    inside the block are not limited. Raises TypeError unless `number` is a whole number, ValueError below 1.
 
     >>> import torch
     >>> with threads(1):
@@ -32,7 +30,7 @@ def threads(number: int) -> Iterator[None]:
     """
     number = positive_int(number, "threads")
     usable = processor().usable_cores
-    if number > usable:
+    if number > usable:  # allowed, because seeing them fight is worth a chapter
         message = f"threads: {number} threads on {usable} usable core(s) will wait for each other"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     before = threads_in_force()
@@ -45,20 +43,12 @@ def threads(number: int) -> Iterator[None]:
 
 
 def threads_in_force() -> dict[str, int | None]:
-    """Threads that torch and Numba would use now; None for Numba where it has started none.
-
-    >>> sorted(threads_in_force())
-    ['numba', 'torch']
-    """
-    import torch
-
+    """Threads that torch and Numba would use now; None for Numba where it has started none."""
     return {"torch": torch.get_num_threads(), "numba": _numba_started() and sys.modules["numba"].get_num_threads()}
 
 
 def set_threads(for_torch: int, for_numba: int | None) -> None:
     """Set both; None gives Numba the threads that it starts with."""
-    import torch
-
     # Numba first: it may reset torch's number (numba/numba#9387).
     if _numba_started():
         numba = sys.modules["numba"]

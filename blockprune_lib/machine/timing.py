@@ -1,8 +1,6 @@
 """Fair timing: warm up, take turns, keep every sample, compare medians, say how sure the ratio is.
 
-Functions take turns inside each round, so that a slow minute of the machine hits all of them; the order changes from
-round to round; the ratio's interval comes from resampling whole rounds. Left out: the caches' state before a call (each
-function meets what the one before it left), and GPU streams.
+Left out: the caches' state before a call (each function meets what the one before it left), and GPU streams.
 """
 
 from __future__ import annotations
@@ -25,23 +23,16 @@ MOST_INNER = 1_000_000
 
 
 def compare(
-    functions: Mapping[str, Callable[[], object]],
-    *,
-    baseline: str | None = None,
-    repeats: int = 30,
-    warmup: int = 3,
-    min_time_ms: float = 1.0,
-    threads: int | None = None,
-    seed: int = 0,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Comparison:
+    functions: Mapping[str, Callable[[], object]], *, baseline: str | None = None, repeats: int = 30, warmup: int = 3,
+    min_time_ms: float = 1.0, threads: int | None = None, seed: int = 0, clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:  # fmt: skip
     """Time functions against each other and return a table of medians, quartiles and ratios to the `baseline`.
 
-    Each function is called `warmup` times untimed. Then come `repeats` rounds; in each, every function has one turn:
-    it is called as often in a row as a sample needs to last `min_time_ms`, and the mean ms a call is kept. The order is
-    shuffled (`seed`), and each order is followed by its reverse, so that a steady drift cancels. The garbage collector
-    rests meanwhile. `threads` sets the threads of all engines for the duration (see `threads`); either way the numbers
-    in force are part of the result. `baseline` defaults to the first function; `clock` returns seconds.
+    Each function is called `warmup` times untimed. Then come `repeats` rounds; in each, every function has one turn, so
+    that a slow minute hits all: it is called as often in a row as a sample needs to last `min_time_ms`, and the mean ms
+    a call is kept. The order is shuffled (`seed`), each followed by its reverse, so that a steady drift cancels. The
+    garbage collector rests. `threads` is for all engines (see `threads`); the numbers in force are part of the result.
+    `baseline` defaults to the first function; `clock` returns seconds.
 
     Raises TypeError for something that cannot be called, ValueError for an empty mapping, an unknown baseline, fewer
     than 3 repeats or a clock that stands still, and RuntimeError, naming the function, where one of them raises.
@@ -52,8 +43,7 @@ def compare(
     (['long', 'short'], 'long', 5)
     """
     calls = _checked(functions)
-    first = next(iter(calls)) if baseline is None else baseline
-    one_of(first, "baseline", calls)
+    first = one_of(next(iter(calls)) if baseline is None else baseline, "baseline", calls)
     whole_number(repeats, "repeats", at_least=3, example=30)
     whole_number(warmup, "warmup")
     whole_number(seed, "seed")
@@ -78,15 +68,9 @@ def compare(
 
 
 def measure(
-    function: Callable[[], object],
-    *,
-    name: str = "function",
-    repeats: int = 30,
-    warmup: int = 3,
-    min_time_ms: float = 1.0,
-    threads: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Timing:
+    function: Callable[[], object], *, name: str = "function", repeats: int = 30, warmup: int = 3,
+    min_time_ms: float = 1.0, threads: int | None = None, clock: Callable[[], float] = time.perf_counter,
+) -> Timing:  # fmt: skip
     """Time one function as `compare` does; use `compare` as soon as there are two. Raises what `compare` raises.
 
     >>> len(measure(lambda: sum(range(100)), repeats=5).samples_ms)
