@@ -1,14 +1,14 @@
 """The block explorer: real weights, a rate, a structure, and which groups stay.
 
-A page holds the magnitudes of a few matrices in 8 bits, w ≈ scale · (code / 255)², and computes norms, masks and
-figures itself. With a live kernel any prunable matrix of the reader's own model may be chosen: its magnitudes are sent
-when they are asked for. One ranking over the whole model needs every matrix, so for that scope the page holds the
-number of kept groups at each position of the rate's slider. Left out: any training.
+A page holds the magnitudes of a few matrices in 8 bits, and computes norms, masks and figures itself; a live kernel
+sends any other when it is asked for. One ranking over the whole model needs every matrix, so for that scope the page
+holds the number of kept groups at each position of the rate's slider.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,8 @@ SIZES = {
     "block_column": ("4", "8", "16", "32", "64"),
     "tile": ("8x8", "16x16", "32x32", "64x64"),
 }
-STRUCTURES = tuple(
-    ["irregular", *(f"{kind}:{size}" for kind, sizes in SIZES.items() for size in sizes), "row", "column"]
-)
+_SIZED = (f"{kind}:{size}" for kind, sizes in SIZES.items() for size in sizes)
+STRUCTURES = ("irregular", *_SIZED, "row", "column")
 #: Positions of the rate's slider: 1 to 20 in equal ratios, and the rates that the book speaks of.
 RATES = tuple(sorted({round(20 ** (i / 96), 3) for i in range(97)} | {1.43, 1.79, 2.0, 3.0, 4.0, 5.0, 10.0}))
 SCOPES = ("matrix", "strips", "model")
@@ -61,13 +60,9 @@ class BlockExplorer(Explorer):
     scope = traitlets.Enum(SCOPES, "matrix", help="what one ranking is over").tag(sync=True)
 
     def __init__(
-        self,
-        models: Mapping[str, nn.Module],
-        layers: Sequence[str] | None = None,
-        tokens: int = 128,
-        machine: Hardware | None = None,
-        **settings: Any,
-    ) -> None:
+        self, models: Mapping[str, nn.Module], layers: Sequence[str] | None = None, tokens: int = 128,
+        machine: Hardware | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
         if not isinstance(models, Mapping) or len(models) not in (1, 2):
             raise ValueError("models must name one model or two, such as {'dense': model, 'reweighted': tuned}")
         self._weights = {state: dict(prunable_weights(model)) for state, model in models.items()}
@@ -76,7 +71,7 @@ class BlockExplorer(Explorer):
             if {name: w.shape for name, w in weights.items()} != {name: w.shape for name, w in first.items()}:
                 raise ValueError(f"models[{state!r}] has other matrices than the first; give one model in two states")
         self._offered = [text for text in STRUCTURES if all(_fits(text, weight.shape) for weight in first.values())]
-        names = list(first) if layers is None else [_full_name(name, first) for name in layers]
+        self._names = list(first) if layers is None else [_full_name(name, first) for name in layers]
         self._machine = machine or hardware()
         self._matrices: dict[str, dict[str, Any]] = {}
         self._kept: dict[tuple[str, str], dict[str, list[int]]] = {}
@@ -86,24 +81,21 @@ class BlockExplorer(Explorer):
             "sizes": {kind: list(sizes) for kind, sizes in SIZES.items()},
             "strips": {text: BlockStructure.parse(text).strips for text in self._offered},
             "states": list(models),
-            "layers": names,
+            "layers": self._names,
             "limits": {"tokens": tokens, "peak": peak, "bandwidth": bandwidth, "machine": self._machine.cpu},
         }
-        settings.setdefault("layer", names[0])
+        settings.setdefault("layer", self._names[0])
         if "block_row:64" not in self._offered:
             settings.setdefault("structure", "irregular")
-        self._names = names
-        shown = names if layers is not None else names[:1]
-        super().__init__(data=self._data(shown), **settings)
+        super().__init__(data=self._data(self._names if layers is not None else self._names[:1]), **settings)
         self.observe(lambda change: self._bring(change["new"]), "layer")
 
     @traitlets.validate("layer")
     def _check_layer(self, proposal: Any) -> str:
         try:
-            name = _full_name(proposal["value"], dict.fromkeys(self._names))
+            return _full_name(proposal["value"], self._names)
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
-        return name
 
     @traitlets.validate("structure")
     def _check_structure(self, proposal: Any) -> str:
@@ -127,9 +119,8 @@ class BlockExplorer(Explorer):
         if name not in self._matrices:
             shape = next(iter(self._weights.values()))[name].shape
             states = {state: _codes(weights[name]) for state, weights in self._weights.items()}
-            counts = {
-                text: {state: self._counts(state, text, name) for state in self._weights} for text in self._offered
-            }
+            offered, counted = self._offered, self._weights
+            counts = {text: {state: self._counts(state, text, name) for state in counted} for text in offered}
             self._matrices[name] = {"shape": list(shape), "states": states, "counts": counts}
         return self._matrices[name]
 
@@ -164,15 +155,9 @@ class BlockExplorer(Explorer):
         dense = self._machine.roofline(2 * tokens * M * N, 4 * M * N + moved).ms
         sparse = self._machine.roofline(2 * tokens * packed.elements, packed.bytes_total + moved).ms
         squares = weight.double().square()
-        return {
-            "kept": packed.groups,
-            "groups": keep.numel(),
-            "density": packed.density,
-            "bytes": packed.bytes_total,
-            "dense_bytes": packed.bytes_dense,
-            "energy": float(squares[mask].sum() / squares.sum()) if squares.any() else 1.0,
-            "speed": dense / sparse,
-        }
+        energy = float(squares[mask].sum() / squares.sum()) if squares.any() else 1.0
+        return {"kept": packed.groups, "groups": keep.numel(), "density": packed.density, "bytes": packed.bytes_total,
+                "dense_bytes": packed.bytes_dense, "energy": energy, "speed": dense / sparse}  # fmt: skip
 
     def _keep(self, state: str, weight: Tensor, structure: BlockStructure) -> Tensor:
         scores = group_scores(weight, structure)
@@ -185,10 +170,9 @@ class BlockExplorer(Explorer):
 
     def describe(self) -> str:
         """What the explorer shows, in a sentence."""
-        return (
-            f"Block explorer: the groups of {self.layer} that stay under {self.structure} at rate {self.rate:g}, "
-            f"as a heat map of their scores with the mask over it, {' and '.join(self._weights)}."
-        )
+        groups = f"the groups of {self.layer} that stay under {self.structure} at rate {self.rate:g}"
+        states = " and ".join(self._weights)
+        return f"Block explorer: {groups}, as a heat map of their scores with the mask over it, {states}."
 
     def picture(self) -> bytes | None:
         """A PNG of the maps at the present settings."""
@@ -201,7 +185,7 @@ class BlockExplorer(Explorer):
         return maps(panels, (weight.shape[0], weight.shape[1]), f"{self.structure} at rate {self.rate:g}")
 
 
-def _full_name(name: str, known: Mapping[str, Any]) -> str:
+def _full_name(name: str, known: Collection[str]) -> str:
     """The one matrix whose name ends so, with or without ".weight"."""
     ends = (f"{name}", f"{name}.weight")
     found = [other for other in known if other in ends or other.endswith(tuple(f".{end}" for end in ends))]
@@ -212,11 +196,9 @@ def _full_name(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _fits(text: str, shape: Sequence[int]) -> bool:
-    try:
-        BlockStructure.parse(text).grid((shape[0], shape[1]))
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(BlockStructure.parse(text).grid((shape[0], shape[1])))
+    return False
 
 
 def _codes(weight: Tensor) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """One ES module, three hosts: a live kernel through anywidget, a page without a kernel, a picture in print.
 
-A widget's module is written once. A live front end gets it from anywidget. In a book that is built with
-BLOCKPRUNE_STATIC=1 the display is HTML instead: a place on the page, the module, and a small stand-in for the model
-that anywidget would give it (stand_in.js). Such a page asks for no other file and needs no kernel. Left out: what a
-widget shows.
+In a book that is built with BLOCKPRUNE_STATIC=1 the display is HTML: a place on the page, the module, and a small
+stand-in for the model that anywidget would give it (stand_in.js).
 """
 
 from __future__ import annotations
@@ -76,7 +74,8 @@ class Explorer(anywidget.AnyWidget):
         """The widget as HTML that needs no kernel and asks for no other file."""
         token = secrets.token_hex(4)
         names = {part: f"bpw-{part}-{token}" for part in ("place", "state", "source")}
-        state = json.dumps(_encoded({**self.settings(), "data": self.data}), allow_nan=False).replace("<", "\\u003c")
+        shown = {**self.settings(), "data": self.data}
+        state = json.dumps(shown, allow_nan=False, default=_in_base64).replace("<", "\\u003c")
         code = source(self.module).replace("</script", "<\\/script")
         script = f"{_inlined('stand_in')}standIn({', '.join(map(json.dumps, names.values()))});"
         return (
@@ -94,18 +93,10 @@ class Explorer(anywidget.AnyWidget):
         if not os.environ.get(STATIC):
             return super()._repr_mimebundle_(**kwargs)
         bundle: dict[str, Any] = {"text/html": self.html(), "text/plain": self.describe()}
-        drawn = self.picture()
-        if drawn is not None:
+        if (drawn := self.picture()) is not None:
             bundle["image/png"] = base64.b64encode(drawn).decode()
         return bundle, {}
 
 
-def _encoded(value: Any) -> Any:
-    """The same with every bytes as {"$bytes": base64}."""
-    if isinstance(value, (bytes, memoryview)):
-        return {"$bytes": base64.b64encode(value).decode()}
-    if isinstance(value, dict):
-        return {key: _encoded(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encoded(inner) for inner in value]
-    return value
+def _in_base64(value: bytes) -> dict[str, str]:
+    return {"$bytes": base64.b64encode(value).decode()}

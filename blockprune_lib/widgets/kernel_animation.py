@@ -1,9 +1,6 @@
 """The kernel animation: which weights, inputs and outputs one step of a micro-kernel touches, for each structure.
 
-A small matrix, a tile of four tokens, and vectors of four numbers. The steps are those of this library's kernels in
-small. Block columns, tiles and whole columns form panels: neighbouring outputs share an input, and their sums stay in
-registers. Block rows, whole rows and single weights go the other way round: a vector holds tokens, rows that keep the
-same inputs go together, and the sums are fetched and stored for each group. Left out: packing, prefetch, edges, time.
+The steps are those of this library's kernels, on a tile of four tokens and vectors of four numbers.
 """
 
 from __future__ import annotations
@@ -47,21 +44,15 @@ class KernelAnimation(Explorer):
         plan = self.data["plans"][self.structure]["steps"]
         at = min(self.step, len(plan) - 1)
         now = plan[at]
-        return {
-            "step": at,
-            "steps": len(plan),
-            **{key: now[key] for key in ("weights", "inputs", "outputs")},
-            "work": len(now["weights"]) * TOKENS,
-            "loads": len(now["weights"]) + len(now["inputs"]) * TOKENS + now["indices"] + now["sums"],
-        }
+        loads = len(now["weights"]) + len(now["inputs"]) * TOKENS + now["indices"] + now["sums"]
+        touched = {key: now[key] for key in ("weights", "inputs", "outputs")}
+        return {"step": at, "steps": len(plan), **touched, "work": len(now["weights"]) * TOKENS, "loads": loads}
 
     def describe(self) -> str:
         """What the animation shows, in a sentence."""
         found = self.figures()
-        return (
-            f"Kernel animation: step {found['step'] + 1} of {found['steps']} under {self.structure} does "
-            f"{found['work']} multiply-adds for {found['loads']} numbers moved."
-        )
+        step, work = f"step {found['step'] + 1} of {found['steps']}", f"{found['work']} multiply-adds"
+        return f"Kernel animation: {step} under {self.structure} does {work} for {found['loads']} numbers moved."
 
     def picture(self) -> bytes | None:
         """A PNG of the weights that the present step touches."""
@@ -94,7 +85,7 @@ def steps(text: str) -> Iterator[Step]:
 
 
 def _panel_steps(mask: Tensor, wide: int) -> Iterator[Step]:
-    """Panels of four outputs: a step takes one input and the four weights over it; the sums stay for all of it."""
+    """Panels of four outputs: a step takes one input and the four weights over it; the sums stay in registers."""
     how = "Four neighbouring weights in one load; one input per token, broadcast; the sums of four outputs stay."
     for top in range(0, ROWS, LANES):
         columns = [j for j in range(COLUMNS) if mask[top, j]]

@@ -1,7 +1,4 @@
-"""What a page cannot do: cut the reader's own model at a rate, and score and time it anew, from ipywidgets controls.
-
-Needs a live kernel. Left out: training; what is cut here is not retrained, so the score is a lower end.
-"""
+"""What a page cannot do: cut the reader's own model at a rate, and score and time it anew, from ipywidgets controls."""
 
 from __future__ import annotations
 
@@ -41,20 +38,14 @@ def outcome(
     ids = torch.ones(tuple(tokens), dtype=torch.long)
     with torch.inference_mode():
         times = compare({"dense": lambda: model(ids), "sparse": lambda: packed(ids)}, repeats=5, warmup=1)
-    return {
-        "score": score,
-        "times as fast": times.ratio("sparse").value,
-        "megabytes": compression(packed).to_dict()["bytes_total"] / 1e6,
-    }
+    megabytes = compression(packed).to_dict()["bytes_total"] / 1e6
+    return {"score": score, "times as fast": times.ratio("sparse").value, "megabytes": megabytes}
 
 
 def interact(
-    model: nn.Module,
-    tokenizer: Any,
-    task: Any,
-    structures: Sequence[str] = STRUCTURES,
+    model: nn.Module, tokenizer: Any, task: Any, structures: Sequence[str] = STRUCTURES,
     show: Callable[[str], object] = print,
-) -> Any:
+) -> Any:  # fmt: skip
     """Controls for rate and structure, and the outcome for the reader's own model below; returns the widget.
 
     A slider and a menu of ipywidgets (7.7 and 8); each change cuts, scores and times a copy of `model`, so it waits

@@ -18,10 +18,8 @@ def maps(panels: Mapping[str, np.ndarray], shape: tuple[int, int], title: str) -
         for each, (name, grid) in zip(row, panels.items(), strict=True):
             each.set_facecolor(COLOURS["grid"])
             each.grid(visible=False)
-            extent = (0, shape[1], shape[0], 0)
-            drawn = each.imshow(
-                grid, cmap=MAGNITUDE, vmin=0, vmax=top, aspect="auto", interpolation="nearest", extent=extent
-            )
+            style = {"cmap": MAGNITUDE, "vmin": 0, "vmax": top, "aspect": "auto", "interpolation": "nearest"}
+            drawn = each.imshow(grid, extent=(0, shape[1], shape[0], 0), **style)
             each.set(title=name, xlabel="input")
         row[0].set_ylabel("output")
         figure.suptitle(title)

@@ -2,8 +2,7 @@
 
 The loss is ½ (w − m)ᵀ H (w − m) with H = [[1, ρ], [ρ, 1]], whose minimum m the reader sets. Each round takes 60
 proximal gradient steps of length 1 / (1 + |ρ|) on loss + λ Σ α_g ‖w_g‖, first with α = 1, and after each refresh with
-α_g = 1 / (‖w_g‖ + ε): majorise-minimise of the loss + λ Σ log(‖w_g‖ + ε) (Candès, Wakin and Boyd 2008). Left out: more
-than two weights.
+α_g = 1 / (‖w_g‖ + ε): majorise-minimise of the loss + λ Σ log(‖w_g‖ + ε) (Candès, Wakin and Boyd 2008).
 """
 
 from __future__ import annotations
@@ -57,20 +56,14 @@ class ReweightingExplorer(Explorer):
                 penalty.proximal_(step)
                 path.append(weight.tolist()[0])
         away = weight.detach() - least
-        return {
-            "w": weight.tolist()[0],
-            "alpha": penalty.alpha["w"].flatten().tolist(),
-            "loss": float(0.5 * (away @ curvature @ away.T)),
-            "path": path,
-        }
+        loss = float(0.5 * (away @ curvature @ away.T))
+        return {"w": path[-1], "alpha": penalty.alpha["w"].flatten().tolist(), "loss": loss, "path": path}
 
     def describe(self) -> str:
         """What the explorer shows, in a sentence."""
         found = ", ".join(f"{value:.3f}" for value in self.figures()["w"])
-        return (
-            f"Reweighting explorer: two weights ({self.grouping}) whose loss alone is least at {self.first:g}, "
-            f"{self.second:g}; under λ {self.lam:g} after {self.rounds} refreshes they are {found}."
-        )
+        alone = f"two weights ({self.grouping}) whose loss alone is least at {self.first:g}, {self.second:g}"
+        return f"Reweighting explorer: {alone}; under λ {self.lam:g} after {self.rounds} refreshes they are {found}."
 
     def picture(self) -> bytes | None:
         """A PNG of the loss, the penalty's contour and the path."""

@@ -1,8 +1,7 @@
 """The roofline explorer: one layer, dense and sparse, under the roof of this machine or of a recorded one.
 
 Time is at least max(operations ÷ peak, bytes ÷ bandwidth). A product of (T, N) with (M, N) takes 2 · T · M · N ·
-density operations; weights, their indices, inputs and outputs each move once. Where the bench of this project measured
-the same product, its medians and quartiles stand beside the prediction. Left out: caches, and the kernels' own losses.
+density operations; weights, their indices, inputs and outputs each move once. Left out: caches, the kernels' losses.
 """
 
 from __future__ import annotations
@@ -45,24 +44,18 @@ class RooflineExplorer(Explorer):
     density = traitlets.Float(0.2, min=0.01, max=1.0, help="kept share of the matrix").tag(sync=True)
 
     def __init__(
-        self,
-        machines: Iterable[Hardware | Mapping[str, Any]] = (),
-        records: Iterable[Mapping[str, Any]] = (),
+        self, machines: Iterable[Hardware | Mapping[str, Any]] = (), records: Iterable[Mapping[str, Any]] = (),
         **settings: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         records = list(records)
         plain = [one.to_dict() if isinstance(one, Hardware) else dict(one) for one in machines]
         recorded = [dict(record["hardware"]) for record in records]
         listed = {_name(one): _limits(one) for one in [*(plain or [hardware().to_dict()]), *recorded]}
         self._machines = list(listed.values())
         settings.setdefault("machine", self._machines[0]["name"])
-        data = {
-            "machines": self._machines,
-            "shapes": list(SHAPES),
-            "structures": list(STRUCTURES),
-            "measured": [entry for record in records for entry in _measured(record)],
-        }
-        super().__init__(data=data, **settings)
+        data = {"machines": self._machines, "shapes": list(SHAPES), "structures": list(STRUCTURES)}
+        measured = [entry for record in records for entry in _measured(record)]
+        super().__init__(data=data | {"measured": measured}, **settings)
 
     @traitlets.validate("machine")
     def _check_machine(self, proposal: Any) -> str:
@@ -77,13 +70,9 @@ class RooflineExplorer(Explorer):
         keys = ("machine", "shape", "structure", "tokens", "threads")
         same = [entry for entry in self.data["measured"] if all(entry[key] == getattr(self, key) for key in keys)]
         return {
-            "dense_ms": dense,
-            "sparse_ms": sparse,
-            "speed": dense / sparse,
-            "intensity": intensity,
-            "break_even": self._break_even(),
-            "measured_break_even": same[0]["break_even"] if same else None,
-        }
+            "dense_ms": dense, "sparse_ms": sparse, "speed": dense / sparse, "intensity": intensity,
+            "break_even": self._break_even(), "measured_break_even": same[0]["break_even"] if same else None,
+        }  # fmt: skip
 
     def _times(self, density: float) -> tuple[float, float, float]:
         """Least ms of the dense and of the sparse product, and operations per byte of the sparse one."""
@@ -111,11 +100,9 @@ class RooflineExplorer(Explorer):
     def describe(self) -> str:
         """What the explorer shows, in a sentence."""
         found = self.figures()
-        return (
-            f"Roofline explorer: a layer of {self.shape}, {self.tokens} tokens, {self.structure} at density "
-            f"{self.density:.0%} on {self.machine}: at least {found['sparse_ms']:.3g} ms, "
-            f"{found['dense_ms']:.3g} dense."
-        )
+        layer = f"a layer of {self.shape}, {self.tokens} tokens, {self.structure} at density {self.density:.0%}"
+        least = f"at least {found['sparse_ms']:.3g} ms, {found['dense_ms']:.3g} dense"
+        return f"Roofline explorer: {layer} on {self.machine}: {least}."
 
     def picture(self) -> bytes | None:
         """A PNG of the least time against density."""
@@ -153,15 +140,11 @@ def _measured(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         ours = [ms[case["ours"]] for ms, case in zip(times_of, cases, strict=True)]
         densities = [case["what"]["density"] for case in cases]
         level = sorted(ms["torch"]["median"] for ms in times_of)[len(cases) // 2]
-        found.append(
-            {
-                "machine": _name(record["hardware"]), "shape": shape, "structure": structure, "tokens": tokens,
-                "threads": "one", "dense": level,
-                "points": [
-                    {"density": density, "ms": ms["median"], "q1": ms["q1"], "q3": ms["q3"]}
-                    for density, ms in zip(densities, ours, strict=True)
-                ],
-                "break_even": interpolate_break_even(densities, [ms["median"] for ms in ours], level),
-            }
-        )  # fmt: skip
+        pairs = zip(densities, ours, strict=True)
+        found.append({
+            "machine": _name(record["hardware"]), "shape": shape, "structure": structure, "tokens": tokens,
+            "threads": "one", "dense": level,
+            "points": [{"density": at, "ms": ms["median"], "q1": ms["q1"], "q3": ms["q3"]} for at, ms in pairs],
+            "break_even": interpolate_break_even(densities, [ms["median"] for ms in ours], level),
+        })  # fmt: skip
     return found
