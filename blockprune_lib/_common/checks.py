@@ -1,7 +1,4 @@
-"""Checks of arguments that several files share, and the words of their errors.
-
-Every error reads "X must be Y; got Z: W would do". What only one function asks is checked in that function.
-"""
+"""Checks of arguments that several files share; every error reads "X must be Y; got Z: W would do"."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -49,10 +47,8 @@ def check_finite(tensor: Tensor, name: str = "weight") -> None:
     if bool(tensor.isfinite().all()):
         return
     nans, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
-    raise ValueError(
-        f"{name} must be finite; got {nans} NaN and {infinite} infinite of {tensor.numel()} elements: "
-        "if training has diverged, go back to an earlier checkpoint"
-    )
+    found = f"{nans} NaN and {infinite} infinite of {tensor.numel()} elements"
+    raise ValueError(f"{name} must be finite; got {found}: if training has diverged, go back to an earlier checkpoint")
 
 
 def whole_number(value: Any, name: str, at_least: int = 0, example: int | None = None) -> int:
@@ -62,14 +58,12 @@ def whole_number(value: Any, name: str, at_least: int = 0, example: int | None =
     Traceback (most recent call last):
     ValueError: seed must be a whole number of at least 0; got -1: 0 would do
     """
-    remedy = f"{at_least if example is None else example} would do"
-    try:
+    number = None
+    with suppress(TypeError):
         number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
     if number is None or number < at_least:
-        error = TypeError if number is None else ValueError
-        raise error(f"{name} must be a whole number of at least {at_least}; got {value!r}: {remedy}")
+        remedy, error = at_least if example is None else example, TypeError if number is None else ValueError
+        raise error(f"{name} must be a whole number of at least {at_least}; got {value!r}: {remedy} would do")
     return number
 
 
@@ -108,9 +102,6 @@ def same_names(given: Any, wanted: Mapping[str, Any], what: str) -> None:
     """Raise TypeError unless `given` is a dict, ValueError unless its keys are those of `wanted`."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{what} must be a dict {{parameter name: value}}; got {type(given).__name__}")
-    missing, extra = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
-    if missing or extra:
-        lists = [
-            f"{word} {', '.join(map(repr, n[:3]))}" for word, n in (("lacks", missing), ("has beside", extra)) if n
-        ]
+    wrong = {"lacks": [n for n in wanted if n not in given], "has beside": [n for n in given if n not in wanted]}
+    if lists := [f"{word} {', '.join(map(repr, names[:3]))}" for word, names in wrong.items() if names]:
         raise ValueError(f"{what} must name exactly the {len(wanted)} matrices chosen; it {' and '.join(lists)}")

@@ -32,10 +32,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """An empty folder to write to, which takes the place of `path` where the block ends well and vanishes otherwise.
-
-    What stood at `path` is replaced; it comes back where the new folder cannot take its place.
-    """
+    """An empty folder to write to, which takes the place of `path`, and of what stood there, if the block ends well."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch, old = _beside(target, "tmp"), _beside(target, "old")

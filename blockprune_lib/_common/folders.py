@@ -1,7 +1,4 @@
-"""Folders that belong to one thing, such as a stage or a recipe: whose it is, whether it is whole, what a failure says.
-
-Left out: how a single file is written whole (see `files`).
-"""
+"""Folders that belong to one thing, such as a stage or a recipe: whose they are, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -32,9 +29,8 @@ def refuse_foreign_files(folder: Path) -> None:
     """Raise ValueError where a folder that nobody has claimed holds files other than scratch files of a killed run."""
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if foreign := [name for name in found if not name.endswith(".tmp")]:
-        raise ValueError(
-            f"{str(folder)!r} holds files of something else ({', '.join(foreign[:4])}); name another folder"
-        )
+        shown = ", ".join(foreign[:4])
+        raise ValueError(f"{str(folder)!r} holds files of something else ({shown}); name another folder")
 
 
 def refuse_another(there: Any, asked: Any, problem: str) -> None:

@@ -1,9 +1,4 @@
-"""Figures that work in print, in dark mode and for colour-blind readers, from one helper that demands alt text.
-
-`figure(draw, alt=..., caption=...)` calls the chapter's drawing function twice, once per theme, and shows the variant
-that fits the page. Measuring stays outside the drawing function. What is left out: any particular chart, which the
-chapters draw themselves with matplotlib or seaborn.
-"""
+"""Figures that work in print, in dark mode and for colour-blind readers, from one helper that demands alt text."""
 
 from __future__ import annotations
 
@@ -22,27 +17,11 @@ from .files import write_whole
 
 # Okabe and Ito's colour-blind-safe palette; the dark variants keep at least 4.5:1 contrast on the page's dark ground.
 _PALETTES: dict[str, dict[str, str]] = {
-    "light": {
-        "dense": "#0072B2",
-        "block": "#C44E00",
-        "unstructured": "#00805E",
-        "ceiling": "#555555",
-        "accent": "#A6478F",
-        "muted": "#767676",
-        "text": "#1F2328",
-        "grid": "#D0D4D9",
-    },
-    "dark": {
-        "dense": "#56B4E9",
-        "block": "#F08A3C",
-        "unstructured": "#2CC295",
-        "ceiling": "#B8BEC6",
-        "accent": "#DD9BCB",
-        "muted": "#9AA1AA",
-        "text": "#E6E6E6",
-        "grid": "#454B54",
-    },
-}
+    "light": {"dense": "#0072B2", "block": "#C44E00", "unstructured": "#00805E", "ceiling": "#555555",
+              "accent": "#A6478F", "muted": "#767676", "text": "#1F2328", "grid": "#D0D4D9"},
+    "dark": {"dense": "#56B4E9", "block": "#F08A3C", "unstructured": "#2CC295", "ceiling": "#B8BEC6",
+             "accent": "#DD9BCB", "muted": "#9AA1AA", "text": "#E6E6E6", "grid": "#454B54"},
+}  # fmt: skip
 
 #: The colours of the theme being drawn; a drawing function looks them up as it draws.
 COLOURS: dict[str, str] = dict(_PALETTES["light"])
@@ -70,9 +49,7 @@ def check_picture(path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError(
-            "pictures need matplotlib, which is not installed; pip install 'blockprune-lib[book]' installs it"
-        )
+        raise ValueError("pictures need matplotlib: pip install 'blockprune-lib[book]' installs it")
     return target
 
 
@@ -99,34 +76,25 @@ class Figure:
         def image(svg: str, kind: str) -> str:
             data = base64.b64encode(svg.encode()).decode()
             # `dark-light` tells the theme that the picture suits both grounds: it adds no white box behind it.
-            return (
-                f'<img class="bp-{kind} dark-light" alt="{escape(self.alt, quote=True)}" '
-                f'src="data:image/svg+xml;base64,{data}">'
-            )
+            alt = escape(self.alt, quote=True)
+            return f'<img class="bp-{kind} dark-light" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
         identity = f' id="{escape(self.name, quote=True)}"' if self.name else ""
-        html = (
-            f'{_STYLE}<figure class="bp-figure"{identity}>{image(self.light, "light")}{image(self.dark, "dark")}'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-        )
+        pictures = image(self.light, "light") + image(self.dark, "dark")
+        caption = f"<figcaption>{escape(self.caption)}</figcaption>"
+        html = f'{_STYLE}<figure class="bp-figure"{identity}>{pictures}{caption}</figure>'
         return {"text/html": html, "image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
 
 
 def figure(
-    draw: Callable[[Any], object],
-    *,
-    alt: str,
-    caption: str,
-    name: str = "",
-    size: tuple[float, float] = (7.0, 4.0),
-    rows: int = 1,
-    columns: int = 1,
-) -> Figure:
+    draw: Callable[[Any], object], *, alt: str, caption: str, name: str = "", size: tuple[float, float] = (7.0, 4.0),
+    rows: int = 1, columns: int = 1,
+) -> Figure:  # fmt: skip
     """Draw a figure once per theme and return it with its alt text and caption.
 
-    *draw* takes the axes, or the array of axes where *rows* or *columns* is above 1, and measures nothing. *size* is in
-    inches; 7 wide fits a page, and text stays readable at half of that.
-    Raises `ValueError` where *alt* or *caption* is missing: a picture that some readers cannot read is not finished.
+    `draw` takes the axes, or the array of axes where `rows` or `columns` is above 1; called twice, it measures nothing.
+    `size` is in inches; 7 wide fits a page, and text stays readable at half of that. Raises TypeError where `draw`
+    cannot be called, ValueError where `alt` or `caption` is missing.
 
     >>> figure(lambda ax: ax.plot([1, 2]), alt="A line rising from 1 to 2.", caption="A line.", name="fig-line")
     Figure 'fig-line': A line.
@@ -177,24 +145,11 @@ def as_png(drawn: Any) -> bytes:
 def _style(palette: dict[str, str]) -> dict[str, Any]:
     from cycler import cycler
 
-    return {
-        "axes.axisbelow": True,
-        "axes.edgecolor": palette["muted"],
-        "axes.grid": True,
-        "axes.labelcolor": palette["text"],
+    in_text_colour = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
+    return dict.fromkeys(in_text_colour, palette["text"]) | {
+        "axes.axisbelow": True, "axes.edgecolor": palette["muted"], "axes.facecolor": "none", "axes.grid": True,
         "axes.prop_cycle": cycler(color=[palette[k] for k in ("dense", "block", "unstructured", "accent", "ceiling")]),
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlecolor": palette["text"],
-        "axes.titlesize": 13,
-        "figure.facecolor": "none",
-        "axes.facecolor": "none",
-        "font.size": 12,
-        "grid.color": palette["grid"],
-        "legend.frameon": False,
-        "lines.linewidth": 2.0,
+        "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 13, "figure.facecolor": "none",
+        "font.size": 12, "grid.color": palette["grid"], "legend.frameon": False, "lines.linewidth": 2.0,
         "svg.hashsalt": "blockprune",
-        "text.color": palette["text"],
-        "xtick.color": palette["text"],
-        "ytick.color": palette["text"],
-    }
+    }  # fmt: skip

@@ -1,16 +1,15 @@
 """Settings, recipes and records as models: what a field may hold is declared once, and an error says it in our words.
 
-A model is a class of annotated fields. What follows the type (bounds, allowed words, an example) makes three things:
-the check, the sentence of an error ("batch_size must be a whole number of at least 1; got 0: 32 would do"), and the
-JSON schema. Left out: checks across several fields, which stand with the model as pydantic's `model_validator`.
+What follows a field's type (bounds, allowed words, an example) makes three things: the check, the sentence of an error
+("batch_size must be a whole number of at least 1; got 0: 32 would do"), and the JSON schema.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
 import operator
 from collections.abc import Callable, Mapping
+from inspect import get_annotations, signature
 from numbers import Real
 from typing import Annotated, Any, Self
 
@@ -19,9 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 def _whole(value: Any) -> Any:
     """NumPy's and torch's integers as Python's; anything else, and bool, as it came."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        return value
-    return operator.index(value)
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 #: A whole number: int, and whatever counts as an index, such as numpy.int64; never bool.
@@ -69,11 +66,10 @@ class Settings(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Let `help` show annotations as they are written, `seed: Whole = 42`, and not what checks them."""
-        own = [vars(base).get("__annotations__", {}) for base in reversed(cls.__mro__)]
-        written = {name: text for annotations in own for name, text in annotations.items()}
-        signature = inspect.signature(cls)
-        fields = [field.replace(annotation=written[field.name]) for field in signature.parameters.values()]
-        cls.__signature__ = signature.replace(parameters=fields)
+        written = {name: text for base in reversed(cls.__mro__) for name, text in get_annotations(base).items()}
+        shown = signature(cls)
+        fields = [field.replace(annotation=written[field.name]) for field in shown.parameters.values()]
+        cls.__signature__ = shown.replace(parameters=fields)
 
     @classmethod
     def of(cls, plain: Any, place: str = "") -> Self:
@@ -83,20 +79,15 @@ class Settings(BaseModel):
                 raise TypeError(f"{place or 'the settings'} must be keys and values; got {type(plain).__name__}")
             return cls(**{str(key): value for key, value in plain.items()})
         except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"{place}: {error}" if place and not str(error).startswith(place) else str(error)
-            ) from None
+            said = str(error)
+            raise type(error)(said if said.startswith(place) else f"{place}: {said}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-able values; `of` makes the record of them again."""
         return self.model_dump()
 
     def replace(self, **changes: Any) -> Self:
-        """The same record with some fields changed, checked anew.
-
-        >>> Settings().replace()
-        Settings()
-        """
+        """The same record with some fields changed, checked anew."""
         return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
 
 
@@ -116,8 +107,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> TypeError | Valu
     examples = schema.get("examples", [])
     remedy = f": {' or '.join(map(repr, examples))} would do" if examples else ""
     wrong_type = fault["type"].endswith("_type") or fault["type"] == "is_instance_of"
-    kind = TypeError if wrong_type else ValueError
-    return kind(f"{name} must be {wanted(schema)}; got {value!r:.200}{remedy}")
+    said = f"{name} must be {wanted(schema)}; got {value!r:.200}{remedy}"
+    return TypeError(said) if wrong_type else ValueError(said)
 
 
 def unknown_name(name: str, known: list[str], where: str = "") -> str:
@@ -153,16 +144,11 @@ def wanted(schema: Mapping[str, Any]) -> str:
         words += f" of {schema['minItems']} to {schema['maxItems']}"
     elif schema.get("minItems") or schema.get("minLength"):
         words += " that is not empty"
-    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-    if low is not None and high is not None:
-        return f"{words} from {low:.10g} to {high:.10g}"
-    bounds = [
-        f"{word} {bound:g}"
-        for word, bound in (("of at least", low), ("above", above), ("of at most", high), ("below", below))
-        if bound is not None
-    ]
-    return " ".join([words, " and ".join(bounds)]).strip()
+    if "minimum" in schema and "maximum" in schema:
+        return f"{words} from {schema['minimum']:.10g} to {schema['maximum']:.10g}"
+    keys = {"minimum": "of at least", "exclusiveMinimum": "above", "maximum": "of at most", "exclusiveMaximum": "below"}
+    bounds = [f"{word} {schema[key]:g}" for key, word in keys.items() if key in schema]
+    return f"{words} {' and '.join(bounds)}".strip()
 
 
 def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, dict[str, Any]]:

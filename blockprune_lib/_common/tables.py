@@ -37,7 +37,7 @@ def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -
 
 
 class Printed:
-    """A result that prints itself, in a terminal and on a page: it has `_table()`, rows with a head, and `_caption()`."""
+    """A result that prints itself, in a terminal and on a page: `_table()`, rows with a head, and `_caption()`."""
 
     _classes: ClassVar[str] = "bp-table"  # of the HTML table
     _caption_first: ClassVar[bool] = False  # in a terminal; in HTML the caption has its own place
