@@ -1,9 +1,7 @@
 """What a kernel's innermost loop was compiled to: the instructions, and how many of them multiply, load or broadcast.
 
-`inner_loop(kernel)` reads the assembly that Numba gives for a kernel (x86-64 in AT&T order, and aarch64), finds the
-loops that hold no other loop, and keeps the one that does most arithmetic at a turn. What cannot be read gives an empty
-result and no error: this is for looking at, and nothing depends on it. Left out: how long an instruction takes, and
-which of two versions of a loop runs where the compiler made both and chooses at run time.
+Read are x86-64 in AT&T order, and aarch64. What cannot be read gives an empty result and no error: nothing depends on
+it. Left out: which of two versions of a loop runs where the compiler made both and chooses at run time.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Any
 
 from numba import types
 
-from ..._common.tables import html_table, text_table
+from ..._common.tables import Printed, text_table
 from ...machine.native import inner
 
 _LABEL = re.compile(r"^(\.?L\w+):")
@@ -27,7 +25,7 @@ _ARM_WIDTH = re.compile(r"\bv\d+\.(\d+)s")
 
 
 @dataclass(frozen=True, repr=False)
-class InnerLoop:
+class InnerLoop(Printed):
     """One turn of a loop: its instructions as text and counts; prints as a table. All zero where nothing was found.
 
     fused        fused multiply-adds on vectors; `multiplies`: multiplications on vectors that are not fused
@@ -62,11 +60,14 @@ class InnerLoop:
         counts = (self.lanes or "–", vector, self.scalar, self.loads, self.broadcasts, self.stores)
         return tuple(str(count) for count in counts)
 
-    def __repr__(self) -> str:
-        return text_table([("", *HEAD), ("a turn", *self.row())])
+    def _table(self) -> list[tuple[str, ...]]:
+        return [("", *HEAD), ("a turn", *self.row())]
 
-    def _repr_html_(self) -> str:
-        return html_table([("", *HEAD), ("a turn", *self.row())], "Instructions of one turn of the loop", "bp-table")
+    def _caption(self) -> str:
+        return "Instructions of one turn of the loop"
+
+    def __repr__(self) -> str:
+        return text_table(self._table())
 
 
 #: What the numbers of `InnerLoop.row` are.
@@ -74,7 +75,7 @@ HEAD = ("lanes", "vector multiply-adds", "scalar ones", "loads", "broadcasts", "
 
 
 def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
-    """The busiest innermost loop of a Numba kernel of the ladder; empty for anything else and where it cannot be read.
+    """The innermost loop of a Numba kernel of the ladder that multiplies most; empty for anything else.
 
     The kernel is compiled once more, in this process: code from Numba's cache has no assembly to show. `signed` is for
     int32 columns instead of uint32, which the ladder does not use.
@@ -82,15 +83,12 @@ def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
     columns = types.int32[::1] if signed else types.uint32[::1]
     matrix = types.float32[:, ::1]
     try:
-        fresh = inner(kernel.py_func, **_options(kernel))
+        options = {name: value for name, value in kernel.targetoptions.items() if name in ("fastmath", "nogil")}
+        fresh = inner(kernel.py_func, **options)
         fresh.compile((matrix, matrix, columns, types.int64[::1], matrix))
         return read_loop("\n".join(fresh.inspect_asm().values()))
     except Exception:
         return InnerLoop()
-
-
-def _options(kernel: Any) -> dict[str, Any]:
-    return {name: value for name, value in kernel.targetoptions.items() if name in ("fastmath", "nogil")}
 
 
 def read_loop(assembly: str) -> InnerLoop:

@@ -1,10 +1,9 @@
-"""The lower rungs of the ladder: the product as plain loops, in four arrangements, none of which names a vector.
+"""The lower rungs of the ladder: the product as plain loops, in four arrangements. `rungs` checks the arguments.
 
     x (tokens, inputs), values (steps, height), columns (steps,) uint32, offsets (panels + 1,), y (tokens, outputs)
 
 Columns are unsigned: a signed index may be negative in Python, and code that tests for that has fewer registers left.
-`contract` lets the compiler fuse a * b + c, which rounds once instead of twice; it may not reorder a sum. Nothing here
-is checked; `rungs` does that, and says what each rung is for.
+`contract` lets the compiler fuse a * b + c, which rounds once instead of twice; it may not reorder a sum.
 """
 
 from __future__ import annotations

@@ -2,13 +2,10 @@
 
     y[t, m] = sum over the groups of row m, and over i < width, of x[t, columns[group] * width + i] * values[group, i]
 
-A row group gives one output, so there are no neighbouring outputs to fill a vector with. What fills it is the tokens,
-once they lie side by side: x is transposed tile by tile, and so is what comes out. Both copies are part of the time.
+    x (tokens, inputs), values (groups, width), columns (groups,) uint32, offsets (outputs + 1,), y (tokens, outputs)
 
-    values (groups, width), columns (groups,) uint32, offsets (outputs + 1,), x (tokens, inputs), y (tokens, outputs)
-
-Nothing here is checked; `rungs` does. Left out: rows that share a block's inputs, which the library's kernel takes
-several at a time, so that one load of tokens serves several rows.
+A row group gives one output, so no neighbouring outputs fill a vector. Tokens do, once they lie side by side: x is
+transposed tile by tile, and so is what comes out. Both copies are part of the time. `rungs` checks the arguments.
 """
 
 from __future__ import annotations

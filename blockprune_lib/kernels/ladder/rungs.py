@@ -2,10 +2,8 @@
 
     y[t, m] = sum over the stored weights of output m of x[t, n] W[m, n]
 
-`RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row); `climb` times them in turns on one thread.
-The kernels are in `loops`, `vector` and `rows`; `assembly` shows what one was compiled to. Every rung is right on every
-machine; the tiles want enough tokens and panels of whole vectors, and say so. Left out: bias, gradients, more than one
-thread, other float types. Importing this file imports Numba; each rung compiles at its first call, or loads from disk.
+`RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row). Left out: bias, gradients, threads, other
+float types. Importing this file imports Numba; each rung compiles at its first call, or loads from disk.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..._common.tables import html_table, text_table
+from ..._common.tables import Printed
 from ...machine.comparison import Comparison
 from ...machine.simd import WIDTH
 from ...machine.timing import compare
@@ -133,7 +131,7 @@ ROW_RUNGS: tuple[Rung, ...] = (
 
 
 @dataclass(frozen=True, repr=False)
-class Climb:
+class Climb(Printed):
     """Rates of rungs that took turns with the dense product, in GFLOP/s of *kept* arithmetic; prints as a table."""
 
     comparison: Comparison
@@ -166,18 +164,10 @@ class Climb:
             rows.append((name, f"{middle:.3g}", f"{slow:.3g}–{fast:.3g}", share, f"{middle / self.break_even:.2g}"))
         return rows
 
-    def _conditions(self) -> str:
-        return (
-            f"kept arithmetic a second; × dense: times as fast as torch's dense product, which does all of it at "
-            f"{self.dense_gflops:.3g} GFLOP/s; density {self.density:.3g}, {self.comparison.rounds} rounds in turns, "
-            "1 thread"
-        )
-
-    def __repr__(self) -> str:
-        return f"{text_table(self._table())}\n{self._conditions()}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table(), self._conditions(), "bp-table")
+    def _caption(self) -> str:
+        dense = f"torch's dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
+        how = f"density {self.density:.3g}, {self.comparison.rounds} rounds in turns, 1 thread"
+        return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}"
 
 
 def climb(

@@ -1,14 +1,9 @@
 """The upper rungs of the ladder: kernels written with the vector type, from one sum to twelve.
 
-Each is the same product as the other rungs (see `rungs`), written so that one thing changes from rung to rung: how
-many sums are in registers, how many weights a broadcast serves, and where the tokens of a tile lie. The arguments are
-
     x (tokens, inputs), values (steps, height), columns (steps,) uint32, offsets (panels + 1,), y (tokens, outputs)
 
-Nothing here is checked: `rungs` checks that there are tokens enough for a tile, that a panel is a whole number of
-tiles high, and that every column exists. The last tile overlaps the one before it where the tokens do not divide: a
-result is then written twice, with the same value. Left out: other tile shapes, and everything that `bp.linear` does
-besides the inner loop (ragged panels, chunks of tokens, threads).
+`rungs` checks that there are tokens enough for a tile, that a panel is whole tiles high, and that every column exists.
+Where the tokens do not divide, the last tile overlaps the one before it: a result is written twice, the same value.
 """
 
 from __future__ import annotations
