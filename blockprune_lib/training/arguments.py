@@ -1,7 +1,4 @@
-"""`TrainingSettings` as the Hugging Face Trainer's arguments: transformers 4.57 and 5.x, one process or several.
-
-Left out: what the Trainer does with them (see `trainer`).
-"""
+"""`TrainingSettings` as the Hugging Face Trainer's arguments: transformers 4.57 and 5.x, one process or several."""
 
 from __future__ import annotations
 
@@ -53,30 +50,19 @@ def training_arguments(settings: TrainingSettings, folder: str, examples: int) -
         every = math.ceil(settings.checkpoint_every / logging) * logging
         saving = {"save_strategy": "steps", "save_steps": every, "save_total_limit": 2}
     arguments = TrainingArguments(
-        output_dir=folder,
-        per_device_train_batch_size=settings.batch_size // processes,
-        per_device_eval_batch_size=64,
-        num_train_epochs=settings.epochs,
+        output_dir=folder, num_train_epochs=settings.epochs, lr_scheduler_type=settings.schedule,
+        optim=settings.optimizer, logging_steps=logging, report_to="none", disable_tqdm=not settings.progress,
+        per_device_train_batch_size=settings.batch_size // processes, per_device_eval_batch_size=64,
+        eval_strategy="no" if settings.evaluate_every is None else "steps", eval_steps=settings.evaluate_every,
         warmup_steps=math.ceil(settings.warmup_ratio * steps),  # 5.x has no warmup_ratio
-        lr_scheduler_type=settings.schedule,
-        optim=settings.optimizer,
-        eval_strategy="no" if settings.evaluate_every is None else "steps",
-        eval_steps=settings.evaluate_every,
-        logging_steps=logging,
         logging_nan_inf_filter=False,  # a loss that is NaN must be seen, not averaged away
-        report_to="none",
-        disable_tqdm=not settings.progress,
-        dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU to pin for
         ddp_find_unused_parameters=True if processes > 1 else None,  # RoBERTa's pooler takes no part
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-        **settings.model_dump(include=SAME),
-        **saving,
-        **(BY_LENGTH if settings.group_by_length else {}),
-    )
+        **settings.model_dump(include=SAME), **saving, **(BY_LENGTH if settings.group_by_length else {}),
+    )  # fmt: skip
     if arguments.n_gpu > 1:
-        # Several GPUs in one process would multiply the batch; `torchrun` is the way to use them.
-        arguments._n_gpu = 1
+        arguments._n_gpu = 1  # several in one process would multiply the batch; `torchrun` is the way to use them
     return arguments
 
 

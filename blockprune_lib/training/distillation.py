@@ -3,8 +3,7 @@
     L = (1 - w) · task loss + w · T² · KL(softmax(teacher / T) || softmax(student / T))     classes
     L = (1 - w) · task loss + w · (student - teacher)²                                      a regression
 
-Hinton, Vinyals and Dean 2015; T² keeps the gradient's size as the temperature T changes. Left out: distilling hidden
-states, and the training loop (see `trainer`).
+Hinton, Vinyals and Dean 2015; T² keeps the gradient's size as the temperature T changes.
 """
 
 from __future__ import annotations
@@ -45,9 +44,7 @@ class Teacher:
     def loss(self, task_loss: Tensor, logits: Tensor, inputs: dict[str, Any]) -> Tensor:
         """The mixed loss of one micro-batch: `logits` (batch, classes) of the student, `inputs` what it was fed."""
         with torch.no_grad():
-            device = next(self.model.parameters()).device
-            if device != logits.device:
-                self.model.to(logits.device)
+            self.model.to(logits.device)
             target = self.model(**{key: value for key, value in inputs.items() if key != "labels"}).logits
         return (1 - self.weight) * task_loss + self.weight * distillation_loss(logits, target, self.temperature)
 

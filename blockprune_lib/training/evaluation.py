@@ -2,7 +2,6 @@
 
 `evaluate` scores any model with a classification or regression head, sparsified ones too. Batches are cut from the
 examples in order of length and padded to their longest, which changes no score and saves most of the padding.
-Left out: where the text comes from and how it is encoded (see `data.tasks`), and the metrics (see `data.metrics`).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from ..data.tasks import Task
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _LABEL = ("labels", "label")
+_FITTING = "models.load(..., task=task) makes one that fits"
 
 
 def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
@@ -80,8 +80,7 @@ class TrainingData:
         if isinstance(self.source, Task):
             return self.source.fingerprint
         checksum = 0
-        for part in (self.train, self.validation):
-            part = [] if part is None else part
+        for part in (self.train, [] if self.validation is None else self.validation):
             for ids, label in zip(column(part, "input_ids"), column(part, *_LABEL), strict=True):
                 checksum = zlib.crc32(f"{list(ids)} {label}".encode(), checksum)
         return f"crc32 {checksum:08x}"
@@ -94,19 +93,15 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
         raise TypeError(f"tokenizer must be a Hugging Face tokenizer with a padding token; got {got}")
     outputs = model.config.num_labels
     if isinstance(source, Task):
-        train, validation = source.encode(tokenizer, max_length)
-        metric_set = source.metric_set
+        needs = f"{source.name} needs a head of {source.num_labels} outputs"
+        if source.num_labels != outputs:
+            raise ValueError(f"data: {needs}, the model's has {outputs}; {_FITTING}")
+        (train, validation), metric_set = source.encode(tokenizer, max_length), source.metric_set
     elif isinstance(source, (tuple, list)) and len(source) == 2:
-        train, validation = source
-        metric_set = "correlation" if outputs == 1 else "accuracy"
+        (train, validation), metric_set = source, "correlation" if outputs == 1 else "accuracy"
     else:
         got = f"{len(source)} of them" if isinstance(source, (tuple, list)) else type(source).__name__
         raise TypeError(f"data must be a Task or a pair (train, validation) of encoded datasets; got {got}")
-    if isinstance(source, Task) and source.num_labels != outputs:
-        raise ValueError(
-            f"data: {source.name} needs a head of {source.num_labels} outputs, the model's has {outputs}; "
-            "models.load(..., task=task) makes one that fits"
-        )
     for part, examples in (("train", train), ("validation", validation)):
         if examples is not None or part == "train":
             _check_examples(part, examples, outputs)
@@ -178,10 +173,8 @@ def _check_examples(part: str, examples: Any, outputs: int) -> None:
     labels = _labels(examples)
     low, high = labels.min(), labels.max()
     if outputs > 1 and not (np.issubdtype(labels.dtype, np.integer) and low >= 0 and high < outputs):
-        raise ValueError(
-            f"data: {part} has labels from {low} to {high}, but the model's head has the classes 0 to {outputs - 1}; "
-            "models.load(..., task=task) makes one that fits"
-        )
+        classes = f"the model's head has the classes 0 to {outputs - 1}"
+        raise ValueError(f"data: {part} has labels from {low} to {high}, but {classes}; {_FITTING}")
     if not np.isfinite(labels).all():
         raise ValueError(f"data: {part} has labels that are NaN or infinite")
 

@@ -1,10 +1,9 @@
 """Pruning while training: the masks shrink along the cubic schedule of Zhu and Gupta (2017).
 
-Two ways to choose what goes: by magnitude (the root mean square of a group, as everywhere else), or by movement (Sanh,
-Wolf and Rush 2020, "Movement pruning", equation 2): the score of a group is how far training wants its weights away
-from zero, S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the order of the scores, so their
-learning rate does not matter. A pruned group keeps its old values aside under movement and comes back with them where
-its score rises again. Left out: selection itself (see `pruning.selection`).
+What goes is chosen by magnitude (the root mean square of a group, as everywhere else), or by movement (Sanh, Wolf and
+Rush 2020, "Movement pruning", equation 2): how far training wants a group's weights away from zero,
+S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the scores' order, so their learning rate does
+not matter. Under movement a pruned group comes back with its old values where its score rises again.
 """
 
 from __future__ import annotations
@@ -47,26 +46,16 @@ class GradualPruning(MaskHook):
     masks: Masks
 
     def __init__(
-        self,
-        model: nn.Module,
-        structure: BlockStructure,
-        rate: float,
-        score: PruningScore = "magnitude",
-        scope: Scope = "matrix",
-        balanced: Balance = False,
-        begin: float = 0.1,
-        end: float = 0.7,
-        updates: int = 50,
+        self, model: nn.Module, structure: BlockStructure, rate: float, score: PruningScore = "magnitude",
+        scope: Scope = "matrix", balanced: Balance = False, begin: float = 0.1, end: float = 0.7, updates: int = 50,
         **which: bool,
-    ) -> None:
+    ) -> None:  # fmt: skip
         one_of(score, "score", get_args(PruningScore))
         for name, value in (("begin", begin), ("end", end)):
             finite_number(value, name, 0, "a share of the steps, such as 0.1, would do")
         if not begin < end <= 1:
-            raise ValueError(
-                f"begin and end must be shares of the steps with 0 <= begin < end <= 1; got {begin} and {end}: 0.1 and "
-                "0.7 would do"
-            )
+            rule = "begin and end must be shares of the steps with 0 <= begin < end <= 1"
+            raise ValueError(f"{rule}; got {begin} and {end}: 0.1 and 0.7 would do")
         self.structure, self.rate, self.score = structure, rate, score
         self.begin, self.end, self.updates = begin, end, whole_number(updates, "updates", at_least=1, example=50)
         self._choice: dict[str, Any] = {"scope": scope, "balanced": balanced, **which}
@@ -74,12 +63,9 @@ class GradualPruning(MaskHook):
         select_model(model, structure, rate, **self._choice)  # refuses what cannot be done before any step
         everything = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
         super().__init__(model, Masks(everything, structure))
-        self.scores: dict[str, Tensor] = {}
-        self.aside: dict[str, Tensor] = {}
-        if score == "movement":
-            for name, weight in self.weights.items():
-                self.scores[name] = torch.zeros(structure.grid(weight.shape), device=weight.device)
-                self.aside[name] = torch.zeros_like(weight, requires_grad=False)
+        moving = self.weights if score == "movement" else {}
+        self.scores = {name: torch.zeros(structure.grid(w.shape), device=w.device) for name, w in moving.items()}
+        self.aside = {name: torch.zeros_like(w, requires_grad=False) for name, w in moving.items()}
 
     def config(self) -> dict[str, Any]:
         """The schedule, and what selection is told."""

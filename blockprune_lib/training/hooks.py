@@ -8,8 +8,6 @@
 
 `before_step` comes after the last micro-batch, so a hook acts once a step however the batch is cut up. Every process of
 a distributed run sees the same weights and the same summed gradients there, hence keeps the same alpha and masks.
-A hook's `state` goes into each checkpoint, and its `report` into the stage's. Left out: the training loop (see
-`trainer`), and masks that change on the way (see `gradual`).
 """
 
 from __future__ import annotations
@@ -98,12 +96,9 @@ class LassoHook(Hook):
     name = "penalty"
 
     def __init__(
-        self,
-        penalty: ReweightedGroupLasso,
-        method: PenaltyMethod = "penalty",
-        refresh_every: int | str | None = None,
-        lam_schedule: LamSchedule = "constant",
-    ) -> None:
+        self, penalty: ReweightedGroupLasso, method: PenaltyMethod = "penalty",
+        refresh_every: int | str | None = None, lam_schedule: LamSchedule = "constant",
+    ) -> None:  # fmt: skip
         one_of(method, "method", get_args(PenaltyMethod))
         one_of(lam_schedule, "lam_schedule", get_args(LamSchedule))
         self._steps, self._epochs = _refresh_interval(refresh_every) if penalty.reweighted else (None, None)
@@ -136,16 +131,11 @@ class LassoHook(Hook):
         """The penalty's settings."""
         pen, strengths = self.penalty, set(self.penalty.lam.values())
         return {
-            "structure": str(pen.structure),
-            "lam": strengths.pop() if len(strengths) == 1 else dict(pen.lam),
-            "lam_schedule": self.lam_schedule,
-            "eps": pen.eps,
-            "scale_by_size": pen.scale_by_size,
-            "reweighted": pen.reweighted,
-            "method": self.method,
-            "refresh_every": self.refresh_every,
+            "structure": str(pen.structure), "lam": strengths.pop() if len(strengths) == 1 else dict(pen.lam),
+            "lam_schedule": self.lam_schedule, "eps": pen.eps, "scale_by_size": pen.scale_by_size,
+            "reweighted": pen.reweighted, "method": self.method, "refresh_every": self.refresh_every,
             "matrices": list(pen.weights),
-        }
+        }  # fmt: skip
 
     @torch.no_grad()
     def log_values(self) -> dict[str, float]:
@@ -155,8 +145,8 @@ class LassoHook(Hook):
 
     def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
         """How far the penalty and the groups near zero went, and how often α was refreshed."""
-        logged = {key: first_and_last(history, key) for key in ("penalty", "near_zero")}
-        return {**logged, "refreshes": self.refreshes}
+        pairs = {key: first_and_last(history, key) for key in ("penalty", "near_zero")}
+        return pairs | {"refreshes": self.refreshes}
 
     def state(self) -> HookState:
         """α, how often it was refreshed, and how many epochs have ended."""

@@ -1,7 +1,4 @@
-"""What one training stage did: `StageReport`, which prints itself, and turns into JSON and back (`to_dict`, `of`).
-
-Left out: the training (see `stage_runner`), and the record of a whole run (see `experiments.records`).
-"""
+"""What one training stage did: `StageReport`, which prints itself, and turns into JSON and back (`to_dict`, `of`)."""
 
 from __future__ import annotations
 

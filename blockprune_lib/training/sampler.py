@@ -1,7 +1,4 @@
-"""The order in which examples are drawn: a function of the seed and the epoch, and of nothing else.
-
-So a training that resumes in the middle of an epoch, or runs on several processes, sees the same batches.
-"""
+"""The order in which examples are drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +12,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 class EpochSampler(Sampler[int]):
     """A permutation of `count` examples for each epoch; with `lengths`, examples of similar length come together.
 
-    `batch`: how many examples an optimiser step sees, over all processes. `set_epoch` is called by Accelerate.
+    It is a function of seed and epoch, and of nothing else, so that a training that resumes in the middle of an epoch,
+    or runs on several processes, sees the same batches. `batch`: how many examples an optimiser step sees, over all
+    processes. `set_epoch` is called by Accelerate.
 
     >>> sampler = EpochSampler(4, seed=1, batch=2)
     >>> list(sampler) == list(sampler), sorted(sampler)

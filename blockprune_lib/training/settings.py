@@ -1,7 +1,4 @@
-"""How one training stage is trained: `TrainingSettings`, checked when they are made.
-
-Left out: what a stage is told besides, such as the penalty (see `stages`), and its result (see `report`).
-"""
+"""How one training stage is trained: `TrainingSettings`, checked when they are made."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from .._common.settings import Number, Positive, Settings, Whole
 
@@ -22,18 +19,9 @@ PruningScore = Literal["magnitude", "movement"]
 #: What retraining computes with: dense layers under masks, or block-sparse layers.
 Support = Literal["masks", "packed"]
 #: Settings that say where a stage is kept, when it is scored and what is shown; the weights come out the same.
-_NO_EFFECT = frozenset({"output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first"})
-
-
-def _path(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"output_dir must be a path, or None; got {value!r}: 'runs/first' would do")
-    return str(os.fspath(value))
-
-
-FolderPath = Annotated[str | os.PathLike[str], PlainValidator(_path, json_schema_input_type=str)]
+_NO_EFFECT = {"output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first"}
+#: Text, or what stands for a path; kept as text.
+FolderPath = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
 
 
 class LearningSettings(Settings):
@@ -84,12 +72,12 @@ class TrainingSettings(LearningSettings):
 
     seed: Whole = Field(default=42, ge=0, le=2**32 - 1, examples=[42])
     evaluate_first: bool = True
-    output_dir: FolderPath | None = None
+    output_dir: FolderPath | None = Field(default=None, examples=["runs/first"])
     progress: bool = False
 
     def identity(self) -> dict[str, Any]:
         """The settings that change the weights which come out, JSON-able."""
-        return self.model_dump(exclude=set(_NO_EFFECT))
+        return self.model_dump(exclude=_NO_EFFECT)
 
 
 def check_settings(settings: Any) -> TrainingSettings:

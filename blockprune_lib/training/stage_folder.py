@@ -9,7 +9,7 @@ A checkpoint counts only with its whole.json, which names the size and CRC-32 of
 passed over for the one before it. A stage is finished when report.json is there and its files are as it says.
 
 Nothing here is unpickled freely: weights and our own state are safetensors and JSON, and the Trainer's optimiser state
-is read by torch.load(weights_only=True), which builds tensors and plain containers only. Left out: the training.
+is read by torch.load(weights_only=True), which builds tensors and plain containers only.
 """
 
 from __future__ import annotations
@@ -57,11 +57,8 @@ class StageFolder:
             return None
         content = read_json(self.folder / REPORT)
         if wrong := damage(self.folder, content["files"]):
-            raise ValueError(
-                f"{str(self.folder)!r} is damaged: {wrong}; delete this folder and run again to redo the stage"
-            )
-        report: dict[str, Any] = content["report"]
-        return report
+            raise ValueError(f"{str(self.folder)!r} is damaged: {wrong}; delete this folder and run the stage again")
+        return content["report"]
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report beside the files that are there; the checkpoints have done their work."""
@@ -89,12 +86,9 @@ class StageFolder:
 def save_hooks(folder: Path, hooks: Sequence[Hook], values: dict[str, Any]) -> None:
     """Write the hooks' state, and `values`, into a folder."""
     states = {hook.name: hook.state() for hook in hooks}
-    tensors = {
-        f"{name}:{key}": tensor.detach().cpu().contiguous()
-        for name, state in states.items()
-        for key, tensor in state.tensors.items()
-    }
-    save_file(tensors, folder / f"{HOOKS}.safetensors")
+    tensors = {f"{name}:{key}": tensor for name, state in states.items() for key, tensor in state.tensors.items()}
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    save_file(plain, folder / f"{HOOKS}.safetensors")
     write_json(folder / f"{HOOKS}.json", {"stage": values, HOOKS: {name: s.values for name, s in states.items()}})
 
 
@@ -107,8 +101,7 @@ def load_hooks(folder: Path, hooks: Sequence[Hook]) -> dict[str, Any]:
     plain = read_json(folder / f"{HOOKS}.json")
     for hook in hooks:
         hook.load(HookState(tensors[hook.name], plain[HOOKS][hook.name]))
-    values: dict[str, Any] = plain["stage"]
-    return values
+    return plain["stage"]
 
 
 def mark_whole(folder: Path) -> None:

@@ -1,8 +1,7 @@
 """One training stage from its first step to its report: begun or resumed, trained, scored, kept.
 
 It trains the model in place, prints nothing, leaves nothing on disk unless `settings.output_dir` says where, and leaves
-the global random state as it was. Left out: the stages themselves (see `stages`), the loop (`trainer`) and what is on
-disk (`stage_folder`).
+the global random state as it was.
 """
 
 from __future__ import annotations
@@ -33,15 +32,9 @@ from .stage_folder import StageFolder, load_hooks, save_hooks
 
 
 def run_stage(
-    name: str,
-    model: Any,
-    tokenizer: Any,
-    source: Any,
-    settings: TrainingSettings | None,
-    hooks: Sequence[Hook] = (),
-    teacher: Teacher | None = None,
-    context: AbstractContextManager[None] | None = None,
-) -> StageReport:
+    name: str, model: Any, tokenizer: Any, source: Any, settings: TrainingSettings | None, hooks: Sequence[Hook] = (),
+    teacher: Teacher | None = None, context: AbstractContextManager[None] | None = None,
+) -> StageReport:  # fmt: skip
     """Train one stage with a `PruningTrainer` that calls `hooks`, score before and after, and report.
 
     `context` is entered for the training and left before the model is kept: it may put other layers in the model.
@@ -51,20 +44,18 @@ def run_stage(
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
     stage = _Stage(name, model, data, settings, hooks, teacher)
-    place: AbstractContextManager[str] = (
-        tempfile.TemporaryDirectory(prefix="blockprune-")
-        if settings.output_dir is None
-        else nullcontext(os.path.join(settings.output_dir, name))
-    )
-    with place as path, _isolated(model, settings):
-        folder = Path(path)
+    scratch = tempfile.TemporaryDirectory(prefix="blockprune-") if settings.output_dir is None else None
+    with scratch or nullcontext(os.path.join(settings.output_dir or "", name)) as place, _isolated(model, settings):
+        folder = Path(place)
         folder.mkdir(parents=True, exist_ok=True)
         arguments = training_arguments(settings, str(folder / "checkpoints"), len(data.train))
         identity = stage.identity()
         with arguments.main_process_first():
             stage_folder = StageFolder(folder, identity)
             if (report := stage_folder.report()) is not None:
-                _load_finished_weights_(model, folder)
+                with quiet():
+                    finished = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+                model.load_state_dict(finished.state_dict())
                 if hooks:
                     load_hooks(folder, hooks)
                 return StageReport.of(report, "report")
@@ -117,16 +108,10 @@ class _Stage(NamedTuple):
 
         data, scores = self.data, Scores(self.model, self.data)
         trainer = PruningTrainer(
-            model=self.model,
-            args=arguments,
-            data_collator=data.collate,
-            train_dataset=data.train,
-            eval_dataset=data.validation,
-            compute_metrics=metrics.for_trainer(data.metric_set),
-            hooks=self.hooks,
-            teacher=self.teacher,
-            checkpointed=remembered,
-        )
+            model=self.model, args=arguments, data_collator=data.collate, train_dataset=data.train,
+            eval_dataset=data.validation, compute_metrics=metrics.for_trainer(data.metric_set),
+            hooks=self.hooks, teacher=self.teacher, checkpointed=remembered,
+        )  # fmt: skip
         if checkpoint is None:
             memory["before"] = scores.now() if self.settings.evaluate_first else None
             memory["begin"] = trainer.log_values()
@@ -141,29 +126,12 @@ class _Stage(NamedTuple):
         on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
         after = scores.now()
         return StageReport(
-            stage=self.name,
-            steps=trainer.state.global_step,
-            seconds=seconds - on_the_way,
-            evaluation_seconds=scores.seconds + on_the_way,
-            device=arguments.device.type,
-            before=memory["before"],
-            after=after,
-            loss=first_and_last(history, "loss"),
-            processes=arguments.world_size,
-            resumed=memory["resumed"],
-            settings=self.settings,
-            history=history,
-            **data.report(),
+            stage=self.name, steps=trainer.state.global_step, device=arguments.device.type,
+            seconds=seconds - on_the_way, evaluation_seconds=scores.seconds + on_the_way,
+            before=memory["before"], after=after, loss=first_and_last(history, "loss"), history=history,
+            processes=arguments.world_size, resumed=memory["resumed"], settings=self.settings, **data.report(),
             **{field: value for hook in self.hooks for field, value in hook.report(history).items()},
-        )
-
-
-def _load_finished_weights_(model: Any, folder: Path) -> None:
-    """Give `model` the weights of a finished stage, in place."""
-    with quiet():
-        finished = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    model.load_state_dict(finished.state_dict())
-    model.eval()
+        )  # fmt: skip
 
 
 @contextmanager

@@ -9,8 +9,7 @@
 
 Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
 `StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
-from its last checkpoint, and called again when it is finished it reads the result. Left out: what pruning adds to a
-training step (see `hooks` and `gradual`), and how a stage runs (see `stage_runner`).
+from its last checkpoint, and called again when it is finished it reads the result.
 """
 
 from __future__ import annotations
@@ -48,21 +47,11 @@ def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings 
 
 
 def train_reweighted(
-    model: Any,
-    tokenizer: Any,
-    data: Any,
-    structure: BlockStructure,
-    lam: float | Mapping[str, float] = 1e-4,
-    eps: float = 1e-3,
-    *,
-    refresh_every: int | str | None = "epoch",
-    method: PenaltyMethod = "penalty",
-    lam_schedule: LamSchedule = "constant",
-    scale_by_size: bool = False,
-    reweighted: bool = True,
-    settings: TrainingSettings | None = None,
-    **which: bool,
-) -> StageReport:
+    model: Any, tokenizer: Any, data: Any, structure: BlockStructure, lam: float | Mapping[str, float] = 1e-4,
+    eps: float = 1e-3, *, refresh_every: int | str | None = "epoch", method: PenaltyMethod = "penalty",
+    lam_schedule: LamSchedule = "constant", scale_by_size: bool = False, reweighted: bool = True,
+    settings: TrainingSettings | None = None, **which: bool,
+) -> StageReport:  # fmt: skip
     """Stage 2: train with sum over n, g of λ · α_g · ||W_g||_2 added, α_g = 1 / (||W_g|| + ε).
 
     `method="penalty"` adds the penalty of the current weights to the loss, once a step; groups become small.
@@ -80,13 +69,9 @@ def train_reweighted(
 
 
 def prune(
-    model: nn.Module,
-    structure: BlockStructure,
-    rate: float,
-    scope: Scope = "matrix",
-    balanced: Balance = False,
+    model: nn.Module, structure: BlockStructure, rate: float, scope: Scope = "matrix", balanced: Balance = False,
     **which: bool,
-) -> Masks:
+) -> Masks:  # fmt: skip
     """Stage 3: zero all but the best groups in place, exactly k = max(1, round(n / rate)) of n in each matrix.
 
     Returns the masks for `retrain`. Arguments and errors are those of `select_model`.
@@ -102,15 +87,9 @@ def prune(
 
 
 def retrain(
-    model: Any,
-    tokenizer: Any,
-    data: Any,
-    masks: Mapping[str, Tensor],
-    settings: TrainingSettings | None = None,
-    *,
-    teacher: Teacher | None = None,
-    support: Support = "masks",
-) -> StageReport:
+    model: Any, tokenizer: Any, data: Any, masks: Mapping[str, Tensor], settings: TrainingSettings | None = None,
+    *, teacher: Teacher | None = None, support: Support = "masks",
+) -> StageReport:  # fmt: skip
     """Stage 4: train on as in `fine_tune` while every weight that `masks` prunes stays +0.0, to the last bit.
 
     `masks` {parameter name: bool, the parameter's shape}, True where the weight lives, as `prune` returns them.
@@ -128,21 +107,10 @@ def retrain(
 
 
 def prune_gradually(
-    model: Any,
-    tokenizer: Any,
-    data: Any,
-    structure: BlockStructure,
-    rate: float,
-    *,
-    score: PruningScore = "magnitude",
-    scope: Scope = "matrix",
-    balanced: Balance = False,
-    begin: float = 0.1,
-    end: float = 0.7,
-    settings: TrainingSettings | None = None,
-    teacher: Teacher | None = None,
-    **which: bool,
-) -> tuple[StageReport, Masks]:
+    model: Any, tokenizer: Any, data: Any, structure: BlockStructure, rate: float,
+    *, score: PruningScore = "magnitude", scope: Scope = "matrix", balanced: Balance = False, begin: float = 0.1,
+    end: float = 0.7, settings: TrainingSettings | None = None, teacher: Teacher | None = None, **which: bool,
+) -> tuple[StageReport, Masks]:  # fmt: skip
     """Stages 3 and 4 at once: the masks shrink on the cubic schedule between `begin` and `end`, then hold.
 
     `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). `begin`, `end`: shares of the

@@ -1,11 +1,7 @@
-"""A Hugging Face Trainer with hooks: what pruning adds to a training step, and what a checkpoint must hold.
+"""A Hugging Face Trainer with hooks, in one process or, started by torchrun or accelerate launch, in several.
 
-The hooks are in `hooks` and `gradual`, the teacher's part of the loss in `distillation`, the order of examples in
-`sampler`, what a checkpoint must hold in `stage_folder`. Works with transformers 4.57 and 5.x, in one process or,
-started by torchrun or accelerate launch, in several. Two methods that it overrides are the Trainer's private ones,
-`_save_checkpoint` and `_get_train_sampler`; a test says for which versions they are there.
-
-Left out: what to train on and what to report (see `stage_runner`).
+Two methods that it overrides are the Trainer's private ones, `_save_checkpoint` and `_get_train_sampler`; a test says
+for which versions of transformers they are there.
 """
 
 from __future__ import annotations
@@ -36,13 +32,9 @@ class PruningTrainer(Trainer):
     """
 
     def __init__(
-        self,
-        *args: Any,
-        hooks: Sequence[Hook] = (),
-        teacher: Teacher | None = None,
-        checkpointed: Callable[[], dict[str, Any]] = dict,
-        **kwargs: Any,
-    ) -> None:
+        self, *args: Any, hooks: Sequence[Hook] = (), teacher: Teacher | None = None,
+        checkpointed: Callable[[], dict[str, Any]] = dict, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         # BERT-like heads take **kwargs yet ignore num_items_in_batch: told otherwise, the Trainer would not divide
         # their mean loss by the accumulation count.
@@ -57,9 +49,7 @@ class PruningTrainer(Trainer):
         """The Trainer's work on one micro-batch; after a step's last one, the hooks on the gradients."""
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
-            progress = self.progress()
-            for hook in self.hooks:
-                hook.before_step(progress)
+            self.call_hooks("before_step")
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
@@ -85,10 +75,12 @@ class PruningTrainer(Trainer):
         """What all hooks have to log now."""
         return {key: value for hook in self.hooks for key, value in hook.log_values().items()}
 
-    def progress(self) -> Progress:
-        """How far the training is."""
+    def call_hooks(self, method: str) -> None:
+        """Call one method of every hook with how far the training is."""
         rate = float(self.optimizer.param_groups[0]["lr"]) if self.optimizer is not None else 0.0
-        return Progress(self.state.global_step, self.state.max_steps, rate)
+        progress = Progress(self.state.global_step, self.state.max_steps, rate)
+        for hook in self.hooks:
+            getattr(hook, method)(progress)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with explain_write_errors(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"), quiet():
@@ -108,25 +100,20 @@ class _HookCalls(TrainerCallback):
     def __init__(self, trainer: PruningTrainer) -> None:
         self.trainer = trainer
 
-    def _call(self, method: str) -> None:
-        progress = self.trainer.progress()
-        for hook in self.trainer.hooks:
-            getattr(hook, method)(progress)
-
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._call("started")
+        self.trainer.call_hooks("started")
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._call("after_step")
+        self.trainer.call_hooks("after_step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._call("step_ended")
+        self.trainer.call_hooks("step_ended")
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A checkpoint at an epoch's last step is written before its end is announced, so only the beginning of the next
         # epoch comes exactly once; a training that resumes within an epoch begins that epoch again, which is skipped.
         if state.global_step > 0 and float(state.epoch).is_integer():
-            self._call("new_epoch")
+            self.trainer.call_hooks("new_epoch")
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.accelerator.wait_for_everyone()  # each process adds its random state
