@@ -4,15 +4,14 @@
     workload          the models and what they are fed
     runtimes          an engine, and how ONNX Runtime, OpenVINO and torch.compile become one
     formats           CSR and BSR as torch and SciPy have them
-    matrix_engines    rivals for one matrix                                encoder_engines: for a whole model
-    case              what is kept of each case                            tables: how it prints
-    records           the JSON record                                      plots
+    case              what is kept of each case            tables: how it prints
+    records           the JSON record                      plots: as a picture
     measuring         check the answers, then time in turns with the machine's peak
-    matrix            the benchmark of one matrix
-    encoder           of a whole model                                     footprint: its bytes in memory
+    matrix            the benchmark of one matrix and its engines
+    encoder           of a whole model                     footprint: its bytes in memory
     training_step     of a training step
 
-`blockprune bench` is the same as a command. Left out: accuracy, energy, GPUs.
+`blockprune bench` is the same as a command. Left out: accuracy, energy, GPUs, engines that are not on PyPI, integers.
 """
 
 from .._common.faces import face

@@ -1,7 +1,4 @@
-"""One case of a benchmark as its record keeps it: what was run, and every sample of every engine.
-
-What follows from the samples (medians, quartiles, ratios, rates) is kept too, for readers in other languages.
-"""
+"""One case of a benchmark as its record keeps it: what was run, every sample of every engine, and what follows."""
 
 from __future__ import annotations
 

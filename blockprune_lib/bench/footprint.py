@@ -2,8 +2,7 @@
 
 A process that held both could tell neither. Each child prunes the model, makes it sparse or leaves it dense, gives
 memory back, runs it three times and prints what it saw as JSON. Resident bytes are those above the same process after
-it built, ran and dropped the model once, so that libraries and compiled code do not count.
-Left out: shared pages, and systems without /proc, where only tensors are counted.
+it built, ran and dropped the model once, so that libraries and compiled code do not count. Shared pages do not either.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from .settings import ModelCase
 from .workload import LastHidden, fresh, pruned, token_ids
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-CALLS = 3
-SECONDS = 900
+CALLS, SECONDS = 3, 900  # runs of the model, and how long a child may take
 
 
 def footprints(name: str, case: ModelCase, seed: int) -> dict[str, dict[str, int | None]]:
@@ -40,10 +38,8 @@ def footprints(name: str, case: ModelCase, seed: int) -> dict[str, dict[str, int
 
     Raises RuntimeError where a child fails.
     """
-    return {
-        label: _in_a_child({"name": name, "case": case, "seed": seed, "sparse": sparse})
-        for label, sparse in (("torch dense f32", False), ("blockprune", True))
-    }
+    asked, models = {"name": name, "case": case, "seed": seed}, {"torch dense f32": False, "blockprune": True}
+    return {label: _in_a_child(asked | {"sparse": sparse}) for label, sparse in models.items()}
 
 
 def measure_here(name: str, case: ModelCase, seed: int, sparse: bool) -> dict[str, int | None]:
@@ -65,28 +61,20 @@ def measure_here(name: str, case: ModelCase, seed: int, sparse: bool) -> dict[st
 
     run(built())
     idle = _resident()
-    model = fresh(name, seed)
-    shapes = {tuple(weight.shape) for weight in prunable_weights(model).values()}
-    del model
+    shapes = {tuple(weight.shape) for weight in prunable_weights(fresh(name, seed)).values()}
     model = built()
     resident = _resident()
     with contextlib.suppress(OSError):
         CLEAR.write_text("5")  # forget the largest size so far
     run(model)
     peak = _status("VmHWM")
+    memory = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
     return {
-        "bytes_tensors": tensor_bytes(model),
+        "bytes_tensors": sum({storage.data_ptr(): storage.nbytes() for storage in memory}.values()),
         "bytes_resident": None if idle is None or resident is None else resident - idle,
         "bytes_peak": None if idle is None or peak is None else peak - idle,
         "dense_copies": dense_copies(shapes),
     }
-
-
-def tensor_bytes(model: Any) -> int:
-    """Bytes of the memory behind parameters and buffers, shared memory once."""
-    tensors = [*model.parameters(), *model.buffers()]
-    behind = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(behind.values())
 
 
 def dense_copies(shapes: set[tuple[int, ...]]) -> int:
@@ -113,12 +101,11 @@ def _resident() -> int | None:
 
 def _status(field: str) -> int | None:
     """A line of /proc/self/status in bytes."""
-    try:
-        lines = STATUS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(found[0]) * 1024 if found else None
+    with contextlib.suppress(OSError):
+        for line in STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def _in_a_child(arguments: dict[str, Any]) -> dict[str, int | None]:
@@ -130,8 +117,7 @@ def _in_a_child(arguments: dict[str, Any]) -> dict[str, int | None]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise RuntimeError(f"memory: the measurement failed: {last}")
-    measured: dict[str, int | None] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

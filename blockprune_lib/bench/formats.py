@@ -1,8 +1,7 @@
 """A pruned weight in the sparse formats of torch and SciPy, and their products, each in the layout it is meant for.
 
 CSR stores single weights, BSR whole tiles; `products` makes every product that this build of torch and SciPy offers,
-checks it against the dense one, and keeps the reason where one refuses. Left out: COO and CSC, engines that must be
-installed (`blockprune bench`), and the library's own format (`packing`).
+checks it against the dense one, and keeps the reason where one refuses.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._common.tables import html_table, text_table
+from .._common.tables import Printed
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure, check_weight
 
@@ -25,10 +25,7 @@ _REFUSALS = (RuntimeError, ValueError, NotImplementedError)
 
 @dataclass(frozen=True)
 class Product:
-    """One product, ready to call, and the bytes of the weight as its format stores it.
-
-    `run()` returns y as (M, T) where `feature_major`, else as (T, M).
-    """
+    """`run()` returns y as (M, T) where `feature_major`, else as (T, M); the bytes are those of the weight's format."""
 
     run: Callable[[], Any]
     feature_major: bool
@@ -38,11 +35,8 @@ class Product:
 
 
 @dataclass(frozen=True, repr=False)
-class Products(Mapping[str, Product]):
-    """Products by name, and in `refused` why the others do not run here; prints as a table of bytes.
-
-    `a | b` joins two of them.
-    """
+class Products(Printed, Mapping[str, Product]):
+    """Products by name, and in `refused` why others do not run here; prints as a table of bytes; `a | b` joins two."""
 
     found: Mapping[str, Product]
     refused: Mapping[str, str]
@@ -64,7 +58,7 @@ class Products(Mapping[str, Product]):
         """{name: function}, as `compare` wants them."""
         return {name: product.run for name, product in self.found.items()}
 
-    def _rows(self) -> list[list[str]]:
+    def _table(self) -> list[list[str]]:
         head = ["", "weights kept", "values, bytes", "indices, bytes", "bytes per kept weight"]
         return [head] + [
             [name, f"{p.kept:,}", f"{p.bytes_values:,}", f"{p.bytes_indices:,}",
@@ -78,12 +72,6 @@ class Products(Mapping[str, Product]):
             names.setdefault(reason, []).append(name)
         reasons = [f"not here: {' and '.join(those)} ({reason})" for reason, those in names.items()]
         return "; ".join(reasons) or "every product ran and agreed with the dense one"
-
-    def __repr__(self) -> str:
-        return f"{text_table(self._rows())}\n{self._caption()}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows(), self._caption(), "bp-table")
 
 
 def to_torch(weight: Tensor, structure: BlockStructure) -> Tensor:
@@ -144,32 +132,25 @@ def products(weight: Tensor, x: Tensor, structure: BlockStructure) -> Products:
         raise ValueError(f"x must be {weight.dtype} of shape (tokens, {weight.shape[1]}); got {got}")
     weight, x = weight.detach(), x.detach()
     wide = x.T.contiguous()  # (N, T): the tokens of a feature are neighbours
-    wide_array, wanted = wide.numpy(), x.double() @ weight.double().T
-
-    def of_torch() -> tuple[Any, dict[str, tuple[Callable[[], Any], bool]]]:
-        matrix = to_torch(weight, structure)
-        linear = torch.nn.functional.linear
-        return matrix, {
-            f"torch {form}": (lambda: matrix @ wide, True), f"F.linear, {form}": (lambda: linear(x, matrix), False)
-        }  # fmt: skip
-
-    def of_scipy() -> tuple[Any, dict[str, tuple[Callable[[], Any], bool]]]:
-        matrix = to_scipy(weight, structure)
-        return matrix, {f"SciPy {form}": (lambda: matrix @ wide_array, True)}
-
-    found: dict[str, Product] = {}
-    refused: dict[str, str] = {}
-    for owner, make in (("torch", of_torch), ("SciPy", of_scipy)):
+    wide_array, wanted, linear = wide.numpy(), x.double() @ weight.double().T, torch.nn.functional.linear
+    offered: list[tuple[str, Callable[..., Any], Mapping[str, tuple[Callable[..., Any], bool]]]] = [
+        ("torch", to_torch, {"torch": (lambda matrix: matrix @ wide, True), "F.linear,": (partial(linear, x), False)}),
+        ("SciPy", to_scipy, {"SciPy": (lambda matrix: matrix @ wide_array, True)}),
+    ]
+    found, refused = dict[str, Product](), dict[str, str]()
+    for owner, make, ways in offered:
         try:
-            matrix, offered = make()
+            matrix = make(weight, structure)
         except _REFUSALS as error:
             refused[f"{owner} {form}"] = _first_line(error)
             continue
-        for name, (run, feature_major) in offered.items():
+        for name, (multiply, feature_major) in ways.items():
+            run = partial(multiply, matrix)
             if reason := _objection(run, wanted.T if feature_major else wanted):
-                refused[name] = reason
+                refused[f"{name} {form}"] = reason
             else:
-                found[name] = Product(run, feature_major, int(weight.count_nonzero()), *stored_bytes(matrix))
+                stored = stored_bytes(matrix)
+                found[f"{name} {form}"] = Product(run, feature_major, int(weight.count_nonzero()), *stored)
     return Products(found, refused)
 
 
@@ -179,10 +160,7 @@ def _tile_of(weight: Tensor, structure: BlockStructure) -> tuple[int, int] | Non
     if structure.kind == "irregular":
         return None
     if structure.kind != "tile":
-        raise ValueError(
-            f"structure must be irregular (CSR) or tile (BSR) for torch and SciPy; got {structure}: "
-            "blockprune_lib.pack(weight, structure) would do"
-        )
+        raise ValueError(f"structure must be irregular (CSR) or tile (BSR); got {structure}: bp.pack(...) would do")
     return structure.group_shape(weight.shape)
 
 

@@ -1,8 +1,7 @@
 """Cases of a benchmark: engines checked against the right answer, then timed in turns with the machine's peak.
 
 The peak is a burst of fused multiply-adds that takes its turn among the engines, so that "share of peak" compares what
-was possible and what was done within the same seconds. Left out: what the engines are (`matrix_engines`,
-`encoder_engines`, `training_step`).
+was possible and what was done within the same seconds.
 """
 
 from __future__ import annotations
@@ -10,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from .._common.provenance import provenance
 from ..machine.comparison import Comparison
+from ..machine.passport import hardware
 from ..machine.peak import MultiplyAdds
 from ..machine.thread_limits import threads
 from ..machine.timing import compare
@@ -28,14 +29,11 @@ from .settings import CommonSettings, MatrixSettings, ModelSettings
 PEAK = "(peak)"
 #: What makes each engine, by its key; the first is the baseline and the last is ours, and these two must run.
 Makers = Mapping[str, Callable[[], Engine]]
-Progress = Callable[[str], object]
+Progress = Callable[[str], object] | None
 
 
 def measure_all(
-    benchmark: Benchmark,
-    asked: MatrixSettings | ModelSettings,
-    measure: Callable[[Any], Case],
-    progress: Progress | None,
+    benchmark: Benchmark, asked: MatrixSettings | ModelSettings, measure: Callable[[Any], Case], progress: Progress
 ) -> Record:
     """The record of every case that was asked for; `progress` is called with a line of text before each."""
     cases = []
@@ -43,25 +41,26 @@ def measure_all(
         if progress is not None:
             progress(f"case {number}: {case}")
         cases.append(measure(case))
-    return Record.made(benchmark, asked.to_dict(), cases)
+    return Record(
+        format="blockprune bench, version 1", kind=benchmark, settings=asked.model_dump(mode="json"),
+        provenance=provenance(), hardware=hardware().to_dict(), cases=cases,
+    )  # fmt: skip
 
 
 def measured(
-    what: What,
-    operations: float,
-    makers: Makers,
-    asked: CommonSettings,
-    tolerances: Mapping[str, float],
-    *,
-    reference: np.ndarray | None = None,
-    gradients: bool = False,
-) -> Case:
+    what: What, operations: float, makers: Makers, asked: CommonSettings, tolerances: Mapping[str, float], *,
+    reference: np.ndarray | None = None, gradients: bool = False,
+) -> Case:  # fmt: skip
     """Make the engines, check what each answers, and time those that are right.
 
     `operations` are the useful ones of a call. The answers are compared with `reference`, or the baseline's own, and
     may be off by `tolerances`, by precision. Raises RuntimeError where the baseline or ours answers wrongly.
     """
-    with _prepared(what.threads, gradients):
+    with contextlib.ExitStack() as stack:
+        with warnings.catch_warnings():  # the one about too many threads is left to the timing
+            warnings.filterwarnings("ignore", message="threads: ", category=RuntimeWarning)
+            stack.enter_context(threads(what.threads))
+        stack.enter_context(torch.inference_mode(not gradients))
         engines, errors, skipped = make_all(makers, tolerances, reference)
         compared, peak = time_all(engines, what.threads, asked)
     return Case.made(what, operations, list(makers)[-1], engines, errors, compared, peak, skipped)
@@ -109,7 +108,7 @@ def time_all(engines: Mapping[str, Engine], number: int, asked: CommonSettings) 
         warmup=asked.warmup, threads=number, seed=asked.seed,
     )  # fmt: skip
     timings = dict(compared.timings)
-    timed = timings.pop(PEAK).inner * asked.repeats
+    timed = timings.pop(PEAK).inner * asked.repeats  # the bursts of the warm-up come first
     return dataclasses.replace(compared, timings=timings), tuple(rates[-timed:])
 
 
@@ -118,14 +117,3 @@ def _error(answer: np.ndarray, reference: np.ndarray) -> float:
     if answer.shape != reference.shape:
         return float("inf")
     return float(np.abs(answer - reference).max()) / (float(np.abs(reference).max()) or 1.0)
-
-
-@contextlib.contextmanager
-def _prepared(number: int, gradients: bool) -> Iterator[None]:
-    """On `number` threads; the warning about too many of them is left to the timing."""
-    with contextlib.ExitStack() as stack:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="threads: ", category=RuntimeWarning)
-            stack.enter_context(threads(number))
-        stack.enter_context(torch.inference_mode(not gradients))
-        yield

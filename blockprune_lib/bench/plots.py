@@ -1,7 +1,4 @@
-"""A benchmark's record as a picture: useful GFLOP/s of every engine, with the machine's peak as the roof line.
-
-Left out: the book's figures, which its chapters draw from the same records.
-"""
+"""A benchmark's record as a picture: useful GFLOP/s of every engine, with the machine's peak as the roof line."""
 
 from __future__ import annotations
 
@@ -16,8 +13,7 @@ from .records import Record
 
 def save_plot(record: Record, path: str | os.PathLike[str]) -> None:
     """Draw a panel for each case and write it as SVG or PNG, whole or not at all. Raises as `check_picture` does."""
-    cases = record.cases
-    columns = min(2, len(cases))
+    cases, columns = record.cases, min(2, len(record.cases))
     rows = math.ceil(len(cases) / columns)
     height = max(1.2 + 0.32 * len(case.engines) for case in cases)
 
@@ -32,11 +28,8 @@ def save_plot(record: Record, path: str | os.PathLike[str]) -> None:
         draw,
         alt="Bars of useful GFLOP/s of each engine with their quartiles, and a line at the measured peak.",
         caption="Useful GFLOP/s: products with kept weights only; the line is the peak measured in the same rounds.",
-        name="blockprune-bench",
-        size=(8.0 * columns, height * rows),
-        rows=rows,
-        columns=columns,
-    )
+        name="blockprune-bench", size=(8.0 * columns, height * rows), rows=rows, columns=columns,
+    )  # fmt: skip
     drawn.save(path)
 
 

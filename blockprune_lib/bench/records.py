@@ -1,21 +1,18 @@
 """A benchmark's record: every sample with its provenance, as one JSON file that is written whole or not at all.
 
-`SCHEMA` is the JSON schema of the file, and what a file is checked against. Left out: one case (`case`), and how a
-record is printed (`tables`) and drawn (`plots`).
+`SCHEMA` is the JSON schema of the file, and what a file is checked against.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from .._common.files import read_json, write_json
-from .._common.provenance import provenance
-from ..machine.passport import hardware
 from . import tables
 from .case import Case, Part
 
@@ -35,18 +32,6 @@ class Record(Part):
     )
     hardware: dict[str, Any] = Field(description="what blockprune info --json prints")
     cases: list[Case] = Field(min_length=1)
-
-    @classmethod
-    def made(cls, kind: Benchmark, settings: Mapping[str, Any], cases: Sequence[Case]) -> Record:
-        """A record of cases that were measured now, on this machine."""
-        return cls(
-            format="blockprune bench, version 1",
-            kind=kind,
-            settings=dict(settings),
-            provenance=provenance(),
-            hardware=hardware().to_dict(),
-            cases=list(cases),
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """The record as `SCHEMA` describes it."""
@@ -71,13 +56,12 @@ SCHEMA: Mapping[str, Any] = Record.model_json_schema()
 
 def read(path: str | os.PathLike[str]) -> Record:
     """The record in a file that `save` wrote; raises ValueError saying what is missing or of another type."""
-    source = Path(path)
+    source, remedy = Path(path), "blockprune bench --json FILE writes one"
     try:
         return Record.of(read_json(source), "the record")
     except FileNotFoundError:
-        raise ValueError(f"{str(source)!r}: there is no such file; blockprune bench --json FILE writes one") from None
+        raise ValueError(f"{str(source)!r}: there is no such file; {remedy}") from None
     except OSError as error:
         raise ValueError(f"{str(source)!r} cannot be read: {error}") from None
     except (TypeError, ValueError) as error:
-        remedy = "blockprune bench --json FILE writes one"
         raise ValueError(f"{str(source)!r} is not a whole record: {error}; {remedy}") from None

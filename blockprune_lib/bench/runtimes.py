@@ -1,20 +1,23 @@
 """The engines that run any pruned product, a matrix or a model: torch, torch.compile, ONNX Runtime, OpenVINO, and ours.
 
 Nothing here needs a network or sends anything: graphs are read from bytes or from a file, and OpenVINO's converter,
-which reports its use to its makers, is never called. Left out: what they run (`matrix_engines`, `encoder_engines`).
+which reports its use to its makers, is never called.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
+
+from ..pruning.structure import BlockStructure
 
 PIP = "pip install 'blockprune-lib[peers]'"
 
@@ -71,31 +74,29 @@ def imported(module: str) -> Any:
         raise UnavailableError(f"{module.partition('.')[0]} is not installed", PIP) from None
 
 
-class Work(Protocol):
-    """A product with a masked weight, or a model of such products, and what it is run on."""
+@dataclass(frozen=True)
+class Work(ABC):
+    """A product with a masked weight, or a model of such products, and what it is run on: `given` X or token ids."""
 
-    @property
-    def given(self) -> torch.Tensor:
-        """X, or the token ids."""
+    structure: BlockStructure
+    given: torch.Tensor
+    threads: int
 
-    @property
-    def threads(self) -> int:
-        """How many may be used."""
-
+    @abstractmethod
     def dense(self, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
         """A call that multiplies by every zero."""
 
+    @abstractmethod
     def sparse(self) -> Callable[[], torch.Tensor]:
         """The same by the layers of this library."""
 
+    @abstractmethod
     def module(self) -> torch.nn.Module:
         """The dense product as a module, for `torch.compile`."""
 
+    @abstractmethod
     def graph(self) -> bytes | str:
         """The dense product as an ONNX graph, serialised or in a file."""
-
-    def shape(self) -> tuple[int, ...]:
-        """The answer's shape."""
 
 
 def torch_dense(work: Work, dtype: torch.dtype = torch.float32) -> Engine:
@@ -121,7 +122,7 @@ def onnxruntime(work: Work) -> Engine:
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = runtime.InferenceSession(work.graph(), options, providers=["CPUExecutionProvider"])
-    result = np.zeros(work.shape(), dtype=np.float32)
+    result = np.zeros(work.dense(torch.float32)().shape, dtype=np.float32)  # only the shape of that answer counts
     # Both values must live as long as the binding that points at their memory.
     value, written = map(runtime.OrtValue.ortvalue_from_numpy, (work.given.numpy(), result))
     binding = session.io_binding()
@@ -143,11 +144,9 @@ def openvino(work: Work, precision: str = "f32") -> Engine:
     runtime = imported("openvino")
     core = runtime.Core()
     settings = {
-        "INFERENCE_NUM_THREADS": work.threads,
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,
-    }
+        "INFERENCE_NUM_THREADS": work.threads, "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
+    }  # fmt: skip
     model = core.compile_model(core.read_model(work.graph()), "CPU", settings)
     ran = {"f32": runtime.Type.f32, "bf16": runtime.Type.bf16}[precision]
     if model.get_property("INFERENCE_PRECISION_HINT") != ran:
@@ -175,13 +174,9 @@ def torch_compile(work: Work) -> Engine:
 
 #: Key -> what makes the engine, in the order of the tables: those that run a dense product. `blockprune` comes last.
 DENSE: Mapping[str, Callable[[Any], Engine]] = {
-    "torch": torch_dense,
-    "torch-bf16": partial(torch_dense, dtype=torch.bfloat16),
-    "torch-compile": torch_compile,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-    "openvino-bf16": partial(openvino, precision="bf16"),
-}
+    "torch": torch_dense, "torch-bf16": partial(torch_dense, dtype=torch.bfloat16), "torch-compile": torch_compile,
+    "onnxruntime": onnxruntime, "openvino": openvino, "openvino-bf16": partial(openvino, precision="bf16"),
+}  # fmt: skip
 
 
 def _after(run: Callable[[], object], result: Callable[[], np.ndarray]) -> np.ndarray:

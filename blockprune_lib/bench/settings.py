@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from .._common.settings import Positive, Settings, Whole
 
@@ -80,22 +80,17 @@ class ModelCase(NamedTuple):
 class CommonSettings(Settings):
     """What every benchmark takes; each combination of the values in the tuples is a case."""
 
-    structures: Several[Structure] = Field(
-        ("block_column:16",),
-        description="irregular, block_row:WIDTH, block_column:HEIGHT, tile:HEIGHTxWIDTH, row or column",
-    )
+    structures: Several[Structure] = Field(("block_column:16",), description=
+        "irregular, block_row:WIDTH, block_column:HEIGHT, tile:HEIGHTxWIDTH, row or column")  # fmt: skip
     rates: Several[Rate] = Field((5.0,), description="all groups / kept groups")
     tokens: Several[Positive] = Field((128,), description="tokens per sequence")
     threads: Several[Positive] = Field((1,), description="threads of every engine; SciPy always uses one")
     repeats: Whole = Field(30, ge=3, description="rounds, 3 or more")  # with fewer there are no quartiles
     warmup: Whole = Field(3, ge=0, description="untimed calls before them")
-    peers: Literal["all", "none"] | Names = Field(
-        "all",
-        description=f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones",
-    )
-    skip: Names = Field(
-        (), description="engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile"
-    )
+    peers: Literal["all", "none"] | Names = Field("all", description=
+        f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones")  # fmt: skip
+    skip: Names = Field((), description=
+        "engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile")  # fmt: skip
     seed: Whole = Field(0, ge=0, description="of weights, tokens and turns")
 
     def engines(self, known: Iterable[str]) -> list[str]:
@@ -105,16 +100,11 @@ class CommonSettings(Settings):
         """
         first, *optional, last = known
         listed = () if isinstance(self.peers, str) else self.peers
-        for name, keys in (("peers", listed), ("skip", self.skip)):
-            for key in keys:
-                if key not in optional:
-                    raise ValueError(f"{name}: there is no engine {key!r} here; there are {', '.join(optional)}")
+        for name, key in [("peers", key) for key in listed] + [("skip", key) for key in self.skip]:
+            if key not in optional:
+                raise ValueError(f"{name}: there is no engine {key!r} here; there are {', '.join(optional)}")
         wanted = set(optional if self.peers == "all" else listed) - set(self.skip)
         return [first, *(key for key in optional if key in wanted), last]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able: every setting."""
-        return self.model_dump(mode="json")
 
 
 class MatrixSettings(CommonSettings):
@@ -132,37 +122,30 @@ class MatrixSettings(CommonSettings):
 
     def cases(self) -> Iterator[MatrixCase]:
         """Every combination of the settings."""
-        return itertools.starmap(
-            MatrixCase, itertools.product(self.shapes, self.structures, self.rates, self.tokens, self.threads)
-        )
+        axes = self.shapes, self.structures, self.rates, self.tokens, self.threads
+        return itertools.starmap(MatrixCase, itertools.product(*axes))
 
 
 class ModelSettings(CommonSettings):
     """What `bench_model` and `bench_training` measure."""
 
-    model: str = Field(
-        "bert-base",
-        min_length=1,
-        description="a whole encoder instead: bert-base, roberta-base, distilbert-base (weights drawn anew), minilm, "
-        "or a folder",
-    )
+    model: str = Field("bert-base", min_length=1, description=
+        "a whole encoder instead: bert-base, roberta-base, distilbert-base (weights drawn anew), minilm, "
+        "or a folder")  # fmt: skip
     batches: Several[Positive] = Field((1,), description="sequences, with --model (default: 1, with --training 8)")
-    memory: bool = Field(
-        False, description="with --model: bytes of the dense and the sparse model, each in its own process"
-    )
+    memory: bool = Field(False, description=
+        "with --model: bytes of the dense and the sparse model, each in its own process")  # fmt: skip
 
     @property
     def label(self) -> str:
         """The model as records name it: a folder without where it lies, which is nobody else's business."""
         return Path(self.model).name or self.model
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able: every setting."""
-        return super().to_dict() | {"model": self.label}
+    @field_serializer("model")
+    def _goes_by_its_label(self, model: str) -> str:
+        return self.label
 
     def cases(self) -> Iterator[ModelCase]:
         """Every combination of the settings."""
-        return itertools.starmap(
-            ModelCase,
-            itertools.product([self.label], self.structures, self.rates, self.batches, self.tokens, self.threads),
-        )
+        axes = [self.label], self.structures, self.rates, self.batches, self.tokens, self.threads
+        return itertools.starmap(ModelCase, itertools.product(*axes))

@@ -1,7 +1,4 @@
-"""How a benchmark's record prints: a table for each case, and what was skipped; as text and as HTML.
-
-Left out: pictures (`plots`), and any verdict: a table shows the rows where ours is slower as it shows the others.
-"""
+"""How a benchmark's record prints: a table for each case, and what was skipped; as text and as HTML."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def html(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str,
     """The same for a notebook."""
     tables = []
     for case in cases:
-        caption = f"{case.what}. {' '.join(f'{line}.' for line in notes(case))}"
+        caption = " ".join(f"{line}." for line in (case.what, *notes(case)))
         tables.append(html_table(rows(case), caption, "bp-table bp-benchmark"))
     return "".join([*tables, *(f"<p>{escape(line)}</p>" for line in (conditions(cases[0]), place(machine, origin)))])
 
@@ -51,12 +48,8 @@ def rows(case: Case) -> Sequence[tuple[str, ...]]:
 
 
 def notes(case: Case) -> list[str]:
-    """The lines under a table: the peak, what was not timed and why, and bytes where they were measured.
-
-    What is not installed shares one line with the pip line that would help.
-    """
-    peak = case.peak_gflops
-    low, high = min(peak.samples), max(peak.samples)
+    """The lines under a table: the peak, what was not timed and why, and bytes where they were measured."""
+    peak, low, high = case.peak_gflops, min(case.peak_gflops.samples), max(case.peak_gflops.samples)
     lines = [f"peak in the same rounds: {peak.median:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})"]
     if absent := [skipped for skipped in case.skipped if skipped.install]:
         names = ", ".join(skipped.engine for skipped in absent)
@@ -76,9 +69,8 @@ def conditions(case: Case) -> str:
 
 def place(machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     """The machine and the commit, in a line."""
-    names = {field.name for field in dataclasses.fields(Hardware)}
     try:
-        passport = Hardware(**{name: machine[name] for name in names}).passport()
+        passport = Hardware(**{field.name: machine[field.name] for field in dataclasses.fields(Hardware)}).passport()
     except (KeyError, TypeError):
         passport = str(machine.get("cpu", "an unknown machine"))
     commit, changed = origin.get("commit"), " with changes" if origin.get("changed") else ""

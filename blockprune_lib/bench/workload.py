@@ -1,7 +1,7 @@
 """The models that the benchmarks run, pruned to a rate, and what they are fed.
 
 `bert-base`, `roberta-base` and `distilbert-base` are freshly drawn weights of those shapes: how long a model takes does
-not depend on what it learned, and nothing is downloaded. Left out: accuracy, and the time of tokenising.
+not depend on what it learned, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ from .settings import ModelCase, ModelSettings
 #: Freshly drawn models: name -> (configuration class of transformers, what differs from its defaults).
 FRESH: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bert-base": ("BertConfig", {}),
-    "roberta-base": (
-        "RobertaConfig",
-        {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
-    ),
+    "roberta-base": ("RobertaConfig", {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
+                                       "layer_norm_eps": 1e-5}),
     "distilbert-base": ("DistilBertConfig", {}),
-}
+}  # fmt: skip
 
 
 class LastHidden(nn.Module):
@@ -72,8 +70,7 @@ class Workload:
         layers, width = model.config.num_hidden_layers, model.config.hidden_size
         operations = 2.0 * case.batch * case.tokens * kept + 4.0 * layers * case.batch * case.tokens**2 * width
         ids = token_ids(model, case.batch, case.tokens, settings.seed)
-        what = What(kept=kept, density=density, **case._asdict())
-        return cls(model, structure, masks, ids, what, operations)
+        return cls(model, structure, masks, ids, What(kept=kept, density=density, **case._asdict()), operations)
 
 
 def check_name(name: str) -> None:
@@ -83,9 +80,9 @@ def check_name(name: str) -> None:
 
 
 def fresh(name: str, seed: int) -> Any:
-    """The encoder called `name`, in evaluation mode, without a pooler or a head. Raises ValueError for an unknown name.
+    """The encoder called `name`, in evaluation mode, without pooler or head; the global random state is not changed.
 
-    The global random state is not changed.
+    Raises ValueError for an unknown name.
     """
     check_name(name)
     if name in FRESH:

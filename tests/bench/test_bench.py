@@ -17,10 +17,9 @@ from blockprune_lib import bench
 from blockprune_lib._common import provenance
 from blockprune_lib._common.plots import check_picture
 from blockprune_lib.bench import (
-    encoder_engines,
+    encoder,
     footprint,
     matrix,
-    matrix_engines,
     measuring,
     plots,
     records,
@@ -36,7 +35,7 @@ from tests.helpers.tiny import tiny_folder  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"shapes": [(32, 48)], "rates": [2.0], "tokens": [8], "repeats": 3, "warmup": 1}
-QUICK = [key for key in matrix_engines.ENGINES if key != "torch-compile"]
+QUICK = [key for key in matrix.ENGINES if key != "torch-compile"]
 
 
 def problem(structure="block_column:16", shape=(32, 48), rate=2.0, threads=1):
@@ -56,7 +55,7 @@ def record():
 def test_every_engine_multiplies_as_numpy_does(key, structure):
     given = problem(structure)
     try:
-        engine = matrix_engines.ENGINES[key](given)
+        engine = matrix.ENGINES[key](given)
     except runtimes.UnavailableError as reason:
         pytest.skip(str(reason))
     assert engine.key == key
@@ -65,7 +64,7 @@ def test_every_engine_multiplies_as_numpy_does(key, structure):
         for output in range(32):
             expected[token, output] = np.dot(given.given[token].double().numpy(), given.weight[output].double().numpy())
     np.testing.assert_allclose(
-        engine.answer(), expected, atol=matrix_engines.TOLERANCES[engine.precision] * np.abs(expected).max()
+        engine.answer(), expected, atol=matrix.TOLERANCES[engine.precision] * np.abs(expected).max()
     )
     engine.run()
 
@@ -103,7 +102,7 @@ def test_without_a_compiler_torch_compile_says_so(monkeypatch):
 )
 def test_what_a_format_cannot_hold_is_said(key, structure, why):
     with pytest.raises(runtimes.UnavailableError, match=why):
-        matrix_engines.ENGINES[key](problem(structure))
+        matrix.ENGINES[key](problem(structure))
 
 
 def test_problems_keep_exactly_the_groups_of_the_rate_and_repeat():
@@ -134,7 +133,7 @@ def test_a_wrong_answer_is_not_timed_and_a_failure_is_told():
         "broken": fail,
         "ours": maker("ours", [[1.0, 2.0]]),
     }
-    allowed = matrix_engines.TOLERANCES
+    allowed = matrix.TOLERANCES
     for reference in (np.array([[1.0, 2.0]]), None):  # None: the first engine's own answer
         made, errors, skipped = measuring.make_all(makers, allowed, reference)
         assert list(made) == ["right", "near", "ours"]
@@ -385,8 +384,8 @@ def test_wrong_settings_are_refused_before_anything_runs(settings, message):
 
 def test_chosen_engines_keep_the_tables_order():
     chosen = MatrixSettings(peers=("scipy-csr", "torch-bf16"), skip=("torch-bf16",))
-    assert chosen.engines(matrix_engines.ENGINES) == ["torch", "scipy-csr", "blockprune"]
-    assert MatrixSettings(peers="none").engines(matrix_engines.ENGINES) == ["torch", "blockprune"]
+    assert chosen.engines(matrix.ENGINES) == ["torch", "scipy-csr", "blockprune"]
+    assert MatrixSettings(peers="none").engines(matrix.ENGINES) == ["torch", "blockprune"]
     cases = list(ModelSettings(rates=[2, 5], batches=[1, 2]).cases())
     assert cases[1] == ("bert-base", "block_column:16", 2.0, 2, 128, 1)
 
@@ -498,9 +497,9 @@ def test_an_export_that_fails_says_why(tmp_path, tiny_folder, monkeypatch):  # n
         raise RuntimeError(f"no exporter with dynamo={options['dynamo']}")
 
     monkeypatch.setattr(torch.onnx, "export", fail)
-    model = encoder_engines.LastHidden(workload.fresh(str(tiny_folder), 0))
+    model = workload.LastHidden(workload.fresh(str(tiny_folder), 0))
     with pytest.raises(runtimes.UnavailableError, match=r"dynamo=False; RuntimeError: no exporter with dynamo=True"):
-        encoder_engines.export(model, torch.ones(1, 4, dtype=torch.int64), tmp_path / "m.onnx")
+        encoder.export(model, torch.ones(1, 4, dtype=torch.int64), tmp_path / "m.onnx")
     assert model.encoder.config._attn_implementation != "eager"
 
 
@@ -517,10 +516,10 @@ def test_a_training_step_is_the_same_dense_and_sparse(tiny_folder):  # noqa: F81
     probe = torch.randn(dense.config.hidden_size, generator=torch.Generator().manual_seed(0))
     (plain(input_ids=ids).last_hidden_state * probe).mean().backward()
     expected = np.concatenate([(plain.get_parameter(n).grad * mask).numpy().ravel() for n, mask in masks.items()])
-    for encoder, held in ((dense, masks), (sparse, None)):
-        step = training_step.Step(encoder, ids, held)
+    for model, held in ((dense, masks), (sparse, None)):
+        step = training_step.Step(model, ids, held)
         step.gradients()
-        found = training_step.weight_gradients(encoder, list(masks))
+        found = training_step.weight_gradients(model, list(masks))
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
         step()
     assert all(bool((dense.get_parameter(name)[~mask] == 0).all()) for name, mask in masks.items())
