@@ -122,10 +122,18 @@ def canvas(mode: str, size: tuple[float, float], rows: int = 1, columns: int = 1
     """A matplotlib figure and its axes in the style of a theme, "light" or "dark", which also sets `COLOURS`."""
     import matplotlib.pyplot as plt
 
-    before = dict(COLOURS)
-    COLOURS.update(_PALETTES[mode])
+    palette, before = _PALETTES[mode], dict(COLOURS)
+    order = ("dense", "block", "unstructured", "accent", "ceiling")
+    in_text_colour = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
+    style = dict.fromkeys(in_text_colour, palette["text"]) | {
+        "axes.axisbelow": True, "axes.edgecolor": palette["muted"], "axes.facecolor": "none", "axes.grid": True,
+        "axes.prop_cycle": plt.cycler(color=[palette[name] for name in order]), "axes.spines.right": False,
+        "axes.spines.top": False, "axes.titlesize": 13, "figure.facecolor": "none", "font.size": 12,
+        "grid.color": palette["grid"], "legend.frameon": False, "lines.linewidth": 2.0, "svg.hashsalt": "blockprune",
+    }  # fmt: skip
+    COLOURS.update(palette)
     try:
-        with plt.rc_context(_style(_PALETTES[mode])):
+        with plt.rc_context(style):
             drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
             try:
                 yield drawn, axes
@@ -140,16 +148,3 @@ def as_png(drawn: Any) -> bytes:
     content = io.BytesIO()
     drawn.savefig(content, format="png", dpi=150, facecolor="white")
     return content.getvalue()
-
-
-def _style(palette: dict[str, str]) -> dict[str, Any]:
-    from cycler import cycler
-
-    in_text_colour = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
-    return dict.fromkeys(in_text_colour, palette["text"]) | {
-        "axes.axisbelow": True, "axes.edgecolor": palette["muted"], "axes.facecolor": "none", "axes.grid": True,
-        "axes.prop_cycle": cycler(color=[palette[k] for k in ("dense", "block", "unstructured", "accent", "ceiling")]),
-        "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 13, "figure.facecolor": "none",
-        "font.size": 12, "grid.color": palette["grid"], "legend.frameon": False, "lines.linewidth": 2.0,
-        "svg.hashsalt": "blockprune",
-    }  # fmt: skip

@@ -1,17 +1,15 @@
 """What this machine can do, and how to time on it honestly.
 
-    passport        the record of a machine: processor, threads, caches, measured peak and bandwidth, versions
-    cpu             what the operating system says about the processor
-    native          machine code by Numba, kept on disk
-    simd            the vector type that measured peaks and kernels are written with
-    peak            multiply-adds and bytes a second, measured
-    memory, gather  bandwidth by size; what it costs to fetch numbers from here and there
-    bursts          how such loops are timed
-    roofline        how fast a job can be on this machine
-    timing          fair timing: in turns, medians, quartiles    comparison      what it finds
-    thread_limits   how many threads the engines of this process may use
-
-The chapters *Know your machine* and *I pruned, and nothing got faster* are about these files.
+passport        the record of a machine: processor, threads, caches, measured peak and bandwidth, versions
+cpu             what the operating system says about the processor
+native          machine code by Numba, kept on disk
+simd            the vector type that measured peaks and kernels are written with
+peak            multiply-adds and bytes a second, measured
+memory, gather  bandwidth by size; what it costs to fetch numbers from here and there
+bursts          how such loops are timed
+roofline        how fast a job can be on this machine
+timing          fair timing: in turns, medians, quartiles    comparison      what it finds
+thread_limits   how many threads the engines of this process may use
 """
 
 from .._common.faces import face

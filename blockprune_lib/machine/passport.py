@@ -143,8 +143,7 @@ _RECORD: list[Hardware] = []
 def hardware(refresh: bool = False) -> Hardware:
     """Describe and measure this machine: under 5 s the first time, then remembered for the process.
 
-    `refresh=True` measures again. Measure on a quiet machine: neighbours lower what is found, never raise it.
-    Raises TypeError where `refresh` is not a bool.
+    `refresh=True` measures again; anything but a bool raises TypeError. Neighbours lower the rates, never raise them.
     """
     if not isinstance(refresh, bool):
         raise TypeError(f"refresh must be True or False; got {refresh!r}")

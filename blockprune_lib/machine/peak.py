@@ -51,10 +51,7 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
 
 
 class MultiplyAdds:
-    """Bursts of fused multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long.
-
-    Making one compiles the loop, or loads it from disk.
-    """
+    """Bursts of fused multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long."""
 
     def __init__(self, threads: int, burst_seconds: float = 0.003) -> None:
         self._outs = [np.zeros(CHAINS * WIDTH, dtype=np.float32) for _ in range(threads)]

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from .._common.checks import finite_number, one_of, whole_number
+from . import thread_limits
 from .comparison import Comparison, Timing
-from .thread_limits import set_threads, threads_in_force
-from .thread_limits import threads as on_threads
 
 MOST_INNER = 1_000_000
 
@@ -50,16 +49,16 @@ def compare(
     finite_number(min_time_ms, "min_time_ms", 0, "1.0 would do")
     generator = np.random.default_rng(seed)
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    with contextlib.nullcontext() if threads is None else on_threads(threads), _no_collection():
+    with contextlib.nullcontext() if threads is None else thread_limits.threads(threads), _no_collection():
         for name, call in calls.items():
             _seconds(name, call, warmup, clock)
         if threads is not None:
-            set_threads(threads, threads)  # Numba may have started its threads only now
+            thread_limits.set_threads(threads, threads)  # Numba may have started its threads only now
         inner = {name: _inner_calls(name, call, min_time_ms / 1e3, clock) for name, call in calls.items()}
         for order in itertools.islice(_orders(list(calls), generator), repeats):
             for name in order:
                 samples[name].append(1e3 * _seconds(name, calls[name], inner[name], clock) / inner[name])
-        in_force = threads_in_force()
+        in_force = thread_limits.threads_in_force()
     for name, values in samples.items():
         if not np.median(values) > 0:
             raise ValueError(f"clock must advance; it stood still while {name!r} ran: time.perf_counter would do")

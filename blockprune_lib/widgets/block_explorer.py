@@ -44,9 +44,9 @@ class BlockExplorer(Explorer):
     `models` {name: model}: one or two models of the same architecture, such as before and after reweighted training.
     `layers`: names of prunable matrices to choose from; all of them in a live kernel, the first on a page without one,
     which holds the data of each. Offered are the structures that fit every matrix. `tokens` and `machine` (default:
-    this one) are what the roofline's ceiling is for.
-    Settings: `layer`, `structure` as `BlockStructure.parse` takes it, `rate` from 1 to 20, `scope` "matrix", "strips"
-    (the same share of every strip of blocks) or "model" (one ranking over all prunable matrices).
+    this one) are what the roofline's ceiling is for. Settings: `layer`, `structure` as `BlockStructure.parse` takes it,
+    `rate` from 1 to 20, `scope` "matrix", "strips" (the same share of every strip of blocks) or "model" (one ranking
+    over all prunable matrices).
 
     Raises ValueError for models whose matrices differ, a layer that is not prunable, and settings that cannot be.
     """
@@ -119,8 +119,7 @@ class BlockExplorer(Explorer):
         if name not in self._matrices:
             shape = next(iter(self._weights.values()))[name].shape
             states = {state: _codes(weights[name]) for state, weights in self._weights.items()}
-            offered, counted = self._offered, self._weights
-            counts = {text: {state: self._counts(state, text, name) for state in counted} for text in offered}
+            counts = {text: {state: self._counts(state, text, name) for state in states} for text in self._offered}
             self._matrices[name] = {"shape": list(shape), "states": states, "counts": counts}
         return self._matrices[name]
 

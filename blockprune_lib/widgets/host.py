@@ -21,7 +21,6 @@ try:
 except ImportError as error:  # pragma: no cover - the book's extra brings both
     raise ImportError("blockprune_lib.widgets needs anywidget: pip install 'blockprune-lib[book]'") from error
 
-HERE = Path(__file__).resolve().parent
 STATIC = "BLOCKPRUNE_STATIC"
 
 
@@ -32,7 +31,7 @@ def source(name: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 
 def _inlined(name: str) -> str:
@@ -41,13 +40,9 @@ def _inlined(name: str) -> str:
 
 
 class Explorer(anywidget.AnyWidget):
-    """A widget that also lives on a page without a kernel. A subclass gives `_esm`, its traits, and two descriptions.
+    """A widget that also lives on a page without a kernel. Subclasses give `module`, `_esm`, traits, descriptions."""
 
-    `describe()` is what stands where nothing can be drawn, `picture()` a PNG for print, or None.
-    """
-
-    #: The JavaScript module's name; set by each subclass together with `_esm`.
-    module = ""
+    module = ""  # the JavaScript file's name
 
     data = traitlets.Dict(help="what the widget shows, sent once").tag(sync=True)
 
@@ -57,11 +52,11 @@ class Explorer(anywidget.AnyWidget):
             super().open()
 
     def describe(self) -> str:
-        """One or two sentences that say what the widget shows."""
+        """One or two sentences that say what the widget shows, for where nothing can be drawn."""
         raise NotImplementedError
 
     def picture(self) -> bytes | None:
-        """A PNG of what the widget shows first."""
+        """A PNG of what the widget shows first, for print."""
         return None
 
     def settings(self) -> dict[str, Any]:

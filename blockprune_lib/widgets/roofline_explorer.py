@@ -28,9 +28,7 @@ class RooflineExplorer(Explorer):
     `machines`: `Hardware`, or what its `to_dict()` gives, this machine where left out. `records`: what
     `blockprune bench --json` wrote for products of one matrix; their machines join the menu, and their times stand
     beside the roofline. Settings: `machine` by name, `threads` "one" or "all", `shape` "MxN", `structure`, `tokens`
-    (a power of two up to 4,096) and `density`.
-
-    Raises ValueError for a machine without measured limits, and settings that cannot be.
+    (a power of two up to 4,096) and `density`. Raises ValueError for a machine without measured limits.
     """
 
     module = "roofline_explorer"
