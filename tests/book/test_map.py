@@ -1,0 +1,42 @@
+"""The map of the library that README and CONTRIBUTING draw is the contract that import-linter holds the code to."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def drawn(page):
+    """{floor: rooms} of the table between the marks of a page."""
+    table = re.search(r"<!-- rooms -->\n(.*?)<!-- /rooms -->", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    floors: dict[int, set[str]] = {}
+    for floor, room in re.findall(r"^\| (\d) \| `(\w+)/` \|", table[1], re.MULTILINE):
+        floors.setdefault(int(floor), set()).add(room)
+    return floors
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_map_is_the_contract(page):
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = linter["contracts"][0]["layers"]
+    wanted = {floor: set(layer.split(" | ")) for floor, layer in enumerate(reversed(layers))}
+    assert drawn(page) == wanted
+    assert linter["contracts"][0]["exhaustive"] is True
+    assert linter["exclude_type_checking_imports"] is False
+    assert not any("ignore_imports" in contract for contract in linter["contracts"])
+
+
+def test_both_pages_draw_the_same_map():
+    maps = [(ROOT / page).read_text(encoding="utf-8").split("<!-- rooms -->")[1].split("<!-- /rooms -->")[0]
+            for page in ("README.md", "CONTRIBUTING.md")]  # fmt: skip
+    assert maps[0] == maps[1]
+
+
+def test_what_contributing_names_is_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|js))`", page):
+        if "NAME" not in name:
+            assert any((ROOT / base / name).exists() for base in ("", "blockprune_lib")), name
