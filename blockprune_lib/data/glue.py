@@ -1,7 +1,6 @@
 """GLUE's nine tasks as plain columns of text and labels: which columns, where the rows come from, and their checks.
 
-Every row is checked before any is used; an error names the file and the line. Left out: choosing rows, tokenising
-and scoring (see `tasks`).
+Every row is checked before any is used; an error names the file and the line.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Fields:
         return (*self.text, "label")
 
     def fault(self, column: str, value: Any) -> str:
-        """What a value of this column must be where it is something else, such as "text"; else an empty string."""
+        """What a value of this column must be, such as "text", where it is something else; else ""."""
         if column != "label":
             return "" if isinstance(value, str) else "text"
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -76,8 +75,7 @@ def glue_folder() -> Path | None:
 
     Raises `ValueError` where it is set and there is no such folder: falling back silently would mislead.
     """
-    value = os.environ.get(FOLDER_VARIABLE, "").strip()
-    if not value:
+    if not (value := os.environ.get(FOLDER_VARIABLE, "").strip()):
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
@@ -87,10 +85,7 @@ def glue_folder() -> Path | None:
 
 
 def from_folder(folder: Path, task: str) -> dict[str, Columns]:
-    """{split: columns} from `folder`/`task`/{train,validation}.jsonl.gz, and validation_mismatched if it exists.
-
-    Raises `ValueError` naming the file and the line for anything missing or broken.
-    """
+    """{split: columns} from `folder`/`task`/{train,validation}.jsonl.gz, and validation_mismatched if it exists."""
     extra = folder / task / "validation_mismatched.jsonl.gz"
     splits = ["train", "validation", *(["validation_mismatched"] if extra.is_file() else [])]
     return {split: _read_jsonl(folder / task / f"{split}.jsonl.gz", GLUE[task]) for split in splits}
@@ -105,18 +100,16 @@ def from_hub(task: str) -> dict[str, Columns]:
         names |= {"validation": "validation_matched", "validation_mismatched": "validation_mismatched"}
     patterns = [f"{task}/{name}-*.parquet" for name in names.values()]
     folder = hub.snapshot(HUB_REPOSITORY, patterns, required=patterns, repo_type="dataset")
-    splits = {}
+    splits: dict[str, Columns] = {split: {key: [] for key in GLUE[task].columns} for split in names}
     for split, name in names.items():
-        columns: Columns = {}
         for path in sorted(folder.glob(f"{task}/{name}-*.parquet")):
             try:
                 part = parquet.read_table(path).to_pydict()
             except (OSError, ValueError) as error:
                 raise ValueError(f"{path} is not a readable parquet file: {error}; delete it, load again") from error
             check_rows(part, GLUE[task], str(path))
-            for key in GLUE[task].columns:
-                columns.setdefault(key, []).extend(part[key])
-        splits[split] = columns
+            for key, values in splits[split].items():
+                values += part[key]
     return splits
 
 
@@ -136,10 +129,7 @@ def check_columns(there: Iterable[str], wanted: Iterable[str], where: str) -> No
 
 
 def check_rows(columns: Columns, fields: Fields, where: str, unit: str = "row", first: int = 0) -> None:
-    """Raise `ValueError` for a missing column, unequal lengths, no rows, a text that is not str, a label out of range.
-
-    Rows are called `unit` and counted from `first`.
-    """
+    """Raise `ValueError` for missing, unequal or empty columns and for a wrong value; rows count from `first`."""
     check_columns(columns, fields.columns, where)
     lengths = {key: len(columns[key]) for key in fields.columns}
     if len(set(lengths.values())) > 1 or not lengths["label"]:
@@ -170,7 +160,6 @@ def _read_jsonl(path: Path, fields: Fields) -> Columns:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines of a gzip file; raises `ValueError` where the stream is broken or ends early."""
     number = 0
     try:
         with gzip.open(path, "rb") as file:

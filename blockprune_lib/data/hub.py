@@ -1,11 +1,7 @@
 """The Hugging Face Hub, asked once: can it be reached, and where do a repository's files lie.
 
-This is the one place that decides whether there is a network. It asks once per process and has the answer within
-three seconds, however the network fails; after a "no" it never tries again. Callers get local folders only, so that
-neither transformers nor datasets asks on its own.
-
-Left out: uploading, logging in, and any file that could carry code. Only safetensors, JSON, text and parquet files
-are ever fetched.
+This is the one place that decides whether there is a network; after a "no" it never tries again. Callers get local
+folders only, so that neither transformers nor datasets asks on its own. No file that could carry code is ever fetched.
 """
 
 from __future__ import annotations
@@ -15,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
 
 DEADLINE_SECONDS = 2.5
 SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".parquet")
@@ -26,12 +21,7 @@ class HubError(OSError):
     """The Hub, or one repository on it, is not available; the message says what was tried."""
 
 
-class _Answer(NamedTuple):
-    reachable: bool
-    reason: str
-
-
-_answer: _Answer | None = None
+_answer: tuple[bool, str] | None = None  # whether the Hub can be reached, and why (not)
 _lock = threading.Lock()
 
 
@@ -40,22 +30,18 @@ def reachable() -> bool:
 
     `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`) means no, without a request; `HF_ENDPOINT` names another host.
     """
-    return _decide().reachable
+    return _decide()[0]
 
 
 def why() -> str:
     """What `reachable()` found, in a few words that fit into a sentence."""
-    return _decide().reason
+    return _decide()[1]
 
 
 def snapshot(
-    repo_id: str,
-    patterns: Sequence[str] = MODEL_FILES,
-    *,
-    required: Sequence[str] = (),
-    repo_type: str = "model",
+    repo_id: str, patterns: Sequence[str] = MODEL_FILES, *, required: Sequence[str] = (), repo_type: str = "model",
     revision: str | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Folder with the files of `repo_id` that match `patterns`: from the local cache, else from the Hub.
 
     At least one file must match each pattern in `required`. A cached copy is used as it is, even where the Hub has a
@@ -66,8 +52,7 @@ def snapshot(
     for pattern in (*patterns, *required):
         if not pattern.endswith(SAFE_SUFFIXES):
             raise ValueError(f"patterns must end in {', '.join(SAFE_SUFFIXES)}; got {pattern!r}: '*.json' would do")
-    folder = cached(repo_id, required or patterns, repo_type=repo_type, revision=revision)
-    if folder is not None:
+    if folder := cached(repo_id, required or patterns, repo_type=repo_type, revision=revision):
         return folder
     if not reachable():
         from huggingface_hub import constants
@@ -86,10 +71,9 @@ def cached(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    patterns = list(required)
     try:
         path = snapshot_download(
-            repo_id, repo_type=repo_type, revision=revision, allow_patterns=patterns, local_files_only=True
+            repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(required), local_files_only=True
         )
     except (LocalEntryNotFoundError, HFValidationError):  # the latter: no repository can have this name
         return None
@@ -109,23 +93,19 @@ def _download(repo_id: str, patterns: Sequence[str], repo_type: str, revision: s
 
     try:
         folder = snapshot_download(
-            repo_id,
-            repo_type=repo_type,
-            revision=revision,
-            allow_patterns=list(patterns),
-            endpoint=_endpoint(),
+            repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns), endpoint=_endpoint(),
             etag_timeout=5,
-        )
+        )  # fmt: skip
     except Exception as error:  # the class depends on huggingface_hub's version and its HTTP library
         reason = _brief(error)
         transport = type(error).__module__.split(".")[0] not in ("huggingface_hub", "builtins")
         if transport or isinstance(error, (LocalEntryNotFoundError, ConnectionError, TimeoutError)):
-            _answer = _Answer(False, f"the Hub stopped answering ({reason})")
+            _answer = False, f"the Hub stopped answering ({reason})"
         raise HubError(f"{repo_id} could not be fetched from {_endpoint()}: {reason}") from error
     return Path(folder)
 
 
-def _decide() -> _Answer:
+def _decide() -> tuple[bool, str]:
     global _answer
     with _lock:
         if _answer is None:
@@ -133,11 +113,11 @@ def _decide() -> _Answer:
         return _answer
 
 
-def _ask() -> _Answer:
+def _ask() -> tuple[bool, str]:
     """One HEAD request in a daemon thread: a name look-up that hangs cannot be interrupted, only abandoned."""
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return _Answer(False, f"the Hub is switched off ({variable} is set)")
+            return False, f"the Hub is switched off ({variable} is set)"
     # The same client as the downloads will use: same proxies, same certificates. Imported outside the clock.
     from huggingface_hub.utils import get_session
 
@@ -154,12 +134,11 @@ def _ask() -> _Answer:
     thread.start()
     thread.join(DEADLINE_SECONDS)
     if problem := outcome[0]:
-        return _Answer(False, f"the Hub is not reachable ({endpoint}: {problem})")
-    return _Answer(True, f"the Hub is reachable ({endpoint})")
+        return False, f"the Hub is not reachable ({endpoint}: {problem})"
+    return True, f"the Hub is reachable ({endpoint})"
 
 
 def _brief(error: Exception) -> str:
-    """Class and first line of an error, cut to what fits into a sentence."""
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     return text if len(text) <= 120 else text[:117] + "..."
 

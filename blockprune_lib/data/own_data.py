@@ -70,15 +70,13 @@ def check_description(task: Mapping[str, Any]) -> str:
 def load(task: Mapping[str, Any], train: int | None, validation: int | None, seed: int) -> tasks.Task:
     """The `tasks.Task` that `task` describes; labels that are names become 0, 1, ... in alphabetical order.
 
-    Raises ValueError for missing files and columns, and as `tasks.from_datasets`; `hub.HubError` where the Hub is
-    asked for and cannot be reached.
+    Raises ValueError for missing files and columns, and as `tasks.from_datasets`; `hub.HubError` without the Hub.
     """
     data = OwnData.of(task, "task")
-    splits = {"train": data.train, "validation": data.validation}
-    if data.hub:
-        columns = {split: _fetch(data.hub, data.config, name) for split, name in splits.items()}
-    else:
-        columns = {split: _read(file, split) for split, file in splits.items()}
+    columns = {
+        split: _fetch(data.hub, data.config, name) if data.hub else _read(name, split)
+        for split, name in (("train", data.train), ("validation", data.validation))
+    }
     _number_labels(columns, data.label)
     return tasks.from_datasets(
         columns, text=data.text, label=data.label, name=data.name, metric=data.metric, train=train,

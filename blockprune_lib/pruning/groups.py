@@ -144,13 +144,11 @@ def _finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tenso
 def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
     """Raise what `_finite_norms` raises, from one reading of the weight and without keeping its norms."""
     r, c = structure.group_shape(weight.shape)
-    low = high = 0.0
-    for part in weight.split(max(1, _chunk(weight) // weight.shape[1])):
-        ends = [float(end) for end in torch.aminmax(part)]
-        if not all(map(math.isfinite, ends)):
-            check_finite(weight, name)
-        low, high = min(low, ends[0]), max(high, ends[1])
-    if r * c > 1 and max(-low, high) * math.sqrt(r * c) > torch.finfo(result_dtype(weight)).max / 2:
+    parts = weight.split(max(1, _chunk(weight) // weight.shape[1]))
+    peak = float(torch.stack([end for part in parts for end in torch.aminmax(part)]).abs().max())  # NaN if there is one
+    if not math.isfinite(peak):
+        check_finite(weight, name)
+    if r * c > 1 and peak * math.sqrt(r * c) > torch.finfo(result_dtype(weight)).max / 2:
         _finite_norms(weight, structure, name)
 
 

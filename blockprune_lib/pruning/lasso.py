@@ -53,7 +53,7 @@ class ReweightedGroupLasso(Printed):
     (tensor([[0.1000, 0.2000]]), tensor(0.0500))
     """
 
-    _caption_first = True
+    _classes, _caption_first = "", True
 
     def __init__(
         self, model_or_params: nn.Module | Tensor | Mapping[str, Tensor] | Iterable[Tensor], structure: BlockStructure,
@@ -110,7 +110,15 @@ class ReweightedGroupLasso(Printed):
             if weight.requires_grad and not weight.is_leaf:
                 raise ValueError(f"{name} is computed from other tensors; pen().backward() would reach them")
         self._check_weights()
-        return _sum([self._add_gradient_(name, weight, scale) for name, weight in self.weights.items()])
+        values = []
+        for name, weight in self.weights.items():
+            values.append(torch.zeros((), dtype=result_dtype(weight), device=weight.device))
+            for cells, (block, *gradient) in chunks(self.structure, weight, *_gradients(weight)):
+                norms, strength = block_norms(block, result_dtype(weight)), self._strength(name, cells, block, scale)
+                values[-1] += (strength * norms).sum()
+                for target in gradient:
+                    target.addcmul_(block, spread(pull(strength, norms)))
+        return _sum(values)
 
     @torch.no_grad()
     def proximal_(self, step: float) -> None:
@@ -160,17 +168,6 @@ class ReweightedGroupLasso(Printed):
         for cells, block in self.structure.regions(weight):
             strength[cells] = self._strength(name, cells, block)
         return (strength * norms).sum()
-
-    def _add_gradient_(self, name: str, weight: Tensor, scale: float) -> Tensor:
-        """What `add_gradient_` does to one matrix, chunk by chunk; returns its part of the value."""
-        dtype = result_dtype(weight)
-        value = torch.zeros((), dtype=dtype, device=weight.device)
-        for cells, (block, *gradient) in chunks(self.structure, weight, *_gradients(weight)):
-            norms, strength = block_norms(block, dtype), self._strength(name, cells, block, scale)
-            value += (strength * norms).sum()
-            for target in gradient:
-                target.addcmul_(block, spread(pull(strength, norms)))
-        return value
 
     def _strength(self, name: str, cells: tuple[slice, slice], block: Tensor, scale: float = 1.0) -> Tensor:
         """scale · λ · α_g (· sqrt(size)) of the groups (R, r, C, c) at `cells` of the grid, which are of one size."""

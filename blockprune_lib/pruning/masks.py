@@ -28,7 +28,7 @@ class Masks(Printed, dict[str, Tensor]):
     squared norm that the mask keeps, 0 to 1} where it was measured.
     """
 
-    _caption_first = True
+    _classes, _caption_first = "", True
 
     def __init__(
         self,
@@ -54,15 +54,12 @@ class Masks(Printed, dict[str, Tensor]):
         """One record for each matrix: matrix, shape, kept and all groups, density, part of the squared norm kept."""
         return [
             {
-                "matrix": name,
-                "shape": f"{mask.shape[0]} x {mask.shape[1]}",
-                "kept": int(self.keep(name).sum()),
-                "groups": self.keep(name).numel(),
-                "density": int(mask.sum()) / mask.numel(),
-                "squared norm": self.squared_norm_kept.get(name),
+                "matrix": name, "shape": f"{mask.shape[0]} x {mask.shape[1]}",
+                "kept": int(self.keep(name).sum()), "groups": self.keep(name).numel(),
+                "density": int(mask.sum()) / mask.numel(), "squared norm": self.squared_norm_kept.get(name),
             }
             for name, mask in self.items()
-        ]
+        ]  # fmt: skip
 
     def _table(self) -> list[list[str]]:
         rows = [tuple(row.values()) for row in self.rows()]

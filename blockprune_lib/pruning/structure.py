@@ -56,8 +56,6 @@ class BlockStructure:
 
     >>> BlockStructure.block_row(64) == BlockStructure.parse("block_row:64")
     True
-    >>> BlockStructure.tile(32, 32).grid((384, 1536))
-    (12, 48)
     """
 
     kind: str

@@ -1,8 +1,4 @@
-"""Events: who did what to whom, how many, where and when; told in many ways, and changed in known ways.
-
-An `Event` is drawn once, told by `tell` (active or passive, the time first or last), given another verb of the same
-meaning by `reworded`, and made a different event by one of the `CHANGES`. The tasks in `pairs` need nothing else.
-"""
+"""Events: who did what to whom, how many, where and when; told in many ways, and changed in known ways."""
 
 from __future__ import annotations
 
@@ -44,18 +40,10 @@ def draw(dice: Dice, *, on_person: bool | None = None, details: int = 2, numbers
     place, time = dice.word(PLACES), dice.word(TIMES)
     if details < 2:
         place, time = dice.pick(((place, ""), ("", time))) if details else ("", "")
-    return Event(
-        doer=dice.word(PEOPLE[doer_kind]),
-        doer_kind=doer_kind,
-        meaning=meaning,
-        opposite=opposite,
-        verb=_verb(dice, meaning, opposite),
-        target=dice.word((PEOPLE if on_person else THINGS)[target_kind]),
-        target_kind=target_kind,
-        number=dice.word(NUMBERS) if numbers and not on_person and dice.chance(0.3) else "",
-        place=place,
-        time=time,
-    )
+    doer, verb = dice.word(PEOPLE[doer_kind]), _verb(dice, meaning, opposite)
+    target = dice.word((PEOPLE if on_person else THINGS)[target_kind])
+    number = dice.word(NUMBERS) if numbers and not on_person and dice.chance(0.3) else ""
+    return Event(doer, doer_kind, meaning, opposite, verb, target, target_kind, number, place, time)
 
 
 def _verb(dice: Dice, meaning: Meaning, opposite: bool) -> Verb:
@@ -117,9 +105,8 @@ def swap_roles(dice: Dice, event: Event) -> Event | None:
     """The target did it to the doer."""
     if not event.on_person:
         return None
-    return replace(
-        event, doer=event.target, doer_kind=event.target_kind, target=event.doer, target_kind=event.doer_kind
-    )
+    target, kind = event.doer, event.doer_kind
+    return replace(event, doer=event.target, doer_kind=event.target_kind, target=target, target_kind=kind)
 
 
 def reverse(dice: Dice, event: Event) -> Event | None:

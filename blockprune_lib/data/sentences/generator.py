@@ -71,13 +71,9 @@ def generate(task: str, count: int, split: str = "train", seed: int = 0) -> dict
             raise ValueError(f"count must be at most {len(rows):,} for {task}, {split}; got {count:,}: no more differ")
         label = labels[len(rows) % len(labels)]  # balanced: the next row's label is fixed before its words
         *texts, value = make(dice, label)
-        if _split_of(texts[0]) == split and len({*texts}) == len(texts):
+        hashed = hashlib.sha256(texts[0].encode()).digest()[0] / 256
+        if (hashed < VALIDATION_SHARE) == (split == "validation") and len({*texts}) == len(texts):
             rows.setdefault(tuple(texts), value)
     order = dice.sample(list(rows.items()), count)
     columns: dict[str, list[Any]] = {field: [texts[i] for texts, _ in order] for i, field in enumerate(fields)}
     return columns | {"label": [value for _, value in order], "idx": list(range(count))}
-
-
-def _split_of(text: str) -> str:
-    first = hashlib.sha256(text.encode()).digest()[0]
-    return "validation" if first < 256 * VALIDATION_SHARE else "train"

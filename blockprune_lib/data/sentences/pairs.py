@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from . import events
 from .events import Event, indefinite, plural, tell
-from .vocabulary import PEOPLE, PLACES, THINGS, WINOGRAD_SCHEMAS, Dice, sentence
+from .vocabulary import PEOPLE, PLACES, THINGS, WINOGRAD_PEOPLE, WINOGRAD_THINGS, Dice, sentence
 
 Pair = tuple[str, str, int]
 Change = Callable[[Dice, Event], Event | None]
@@ -32,9 +32,11 @@ def paraphrase(dice: Dice, label: int) -> Pair:
 
 def similarity(dice: Dice, label: int) -> tuple[str, str, float]:
     """Two sentences and their similarity: 5 less the price of each difference, 0 for unrelated events."""
-    prices = (
-        (events.other_number, 0.6), (events.other_place, 0.8), (events.other_time, 0.8), (_drop_place, 0.4),
-        (_drop_time, 0.4), (events.close_target, 1.0), (events.swap_roles, 1.4), (events.negate, 1.4),
+    prices: tuple[tuple[Change, float], ...] = (
+        (events.other_number, 0.6), (events.other_place, 0.8), (events.other_time, 0.8),
+        (lambda _, event: replace(event, place="") if event.place else None, 0.4),
+        (lambda _, event: replace(event, time="") if event.time else None, 0.4),
+        (events.close_target, 1.0), (events.swap_roles, 1.4), (events.negate, 1.4),
         (events.other_doer, 1.5), (events.other_target, 1.8), (events.reverse, 1.8),
     )  # fmt: skip
     event = events.draw(dice)
@@ -50,14 +52,6 @@ def similarity(dice: Dice, label: int) -> tuple[str, str, float]:
         if label - 0.5 <= 5 - price < label + 0.5 and (other != event or label == 5):
             second = events.retell(dice, events.reworded(dice, other))
             return first, sentence(second), round(5 - price, 1)
-
-
-def _drop_place(dice: Dice, event: Event) -> Event | None:
-    return replace(event, place="") if event.place else None
-
-
-def _drop_time(dice: Dice, event: Event) -> Event | None:
-    return replace(event, time="") if event.time else None
 
 
 # --- inference: rte and mnli ---
@@ -119,8 +113,8 @@ def _wrong(dice: Dice, event: Event) -> str:
     while other is None:
         changes = (events.negate, events.negate, events.reverse, events.other_number)
         other = (events.negate if event.negated else dice.pick(changes))(dice, event)
-    if not event.negated and dice.chance(0.5):
-        other = replace(other, place="", time="") if not other.negated else other
+    if not event.negated and dice.chance(0.5) and not other.negated:
+        other = replace(other, place="", time="")
     return tell(events.reworded(dice, other), passive=dice.chance(0.3))
 
 
@@ -174,10 +168,8 @@ def _unanswered(dice: Dice, event: Event, asked: int) -> str:
         return f"{events.target_phrase(event)} {be} {event.verb.past} {event.place} {event.time}"
     if asked == 1:
         return tell(event, thing="somebody" if event.on_person else "something", front=dice.chance(0.3))
-    if asked == 2:
-        return events.retell(dice, replace(event, place=""))
-    if asked == 3:
-        return events.retell(dice, replace(event, time=""))
+    if asked in (2, 3):
+        return events.retell(dice, replace(event, place="") if asked == 2 else replace(event, time=""))
     return tell(event, thing=f"some {plural(event.target)}", front=dice.chance(0.3))
 
 
@@ -191,12 +183,9 @@ def _how_to(dice: Dice, label: int) -> Pair:
     changes = (events.reverse, events.close_target, events.other_target, events.other_place)
     other = _asked_about(dice, event, label, changes)
     frames = (
-        "how can I {v} {t} {w}?",
-        "what is the best way to {v} {t} {w}?",
-        "how do people {v} {t} {w}?",
-        "what should I do if I want to {v} {t} {w}?",
-        "is there a good way to {v} {t} {w}?",
-    )
+        "how can I {v} {t} {w}?", "what is the best way to {v} {t} {w}?", "how do people {v} {t} {w}?",
+        "what should I do if I want to {v} {t} {w}?", "is there a good way to {v} {t} {w}?",
+    )  # fmt: skip
     first, second = ({"v": e.verb.base, "t": indefinite(e.target), "w": e.place} for e in (event, other))
     return _framed(dice, frames, first, second, label)
 
@@ -255,12 +244,13 @@ def _framed(dice: Dice, frames: tuple[str, ...], first: dict[str, str], second: 
 
 def winograd(dice: Dice, label: int) -> Pair:
     """A sentence with a pronoun, and a sentence that puts a noun in its place: the right one (1) or the wrong (0)."""
-    schema = dice.pick(WINOGRAD_SCHEMAS)
-    table = THINGS if schema.of_things else PEOPLE
+    schema = dice.pick(WINOGRAD_THINGS + WINOGRAD_PEOPLE)
+    of_things = schema in WINOGRAD_THINGS
+    table = THINGS if of_things else PEOPLE
     one, two = (dice.word(table[kind]) for kind in dice.sample(tuple(table), 2))
     is_first = dice.chance(0.5)
     word = dice.word(schema.first if is_first else schema.second)
     noun = one if is_first == bool(label) else two
-    pronoun = "it" if schema.of_things else dice.pick(("he", "she"))
+    pronoun = "it" if of_things else dice.pick(("he", "she"))
     text = schema.text.format(a=one, b=two, w=word, x=pronoun)
     return sentence(text), sentence(schema.clause.format(x=noun, w=word)), label

@@ -11,41 +11,21 @@ from .vocabulary import Dice, Meaning, Verb, sentence
 
 # {a}: what is judged; {w}: an adjective; {i}: an intensifier. STRAIGHT keeps the adjective's side, TURNED reverses it.
 STRAIGHT = (
-    "{a} is {w}",
-    "{a} is {i} {w}",
-    "{a} turned out to be {w}",
-    "I found {a} {i} {w}",
-    "{a} could hardly be more {w}",
-    "{a} never stops being {w}",
-    "nobody can deny that {a} is {w}",
-    "{a} is nothing if not {w}",
-    "it is not for nothing that people call {a} {w}",
-    "{a} is not only {w} but {i} so",
-)
+    "{a} is {w}", "{a} is {i} {w}", "{a} turned out to be {w}", "I found {a} {i} {w}", "{a} could hardly be more {w}",
+    "{a} never stops being {w}", "nobody can deny that {a} is {w}", "{a} is nothing if not {w}",
+    "it is not for nothing that people call {a} {w}", "{a} is not only {w} but {i} so",
+)  # fmt: skip
 TURNED = (
-    "{a} is not {w}",
-    "{a} is not {i} {w}",
-    "{a} is never {w}",
-    "{a} is far from {w}",
-    "{a} is anything but {w}",
-    "{a} is hardly {w}",
-    "nobody could call {a} {w}",
-    "I cannot say that {a} is {w}",
-    "there is nothing {w} about {a}",
-    "{a} has stopped being {w}",
-    "it would be wrong to call {a} {w}",
-)
+    "{a} is not {w}", "{a} is not {i} {w}", "{a} is never {w}", "{a} is far from {w}", "{a} is anything but {w}",
+    "{a} is hardly {w}", "nobody could call {a} {w}", "I cannot say that {a} is {w}", "there is nothing {w} about {a}",
+    "{a} has stopped being {w}", "it would be wrong to call {a} {w}",
+)  # fmt: skip
 # {m}: the clause that decides; {o}: the clause that does not.
 CONTRASTS = (
-    "although {o}, {m}",
-    "{o}, but {m}",
-    "{m}, even though {o}",
-    "{o}; still, {m}",
-    "{m}, although {o}",
-    "while it is true that {o}, {m}",
-    "yes, {o}, and yet what counts is that {m}",
+    "although {o}, {m}", "{o}, but {m}", "{m}, even though {o}", "{o}; still, {m}", "{m}, although {o}",
+    "while it is true that {o}, {m}", "yes, {o}, and yet what counts is that {m}",
     "what counts is that {m}, even if {o}",
-)
+)  # fmt: skip
 TOGETHER = ("{m}, and {o}", "both are true: {m} and {o}", "{m}; what is more, {o}")
 AGREEING = ("{m}, and {h} says so too", "{h} thinks that {m}, and I agree", "just as {h} said, {m}")
 DISAGREEING = (
@@ -64,8 +44,7 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
     topic = dice.pick(tuple(aspects))
     first = dice.word(aspects[topic])
     second = dice.word(aspects[topic], but=first)
-    main = _judgement(dice, topic, first, label)
-    other = _judgement(dice, topic, second, 1 - label)
+    main, other = _judgement(dice, topic, first, label), _judgement(dice, topic, second, 1 - label)
     form = dice.pick(("plain",) * 6 + ("both",) * 2 + ("contrast",) * 2 + ("holder",) * 1)
     if form == "plain":
         text = main
@@ -74,20 +53,16 @@ def opinion(dice: Dice, label: int) -> tuple[str, int]:
     elif form == "contrast":
         text = dice.pick(CONTRASTS).format(m=main, o=other)
     else:
-        frame = dice.pick(AGREEING + DISAGREEING)
-        text = frame.format(m=main, o=other, h=dice.word(words.HOLDERS))
+        text = dice.pick(AGREEING + DISAGREEING).format(m=main, o=other, h=dice.word(words.HOLDERS))
     return sentence(text), label
 
 
 def _judgement(dice: Dice, topic: str, aspect: str, label: int) -> str:
-    turned = dice.chance(0.12)
-    art = topic in words.ART_ASPECTS
+    turned, art = dice.chance(0.12), topic in words.ART_ASPECTS
     special = (words.NEGATIVE_ART, words.POSITIVE_ART) if art else (words.NEGATIVE_USE, words.POSITIVE_USE)
-    side = int(label != turned)
-    adjective = dice.word(dice.pick(((words.NEGATIVE, words.POSITIVE), special))[side])
+    adjective = dice.word(dice.pick(((words.NEGATIVE, words.POSITIVE), special))[label != turned])
     judged = dice.pick(("the {a}", "the {a}", "the {a} of this {t}", "this {t}'s {a}")).format(a=aspect, t=topic)
-    frame = dice.pick(TURNED if turned else STRAIGHT)
-    return frame.format(a=judged, w=adjective, i=dice.word(words.INTENSIFIERS))
+    return dice.pick(TURNED if turned else STRAIGHT).format(a=judged, w=adjective, i=dice.word(words.INTENSIFIERS))
 
 
 def acceptability(dice: Dice, label: int) -> tuple[str, int]:
@@ -111,7 +86,7 @@ def _verb(dice: Dice, meanings: tuple[Meaning, ...] = words.THING_MEANINGS) -> V
 
 
 def _with_each(text: str, pair: tuple[str, str]) -> tuple[str, str]:
-    """The sentence with the right and with the wrong words in place of the star."""
+    """The text with the right and with the wrong words in place of the star."""
     return text.replace("*", pair[0]), text.replace("*", pair[1])
 
 
@@ -148,12 +123,9 @@ def _verb_form(dice: Dice) -> tuple[str, str]:
 def _reflexive(dice: Dice) -> tuple[str, str]:
     verb, other = _verb(dice, words.PERSON_MEANINGS).past, _person(dice)
     subjects = (
-        ("the girl", "herself", "himself"),
-        ("the boy", "himself", "herself"),
-        ("the women", "themselves", "herself"),
-        ("my brothers", "themselves", "himself"),
-        ("we", "ourselves", "yourself"),
-    )
+        ("the girl", "herself", "himself"), ("the boy", "himself", "herself"), ("the women", "themselves", "herself"),
+        ("my brothers", "themselves", "himself"), ("we", "ourselves", "yourself"),
+    )  # fmt: skip
     doer, *pronouns = dice.pick(subjects)
     near = dice.pick(("", f" near the {other}", f" who knew the {other}")) if doer != "we" else ""
     return _with_each(f"{doer}{near} {verb} *", (pronouns[0], pronouns[1]))
@@ -169,13 +141,10 @@ def _ever(dice: Dice) -> tuple[str, str]:
 def _comparative(dice: Dice) -> tuple[str, str]:
     one, two = dice.sample((_person(dice), "girl", "teacher"), 2)
     forms = (
-        ("taller than", "more taller than"),
-        ("taller than", "tall than"),
-        ("as tall as", "as taller as"),
-        ("more careful than", "carefuller than"),
-        ("more careful than", "most careful than"),
+        ("taller than", "more taller than"), ("taller than", "tall than"), ("as tall as", "as taller as"),
+        ("more careful than", "carefuller than"), ("more careful than", "most careful than"),
         ("less nervous than", "less nervous as"),
-    )
+    )  # fmt: skip
     return _with_each(f"the {one} is * the {two}", dice.pick(forms))
 
 

@@ -1,4 +1,4 @@
-"""The words that the built-in sentences are made of, and the dice that choose them (see `sentences`).
+"""The words that the built-in sentences are made of, and the dice that choose them.
 
 A bar separates words seen in training from words that only validation sentences use: they mean the same to anyone
 who knows English, and to a model that was pre-trained on it. An underscore stands for a space.
@@ -7,6 +7,7 @@ who knows English, and to a model that was pre-trained on it. An underscore stan
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -96,12 +97,7 @@ def _verbs(text: str) -> tuple[Verb, ...]:
 
 
 def _meanings(text: str) -> tuple[Meaning, ...]:
-    found = []
-    for line in text.strip().splitlines():
-        same, _, opposite = line.partition("/")
-        seen, _, unseen = same.partition("|")
-        found.append(Meaning(_verbs(seen), _verbs(unseen), _verbs(opposite)))
-    return tuple(found)
+    return tuple(Meaning(*map(_verbs, re.split("[|/]", line))) for line in text.strip().splitlines())
 
 
 # --- opinions (sst2) ---
@@ -223,58 +219,35 @@ class WinogradSchema(NamedTuple):
     """A sentence whose {x} is {a} if its {w} is one of `first`, and {b} if it is one of `second`."""
 
     text: str
+    clause: str  # what is said of {x}, as a sentence of its own
     first: Words
     second: Words
-    of_things: bool
-
-    @property
-    def clause(self) -> str:
-        """What is said of {x}, as a sentence of its own."""
-        return "the " + self.text.partition(" because ")[2]
 
 
-def _schemas(text: str, of_things: bool) -> tuple[WinogradSchema, ...]:
-    """Read pairs of lines: a sentence, and its words `first / second`."""
-    lines = [line.strip() for line in text.strip().splitlines()]
+def _schemas(text: str) -> tuple[WinogradSchema, ...]:
+    """Read lines such as "the {a} broke the {b}, was so: heavy | massive / fragile | brittle"."""
     made = []
-    for line, choices in zip(lines[::2], lines[1::2], strict=True):
-        first, second = choices.split(" / ")
-        made.append(WinogradSchema(line, words(first), words(second), of_things))
+    for line in text.strip().splitlines():
+        main, was, first, second = re.split(", (?=was)|: | / ", line.strip())
+        frames = f"{main} because {{x}} {was} {{w}}", f"the {{x}} {was} {{w}}"
+        made.append(WinogradSchema(*frames, words(first), words(second)))
     return tuple(made)
 
 
-WINOGRAD_SCHEMAS = _schemas(
-    """
-    the {a} did not fit into the {b} because {x} was too {w}
-        big large wide | bulky / small narrow tight | tiny
-    the {a} broke the {b} because {x} was so {w}
-        heavy hard | massive / fragile delicate thin | brittle
-    she swapped the {a} for the {b} because {x} was {w}
-        useless ugly broken | worthless / better useful pretty | superior
-    the {a} was hidden under the {b} because {x} was {w}
-        secret stolen valuable | precious / large wide thick | enormous
-    """,
-    of_things=True,
-) + _schemas(
-    """
-    the {a} could not see past the {b} because {x} was so {w}
-        short small | little / tall big broad | huge
-    the {a} lent the {b} money because {x} was {w}
-        rich generous wealthy | kind / poor broke penniless | bankrupt
-    the {a} overtook the {b} because {x} was so {w}
-        fast quick energetic | swift / slow tired weak | exhausted
-    the {a} asked the {b} for advice because {x} was {w}
-        confused unsure lost | puzzled / wise experienced clever | knowledgeable
-    the {a} ran away from the {b} because {x} was so {w}
-        afraid timid scared | frightened / cruel violent angry | brutal
-    the {a} forgave the {b} because {x} was {w}
-        patient kind good-natured | merciful / sorry ashamed | apologetic
-    the {a} carried the {b} home because {x} was so {w}
-        strong helpful | muscular / ill drunk tired | injured
-    the {a} beat the {b} at chess because {x} was so {w}
-        clever skilled good | brilliant / careless bad distracted | hopeless
-    the {a} envied the {b} because {x} was so {w}
-        jealous unhappy bitter | resentful / successful popular famous | celebrated
-    """,
-    of_things=False,
-)
+WINOGRAD_THINGS = _schemas("""
+    the {a} did not fit into the {b}, was too: big large wide | bulky / small narrow tight | tiny
+    the {a} broke the {b}, was so: heavy hard | massive / fragile delicate thin | brittle
+    she swapped the {a} for the {b}, was: useless ugly broken | worthless / better useful pretty | superior
+    the {a} was hidden under the {b}, was: secret stolen valuable | precious / large wide thick | enormous
+""")
+WINOGRAD_PEOPLE = _schemas("""
+    the {a} could not see past the {b}, was so: short small | little / tall big broad | huge
+    the {a} lent the {b} money, was: rich generous wealthy | kind / poor broke penniless | bankrupt
+    the {a} overtook the {b}, was so: fast quick energetic | swift / slow tired weak | exhausted
+    the {a} asked the {b} for advice, was: confused unsure lost | puzzled / wise experienced clever | knowledgeable
+    the {a} ran away from the {b}, was so: afraid timid scared | frightened / cruel violent angry | brutal
+    the {a} forgave the {b}, was: patient kind good-natured | merciful / sorry ashamed | apologetic
+    the {a} carried the {b} home, was so: strong helpful | muscular / ill drunk tired | injured
+    the {a} beat the {b} at chess, was so: clever skilled good | brilliant / careless bad distracted | hopeless
+    the {a} envied the {b}, was so: jealous unhappy bitter | resentful / successful popular famous | celebrated
+""")
