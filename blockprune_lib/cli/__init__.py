@@ -1,7 +1,7 @@
 """The command `blockprune`: one file per subcommand, each with its flags (`add_arguments`) and what it does (`run`).
 
-To add one: write `cli/NAME.py` with `HELP`, `DESCRIPTION`, `add_arguments(parser)` and `run(options) -> int`,
-import what is heavy inside `run`, and put NAME into `NAMES`. A wrong value is a `usage.UsageError`: exit status 2.
+To add one: write `cli/NAME.py` with `HELP`, `DESCRIPTION`, `add_arguments(parser)` and `run(options)`, import what is
+heavy inside `run`, and put NAME into `NAMES`. A ValueError or TypeError is how the library refuses a value: status 2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from .._common.provenance import installed_version
-from .usage import UsageError
 
 #: The subcommands, in the order of `blockprune --help`.
 NAMES = ("info", "bench", "data", "run", "report")
@@ -28,28 +27,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Waiting threads must not take a core from the engine whose turn it is. OpenMP reads this when it starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser, parsers = _parser()
-    options = parser.parse_args(arguments)
-    module = importlib.import_module(f".{options.subcommand}", __name__)
+    options = _parser().parse_args(arguments)
+    name = options.parser.prog
     try:
-        with _plain_warnings(f"blockprune {options.subcommand}"):
-            status: int = module.run(options)
+        with _plain_warnings(name):
+            options.run(options)
         sys.stdout.flush()
-        return status
-    except UsageError as wrong:
-        chosen = parsers[options.subcommand]
-        print(f"{chosen.format_usage()}{chosen.prog}: error: {wrong}", file=sys.stderr)
+    except (TypeError, ValueError) as wrong:
+        print(f"{options.parser.format_usage()}{name}: error: {wrong}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read has gone, as `head` does: nothing more can be said, and Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, RuntimeError, FloatingPointError, ImportError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read has gone, as `head` does: nothing more can be said, and Python must not try at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        print(f"blockprune {options.subcommand}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nblockprune {options.subcommand}: stopped; no half file was left", file=sys.stderr)
+        print(f"\n{name}: stopped; no half file was left", file=sys.stderr)
         return 130
+    return 0
 
 
 @contextlib.contextmanager
@@ -63,7 +60,7 @@ def _plain_warnings(name: str) -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="blockprune",
         description="Block-structured pruning that makes transformers smaller and faster: measure it on this machine.",
@@ -71,16 +68,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     version = installed_version("blockprune-lib") or "from a checkout that is not installed"
     parser.add_argument("--version", action="version", version=f"blockprune_lib {version}")
-    subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
-    parsers = {}
+    subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     for name in NAMES:
         module = importlib.import_module(f".{name}", __name__)
-        parsers[name] = subparsers.add_parser(
-            name,
-            help=module.HELP,
-            description=module.DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        module.add_arguments(parsers[name])
-    return parser, parsers
+        words = {"help": module.HELP, "description": module.DESCRIPTION, "allow_abbrev": False}
+        chosen = subparsers.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+        chosen.set_defaults(parser=chosen, run=module.run)
+        module.add_arguments(chosen)
+    return parser

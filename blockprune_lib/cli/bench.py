@@ -1,7 +1,7 @@
 """`blockprune bench`: block-sparse layers against every off-the-shelf way to run the same pruned matrix or model.
 
-Most flags are the fields of `bench.settings`: a flag has the field's description, default and type, and may be repeated
-where the field is a list. Left out: what the benchmarks do.
+Most flags are fields of `bench.settings`: a flag has the field's description, default and type, and may be repeated
+where the field is a list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.settings import MatrixSettings, ModelSettings
-from .usage import UsageError
 
 HELP = "time block-sparse layers against off-the-shelf engines: one matrix, or a whole model"
 DESCRIPTION = """Time block-sparse layers on this machine against every off-the-shelf way to run the same pruned matrix.
@@ -47,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             group, text = what.add_mutually_exclusive_group(), "* groups kept / all groups, 0 to 1"
             group.add_argument("--density", action="append", type=_density, metavar="D", help=text)
         group.add_argument(f"--{flag}", dest=FIELDS[flag], **_options(SCHEMAS[FIELDS[flag]], metavar))
-    training = "with --model: a training step, dense with masks held against block-sparse"
-    what.add_argument("--training", action="store_true", default=None, help=training)
+    what.add_argument("--training", action="store_true", default=None,
+                      help="with --model: a training step, dense with masks held against block-sparse")  # fmt: skip
     out = parser.add_argument_group("what to do with it")
     out.add_argument("--json", metavar="FILE", help="write the record: every sample, versions, machine, commit, flags")
     out.add_argument("--plot", metavar="FILE", help="draw useful GFLOP/s with the peak as roof line: .svg or .png")
@@ -58,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _options(schema: dict[str, Any], metavar: str) -> dict[str, Any]:
-    """What argparse wants to know of a field: its type, its help with the default, and whether it may be repeated."""
     text, default, of = schema["description"], schema["default"], schema.get("type")
     if of == "boolean":
         return {"action": "store_true", "default": None, "help": text}
@@ -72,28 +70,28 @@ def _options(schema: dict[str, Any], metavar: str) -> dict[str, Any]:
 
 
 def _shown(default: Any) -> str:
-    """A default as its flag takes it."""
     if isinstance(default, list):
         return ", ".join("x".join(map(str, each)) if isinstance(each, list) else _shown(each) for each in default)
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Measure or read, then print, write and draw."""
-    try:
-        _check(options)
-        from .. import bench
-        from .._common.plots import check_picture
-        from ..bench import plots
+    _check(options)
+    from .. import bench
+    from .._common.plots import check_picture
+    from ..bench import plots
 
-        if options.schema:
-            print(json.dumps(bench.SCHEMA, indent=1))
-            return 0
-        if options.plot:
-            check_picture(options.plot)
-        record = bench.read(options.source) if options.source else _measure(options)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if options.schema:
+        print(json.dumps(bench.SCHEMA, indent=1))
+        return
+    if options.plot:
+        check_picture(options.plot)
+    measure: Any = bench.bench_matrices
+    if options.model is not None:
+        measure = bench.bench_training if options.training else bench.bench_model
+    progress = None if options.quiet else partial(print, file=sys.stderr, flush=True)
+    record = bench.read(options.source) if options.source else measure(progress=progress, **settings(options))
     try:  # files first: whoever reads the table may stop before its end
         if options.json:
             record.save(options.json)
@@ -103,45 +101,28 @@ def run(options: argparse.Namespace) -> int:
             print(f"drawn: {options.plot}", file=sys.stderr)
     finally:
         print(record)
-    return 0
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags that were given, as the settings of the Python functions; raises ValueError where one is wrong."""
+    """The flags that were given, as the settings of the Python functions; raises as they do where one is wrong."""
     given = {name: value for name in FIELDS.values() if (value := getattr(options, name)) is not None}
     if options.density:
         given["rates"] = [1 / density for density in options.density]
-    try:
-        (MatrixSettings if options.model is None else ModelSettings)(**given)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    (MatrixSettings if options.model is None else ModelSettings)(**given)
     return given
 
 
-def _measure(options: argparse.Namespace) -> Any:
-    from .. import bench
-
-    measure: Any = bench.bench_matrices
-    if options.model is not None:
-        measure = bench.bench_training if options.training else bench.bench_model
-    progress = None if options.quiet else lambda line: print(line, file=sys.stderr, flush=True)
-    return measure(progress=progress, **settings(options))
-
-
 def _check(options: argparse.Namespace) -> None:
-    """Raise ValueError for flags that do not go together, and for a place that nothing can be written to."""
     measuring = FIELDS | {flag: flag for flag in ("density", "training", "json")}
     given = [flag for flag, name in measuring.items() if getattr(options, name) is not None]
-    if options.source is not None:
-        if given:
-            raise ValueError(f"--from measures nothing, so it cannot take --{', --'.join(given)}; --plot would do")
-        return
-    if options.model is None:
-        if alone := [flag for flag in given if flag in ("batch", "training", "memory")]:
-            raise ValueError(f"--{', --'.join(alone)}: only with --model, such as --model bert-base")
-    elif options.shapes is not None:
+    alone = [flag for flag in given if flag in ("batch", "training", "memory")]
+    if options.source is not None and given:
+        raise ValueError(f"--from measures nothing, so it cannot take --{', --'.join(given)}; --plot would do")
+    if options.model is None and alone:
+        raise ValueError(f"--{', --'.join(alone)}: only with --model, such as --model bert-base")
+    if options.model is not None and options.shapes is not None:
         raise ValueError("--shape and --model: a matrix or a model, not both; leave one out")
-    if options.training and (options.peers is not None or options.skip is not None):
+    if options.training and {"peers", "skip"} & {*given}:
         raise ValueError("--training compares two ways only; --peers and --skip have no meaning with it")
     if options.json is not None and (not Path(options.json).parent.is_dir() or Path(options.json).is_dir()):
         raise ValueError(f"--json must be a file in a folder that exists; got {options.json!r}")

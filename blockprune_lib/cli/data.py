@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-from .usage import usage_errors
-
 HELP = "show the text of the GLUE tasks: where it comes from, rows, labels, an example"
 DESCRIPTION = """Load tasks as `blockprune run` would, and show what was found.
 
@@ -24,13 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Load and print."""
     from .._common.tables import text_table
     from ..data import tasks
 
-    with usage_errors():
-        found = [tasks.load(name, source=options.source, verbose=False) for name in options.task or tasks.NAMES]
+    found = [tasks.load(name, source=options.source, verbose=False) for name in options.task or tasks.NAMES]
     if options.json:
         print(json.dumps([task.to_dict() for task in found], indent=1))
     elif options.task:
@@ -42,4 +39,3 @@ def run(options: argparse.Namespace) -> int:
             labels = str(len(task.label_names)) if task.label_names else "numbers"
             cells.append([task.name, task.source, *rows, labels, task.primary, f"{task.majority[task.primary]:.3f}"])
         print(text_table(cells))
-    return 0

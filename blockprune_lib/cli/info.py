@@ -17,10 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     from ..machine.passport import hardware
 
     machine = hardware()
     print(json.dumps(machine.to_dict(), indent=1) if options.json else machine)
-    return 0

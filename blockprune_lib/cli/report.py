@@ -6,8 +6,6 @@ import argparse
 import json
 import sys
 
-from .usage import usage_errors
-
 HELP = "turn the records of `blockprune run` into tables and plots"
 DESCRIPTION = """Read every record under the folders, and print one line for each task, structure, method and rate.
 
@@ -26,23 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of a record and end")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Read, draw, print."""
     from .. import experiments
     from ..experiments import plots, report
 
     if options.schema:
         print(json.dumps(experiments.SCHEMA, indent=1))
-        return 0
-    with usage_errors():
-        if not options.folder:
-            raise ValueError("FOLDER must be one that blockprune run wrote; got none: runs/rte would do")
-        found = [record for folder in options.folder for record in experiments.read_all(folder)]
-        if options.plot:
-            plots.save_plot(found, options.plot)
-            print(f"drawn: {options.plot}", file=sys.stderr)
+        return
+    if not options.folder:
+        raise ValueError("FOLDER must be one that blockprune run wrote; got none: runs/rte would do")
+    found = [record for folder in options.folder for record in experiments.read_all(folder)]
+    if options.plot:
+        plots.save_plot(found, options.plot)
+        print(f"drawn: {options.plot}", file=sys.stderr)
     if options.json:
         print(json.dumps([line.to_dict() for line in report.lines(found)], indent=1))
     else:
         print(report.table(found))
-    return 0

@@ -1,7 +1,4 @@
-"""`blockprune run`: a recipe through the four stages, to a record that anyone can check and run again.
-
-The flags are those of `experiments.run` as text. Left out: what it does.
-"""
+"""`blockprune run`: a recipe through the four stages, to a record that anyone can check and run again."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ import argparse
 import json
 import sys
 import textwrap
+from functools import partial
 from typing import Any
 
 from ..experiments.methods import METHODS
-from .usage import usage_errors
 
 HELP = "fine-tune, train reweighted, prune and retrain a model on a task, as a recipe says; resumes"
 _METHODS = textwrap.fill(", ".join(METHODS) + " (default: the first)", 100, subsequent_indent=" " * 14)
@@ -36,9 +33,8 @@ a list are swept over: every combination is a run, and runs share the stages the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a YAML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a key of the recipe, as YAML"
-    )
+    as_yaml = "a key of the recipe, as YAML"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=as_yaml)
     parser.add_argument("--folder", metavar="FOLDER", help="where stages, models and records are kept; resumes there")
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="do the I-th of N parts of the runs")
     parser.add_argument("--processes", type=int, default=1, metavar="P", help="runs side by side on this machine")
@@ -48,31 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Plan, then run, then print."""
     from .. import experiments
     from ..experiments import report
 
-    with usage_errors():
-        recipe = _recipe(options)
-        runs = experiments.plan(recipe)
-        if options.plan:
-            print("\n".join(one.name for one in runs))
-            return 0
-        if not options.folder:
-            raise ValueError("--folder must say where the run is kept; got none: --folder runs/mine would do")
-        say = (lambda line: None) if options.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-        done = experiments.run(
-            recipe,
-            options.folder,
-            shard=options.shard,
-            processes=options.processes,
-            extend=options.extend,
-            progress=not options.quiet and sys.stderr.isatty(),
-            say=say,
-        )
+    recipe = _recipe(options)
+    runs = experiments.plan(recipe)
+    if options.plan:
+        print("\n".join(one.name for one in runs))
+        return
+    if not options.folder:
+        raise ValueError("--folder must say where the run is kept; got none: --folder runs/mine would do")
+    how = {name: getattr(options, name) for name in ("shard", "processes", "extend")}
+    if not options.quiet:
+        how |= {"say": partial(print, file=sys.stderr, flush=True), "progress": sys.stderr.isatty()}
+    done = experiments.run(recipe, options.folder, **how)
     print(json.dumps(done, indent=1) if options.json else report.table(done))
-    return 0
 
 
 def _recipe(options: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 import blockprune_lib as bp
 from blockprune_lib import bench as benchmarks
 from blockprune_lib import cli
-from blockprune_lib.bench import matrix_engines
+from blockprune_lib.bench import matrix
 from blockprune_lib.bench.settings import PEERS, MatrixSettings
 from blockprune_lib.cli import bench
 
@@ -53,7 +53,7 @@ def test_help_names_every_engine_and_default(capsys):
     with pytest.raises(SystemExit):
         cli.main(["bench", "--help"])
     help_text = " ".join(capsys.readouterr().out.split())
-    assert list(matrix_engines.ENGINES) == ["torch", *PEERS, "blockprune"]
+    assert list(matrix.ENGINES) == ["torch", *PEERS, "blockprune"]
     assert ",".join(PEERS) in help_text.replace(" ", "")  # lines break at hyphens too
     for default in ("(default: 768x768, 3072x768, 768x3072)", "block_column:16", "(default: 5)", "(default: 128)"):
         assert default in help_text
@@ -151,7 +151,7 @@ def test_the_schema_prints(capsys):
 
 
 def test_flags_become_settings():
-    parser = cli._parser()[0]
+    parser = cli._parser()
     flags = "--model minilm --rate 2 --rate 5 --batch 1 --batch 4 --threads 2 --memory --seed 0"
     lists = ["--peers", "onnxruntime,openvino", "--skip", "torch-compile"]
     options = parser.parse_args(["bench", *flags.split(), *lists])
