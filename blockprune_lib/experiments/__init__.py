@@ -1,7 +1,7 @@
 """Floor 5: a recipe in, records out that anyone can check and run again.
 
     methods        the register: which stages each method runs
-    recipe         what to run, checked before anything is trained      safe_yaml, stage_settings, presets, stage_checks
+    recipe         what to run, checked before anything is trained      safe_yaml, stage_settings, presets
     run_spec       one run, every setting resolved
     runner         one run through its stages, resumable                actions: what each stage does to the model
     sweep          every run of a recipe, over processes and machines

@@ -43,11 +43,9 @@ class RunState:
     def __init__(self, run: Run, folder: Path, report: Reporter, progress: bool) -> None:
         self.run, self.folder, self.report, self.progress = run, folder, report, progress
         self.structure = BlockStructure.parse(run.structure)
-        rows = {"train": run.options["train_rows"], "validation": run.options["validation_rows"]}
-        if run.description is not None:
-            self.task = own_data.load(run.description, **rows, seed=run.options["data_seed"])
-        else:
-            self.task = tasks.load(run.task, **rows, seed=run.options["data_seed"], verbose=False)
+        own, options = run.description, run.options
+        rows = {"train": options["train_rows"], "validation": options["validation_rows"], "seed": options["data_seed"]}
+        self.task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
         select_model(self.model, self.structure, run.rate, **run.which)  # names the matrix it cannot cut
@@ -108,7 +106,8 @@ def train_reweighted(state: RunState, stage: Stage) -> None:
 
 def prune(state: RunState, stage: Stage) -> None:
     """Cut to the rate at once."""
-    run, choice = state.run, _choice(state.run, "scope", "balanced")
+    run = state.run
+    choice = {name: run.extra("prune")[name] for name in ("scope", "balanced") if name in run.extra("prune")}
     state.masks = stages.prune(state.model, state.structure, run.rate, **choice, **run.which)
     state.changed()  # a later stage names what decided the cut, by `_cut`
 
@@ -124,12 +123,11 @@ def retrain(state: RunState, stage: Stage) -> None:
 def prune_gradually(state: RunState, stage: Stage) -> None:
     """Cut to the rate while training."""
     run = state.run
-    told = {**_choice(run, "scope", "balanced", "begin", "end"), **stage.changes, **run.which}
+    told = {name: value for name, value in run.extra("prune").items() if name != "schedule"}
+    told |= {"structure": state.structure, "rate": run.rate, "teacher": state.teacher, **stage.changes, **run.which}
 
     def train(**inputs: Any) -> StageReport:
-        report, state.masks = stages.prune_gradually(
-            **inputs, structure=state.structure, rate=run.rate, teacher=state.teacher, **told
-        )
+        report, state.masks = stages.prune_gradually(**inputs, **told)
         return report
 
     state.train(stage, train, stage.changes["score"], *_cut(run))
@@ -139,11 +137,6 @@ def prune_gradually(state: RunState, stage: Stage) -> None:
 ACTIONS: Mapping[str, Callable[[RunState, Stage], None]] = {
     action.__name__: action for action in (fine_tune, train_reweighted, prune, retrain, prune_gradually)
 }
-
-
-def _choice(run: Run, *names: str) -> dict[str, Any]:
-    """Those of the settings of pruning that the recipe gives."""
-    return {name: value for name, value in run.extra("prune").items() if name in names}
 
 
 def _cut(run: Run) -> tuple[Any, ...]:

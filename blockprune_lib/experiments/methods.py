@@ -64,15 +64,13 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (
     Method("no-refresh", _penalised(refresh_every=None),
            "the same, with alpha computed once: what the authors' scripts in effect ran, since their trainings end "
            "before the first refresh"),
-    Method("group-lasso", _penalised(reweighted=False),
-           "the same with alpha = 1: group Lasso without reweighting"),
+    Method("group-lasso", _penalised(reweighted=False), "the same with alpha = 1: group Lasso without reweighting"),
     Method("magnitude", (FINE_TUNE, Stage("reweight", "fine_tune"), PRUNE, RETRAIN),
            "fine-tune, as many steps more without any penalty, prune, retrain"),
     Method("gradual", _shrinking("magnitude"),
            "fine-tune, then prune by magnitude on the cubic schedule, for the steps of both later stages"),
     Method("movement", _shrinking("movement"),
            "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, as long as that"),
-    Method("one-shot", (FINE_TUNE, PRUNE),
-           "fine-tune and prune; nothing is retrained"),
+    Method("one-shot", (FINE_TUNE, PRUNE), "fine-tune and prune; nothing is retrained"),
 )}
 # fmt: on

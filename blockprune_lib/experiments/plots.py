@@ -1,10 +1,8 @@
-"""Records as a picture: score against compression rate, a panel for each task, model and structure, a curve per method.
-
-Left out: the book's figures, which its chapters draw from the same records.
-"""
+"""Records as a picture: score against compression rate, a panel per task, model and structure, a curve per method."""
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +27,7 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
     found = lines(records)
     if len({line.shown for line in found}) < len(found):
         raise ValueError("some runs differ in nothing but their settings; draw their folders one by one")
-    rows, columns = sorted({(line.task, line.model) for line in found}), sorted({line.structure for line in found})
+    rows, columns = sorted({line.shown[:2] for line in found}), sorted({line.structure for line in found})
     many_models = len({line.model for line in found}) > 1
 
     def draw(drawn: Any) -> None:
@@ -39,34 +37,29 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
             for axes, structure in zip(across, columns, strict=True):
                 axes.sharex(grid[0, 0])
                 axes.sharey(across[0])
-                shown = (task, model, structure)
-                draw_panel(axes, [line for line in found if (line.task, line.model, line.structure) == shown])
+                draw_panel(axes, [line for line in found if line.shown[:3] == (task, model, structure)])
                 axes.set_title(f"{task}, {structure}" + f"\n{Path(model).name}" * many_models, fontsize=9)
                 labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-            metric = next(line.metric for line in found if (line.task, line.model) == (task, model))
-            across[0].set_ylabel(metric, fontsize=9)
+            across[0].set_ylabel(next(line.metric for line in found if line.shown[:2] == (task, model)), fontsize=9)
         for axes in grid[-1]:
             axes.set_xlabel("compression rate of the pruned matrices", fontsize=8)
         where = {"loc": "outside lower center", "ncols": min(4, len(labels)), "fontsize": 8}
         grid[0, 0].figure.legend(labels.values(), labels.keys(), **where)
 
-    figure(
-        draw,
-        alt="Score against compression rate: a curve with intervals for each method, levels for dense and majority.",
-        caption="Mean over seeds with its 95 % interval; levels: the dense model, and the commonest class.",
-        size=(1 + 3.2 * len(columns), 0.6 + 2.6 * len(rows)),
-        rows=len(rows),
-        columns=len(columns),
-    ).save(path)
+    alt = "Score against compression rate: a curve with intervals for each method, levels for dense and majority."
+    caption = "Mean over seeds with its 95 % interval; levels: the dense model, and the commonest class."
+    size = (1 + 3.2 * len(columns), 0.6 + 2.6 * len(rows))
+    figure(draw, alt=alt, caption=caption, size=size, rows=len(rows), columns=len(columns)).save(path)
 
 
 def draw_panel(axes: Any, panel: Sequence[Line]) -> None:
     """A curve for each method, styled by its place in the register; dense and majority as level lines."""
-    for method in sorted({line.method for line in panel}, key=_place):
+    # A method that is not in the register, of another version's record, stands last.
+    places = {line.method: [*METHODS, line.method].index(line.method) for line in panel}
+    for method, place in sorted(places.items(), key=operator.itemgetter(1)):
         points = sorted((line for line in panel if line.method == method), key=lambda line: line.rate)
         ends = [line.interval or (line.mean, line.mean) for line in points]
         bars = [[line.mean - low, high - line.mean] for line, (low, high) in zip(points, ends, strict=True)]
-        place = _place(method)
         axes.errorbar(
             [line.rate_pruned for line in points], [line.mean for line in points], yerr=np.transpose(bars),
             marker=_MARKERS[place % len(_MARKERS)], color=f"C{place}", linestyle=("-", "-.")[place // 5 % 2],
@@ -76,8 +69,3 @@ def draw_panel(axes: Any, panel: Sequence[Line]) -> None:
         for level, style, label in ((panel[0].dense, "--", "dense"), (panel[0].majority, ":", "majority class")):
             axes.axhline(level, linestyle=style, linewidth=1, color=COLOURS["ceiling"], label=label)
     axes.tick_params(labelsize=8)
-
-
-def _place(method: str) -> int:
-    """Where the method stands in the register; one that is not there, of another version's record, stands last."""
-    return [*METHODS, method].index(method)

@@ -1,15 +1,8 @@
 """A recipe: what to run, as a YAML file or a dict, checked before anything is trained.
 
-    preset: best                          # or paper
-    model: minilm                         # a name of models.load, or a folder
-    task: rte                             # a GLUE task, or a description of your own data (see `data.own_data`)
-    structure: [block_row:64, tile:32x32]
-    rate: [1.79, 5]
-    method: [reweighted, magnitude]       # see `methods`
-    seed: [1, 2, 3]
-    retrain: {epochs: 10}                 # overrides the preset's settings of a stage (see `stage_settings`)
+    {task: rte, structure: [block_row:64, tile:32x32], rate: [1.79, 5], preset: best, retrain: {epochs: 10}}
 
-Keys with a list are swept: every combination is one `Run`. Left out: running them (see `runner`).
+Keys with a list are swept: every combination is one `Run`. Settings of a stage override the preset's.
 """
 
 from __future__ import annotations
@@ -31,8 +24,7 @@ from . import safe_yaml
 from .methods import METHODS
 from .presets import preset
 from .run_spec import Run
-from .stage_checks import check_stages
-from .stage_settings import STAGE_SETTINGS, TRAINED, FineTune, Prune, Retrain, Reweight
+from .stage_settings import STAGE_SETTINGS, TRAINED, Prune, Retrain, Reweight, Trained
 
 #: The keys that may have a list; the first change least often, so that neighbouring runs share their stages.
 SWEPT = ("model", "task", "structure", "method", "seed", "rate")
@@ -50,9 +42,7 @@ class Recipe(Settings):
     """A recipe without lists, which is one run; in a file each key of `SWEPT` may hold a list of such values."""
 
     task: Annotated[str | dict[str, Any], BeforeValidator(_task)]
-    structure: Annotated[str, AfterValidator(lambda text: str(BlockStructure.parse(text)))] = Field(
-        examples=["block_row:64"]
-    )
+    structure: Annotated[str, AfterValidator(lambda s: str(BlockStructure.parse(s))), Field(examples=["block_row:64"])]
     rate: Number = Field(ge=1, examples=[5])
     model: str = Field("minilm", min_length=1, examples=["minilm"])
     method: Annotated[str, BeforeValidator(lambda name: one_of(name, "method", METHODS))] = "reweighted"
@@ -65,10 +55,10 @@ class Recipe(Settings):
     pooler: bool = False
     classifier: bool = False
     keep_model: bool = True
-    fine_tune: FineTune = FineTune()
-    reweight: Reweight = Reweight()
-    prune: Prune = Prune()
-    retrain: Retrain = Retrain()
+    fine_tune: Trained = Field(default_factory=Trained)
+    reweight: Reweight = Field(default_factory=Reweight)
+    prune: Prune = Field(default_factory=Prune)
+    retrain: Retrain = Field(default_factory=Retrain)
 
 
 #: The keys that every run of a recipe shares, stages aside.
@@ -79,12 +69,11 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a YAML file, read safely: no object is built. Raises ValueError for a file that holds none."""
     source = Path(path)
     try:
-        text = source.read_text(encoding="utf-8")
+        plain = safe_yaml.load(source.read_text(encoding="utf-8"), f"recipe: {str(source)!r}")
     except FileNotFoundError:
         raise ValueError(f"recipe: there is no file {str(source)!r}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe: {str(source)!r} cannot be read: {error}") from None
-    plain = safe_yaml.load(text, f"recipe: {str(source)!r}")
     if not isinstance(plain, dict):
         raise ValueError(f"recipe: {str(source)!r} must hold keys and values; got {type(plain).__name__}")
     return plain
@@ -102,8 +91,7 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
         raise TypeError(f"recipe must be a dict; got {type(recipe).__name__}: read_recipe(path) makes one of a file")
     if unknown := [str(key) for key in recipe if key not in Recipe.model_fields]:
         raise ValueError(unknown_name(unknown[0], list(Recipe.model_fields), "recipe"))
-    needed = [name for name, field in Recipe.model_fields.items() if field.is_required()]
-    if missing := [key for key in needed if key not in recipe]:
+    if missing := [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in recipe]:
         raise ValueError(f"recipe lacks {', '.join(missing)}; such as task: rte, structure: block_row:64, rate: 5")
     lists = {key: recipe[key] if isinstance(recipe[key], list) else [recipe[key]] for key in SWEPT if key in recipe}
     for key, values in lists.items():
@@ -115,30 +103,26 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
     runs = [_run(Recipe.of({**recipe, **choice}, "recipe")) for choice in choices]
     names = [run.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(
-            f"recipe: two runs would have one name, {twice[0]!r}; values of a list must differ in what a name shows: "
-            "the task's name, the last part of the model's, the structure, and six digits of the rate"
-        )
+        raise ValueError(f"recipe: two runs would have one name, {twice[0]!r}; values must differ in what a name shows")
     return runs
 
 
 def _run(one: Recipe) -> Run:
     """The run of a recipe without lists: the preset's settings, and over them the recipe's."""
-    description = None if isinstance(one.task, str) else dict(one.task)
-    task = one.task if isinstance(one.task, str) else check_description(one.task)
+    task, description = (one.task, None) if isinstance(one.task, str) else (check_description(one.task), dict(one.task))
     stages = preset(one.preset, task)
     for key in STAGE_SETTINGS:
         stages[key] |= getattr(one, key).model_dump(exclude_unset=True)
     if one.embeddings:
+        if any(getattr(one, key).freeze_embeddings for key in TRAINED):
+            raise ValueError("recipe: embeddings: true prunes what freeze_embeddings leaves as it is; choose one")
         for key in TRAINED:
-            stages[key]["freeze_embeddings"] = getattr(one, key).freeze_embeddings
+            stages[key]["freeze_embeddings"] = False
     run = Run(
-        **{key: getattr(one, key) for key in ("model", "structure", "method", "seed")},
-        task=task,
-        rate=float(one.rate),
-        stages=stages,
-        options={key: getattr(one, key) for key in OPTIONS},
-        description=description,
-    )
-    check_stages(run)
+        model=one.model, task=task, structure=one.structure, method=one.method, seed=one.seed, rate=float(one.rate),
+        stages=stages, options=one.model_dump(include=set(OPTIONS)), description=description,
+    )  # fmt: skip
+    for stage in run.method_stages:
+        if stage.key in TRAINED:
+            run.budget(stage)  # refuses steps and epochs that cannot be added
     return run

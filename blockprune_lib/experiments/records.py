@@ -1,8 +1,4 @@
-"""What one run leaves: a JSON file that says what was run, on what, and what came out; whole or not at all.
-
-A file is checked against `RunRecord`; `SCHEMA` is its JSON schema. Left out: running (see `runner`), tables (see
-`report`).
-"""
+"""What one run leaves: a JSON file that says what was run, on what, and what came out; checked, whole or not at all."""
 
 from __future__ import annotations
 
@@ -59,8 +55,7 @@ def save(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A record, checked; raises ValueError saying which file and what is missing or of another type."""
-    source = Path(path)
-    again = "delete it, and blockprune run makes it again from its stages"
+    source, again = Path(path), "delete it, and blockprune run makes it again from its stages"
     try:
         record: dict[str, Any] = read_json(source)
     except OSError as error:
@@ -89,7 +84,5 @@ def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _is_record(path: Path) -> bool:
-    if path.parent.name == "records":  # one that was damaged must not be passed over
-        return True
-    with path.open("rb") as file:
-        return FORMAT.encode() in file.read(200)
+    with path.open("rb") as file:  # one under records/ that was damaged must not be passed over
+        return path.parent.name == "records" or FORMAT.encode() in file.read(200)

@@ -1,17 +1,14 @@
 """Records as tables: one line for each task, model, structure, method, rate and settings; mean, interval over seeds.
 
 The interval is Student's, 95 %, over seeds, and needs two of them. It says how far another seed may be, and not how far
-another validation set may be: `sampling` adds that for accuracies (half of Wilson's 95 % interval on the examples
-scored). Left out: pictures (see `plots`).
+another validation set may be: `sampling` adds that for accuracies.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,17 +74,13 @@ def lines(records: Records) -> list[Line]:
     Runs are put together only where nothing but the seed differs. A record that is there twice counts once; two
     different records of one seed raise ValueError.
     """
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
     for record in records:
         run = record["run"]
         key = (run["task"], record["model"]["name"], run["structure"], run["method"], run["rate"], _settings(record))
-        group = groups.setdefault(key, [])
-        if record in group:
-            continue
-        if any(other["run"]["seed"] == run["seed"] for other in group):
+        if groups.setdefault(key, {}).setdefault(run["seed"], record) != record:
             raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
-        group.append(record)
-    return [_line(key, group) for key, group in sorted(groups.items())]
+    return [_line(key, [by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in sorted(groups.items())]
 
 
 def _settings(record: Mapping[str, Any]) -> str:
@@ -105,7 +98,7 @@ def interval(scores: Iterable[float]) -> tuple[float, float] | None:
     >>> [round(end, 3) for end in interval([0.6, 0.7])]
     [0.015, 1.285]
     """
-    from scipy import stats
+    from scipy import stats  # takes a second to load
 
     values = np.asarray(list(scores), dtype=float)
     if len(values) < 2:
@@ -120,7 +113,7 @@ def wilson_half(proportion: float, examples: int) -> float:
     >>> round(wilson_half(0.6, 277), 3)
     0.057
     """
-    from scipy import stats
+    from scipy import stats  # takes a second to load
 
     found = stats.binomtest(round(proportion * examples), examples).proportion_ci(0.95, method="wilson")
     return float(found.high - found.low) / 2
@@ -155,28 +148,25 @@ _COLUMNS: Mapping[str, Callable[[Line], str]] = {
 
 
 def _cells(found: list[Line]) -> list[list[str]]:
-    hidden = set()  # columns that tell no two lines apart
-    if len({line.model for line in found}) <= 1:
-        hidden.add("model")
-    if len({line.shown for line in found}) == len(found):
-        hidden.add("settings")
-    columns = {title: show for title, show in _COLUMNS.items() if title not in hidden}
+    needed = {"model": len({line.model for line in found}) > 1}  # these two only where they tell lines apart
+    needed["settings"] = len({line.shown for line in found}) < len(found)
+    columns = {title: show for title, show in _COLUMNS.items() if needed.get(title, True)}
     return [[*columns], *([show(line) for show in columns.values()] for line in found)]
 
 
 def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
-    first, metric = group[0], group[0]["metric"]
+    metric = group[0]["metric"]
 
-    def mean(*place: str) -> float:
-        return float(np.mean([functools.reduce(operator.getitem, place, record) for record in group]))
+    def mean(part: str, name: str) -> float:
+        return float(np.mean([record[part][name] for record in group]))
 
     return Line(
         **dict(zip(("task", "model", "structure", "method", "rate", "settings"), key, strict=True)),
         metric=metric,
-        scores=tuple(record["final"][metric] for record in sorted(group, key=lambda record: record["run"]["seed"])),
+        scores=tuple(record["final"][metric] for record in group),
         dense=mean("dense", metric),
         majority=mean("majority", metric),
-        examples=first["examples"],
+        examples=group[0]["examples"],
         rate_pruned=mean("compression", "rate_pruned"),
         rate_parameters=mean("compression", "rate_parameters"),
         megabytes=mean("compression", "bytes_total") / 1e6,

@@ -40,7 +40,7 @@ class Run(Settings):
 
     @property
     def which(self) -> dict[str, Any]:
-        """Which matrices besides the encoder's are pruned: the flags of `pruning.prunable`."""
+        """Which matrices besides the encoder's are pruned: the flags of `prunable`."""
         return {part: self.options[part] for part in ("embeddings", "pooler", "classifier")}
 
     @property

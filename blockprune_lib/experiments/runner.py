@@ -6,8 +6,7 @@
     FOLDER/models/NAME/                  the pruned model, block-sparse layers packed (see `nn.storage`)
 
 A run that is killed goes on where it was; a finished one is read, never done twice. Several processes may work in one
-folder: a lock, which the system releases when a process dies, keeps each stage to one of them. Left out: which runs
-there are (see `recipe`), who does which (see `sweep`), what a stage does (see `actions`).
+folder: a lock, which the system releases when a process dies, keeps each stage to one of them.
 """
 
 from __future__ import annotations
@@ -69,25 +68,15 @@ def record_of(state: RunState) -> dict[str, Any]:
     if run.options["keep_model"] and PartialState().is_main_process:
         (state.folder / "models").mkdir(exist_ok=True)
         save(packed, state.folder / "models" / run.name, state.tokenizer)
-    reports = [stage.to_dict() for stage in state.reports]
-    for stage in reports:
-        del stage["settings"]["output_dir"]  # a record goes to other machines: no path of this one
     record = {
-        "format": records.FORMAT,
-        "name": run.name,
-        "run": run.to_dict(),
-        "provenance": provenance(),
-        "hardware": hardware().to_dict(),
-        "model": state.loaded.to_dict(),
-        "data": state.task.to_dict(),
-        "metric": state.task.primary,
-        "examples": len(state.task.validation),
-        "majority": state.task.majority,
-        "dense": state.reports[0].after,
-        "final": final,
-        "stages": reports,
+        "format": records.FORMAT, "name": run.name, "run": run.to_dict(),
+        "provenance": provenance(), "hardware": hardware().to_dict(),
+        "model": state.loaded.to_dict(), "data": state.task.to_dict(),
+        "metric": state.task.primary, "examples": len(state.task.validation), "majority": state.task.majority,
+        "dense": state.reports[0].after, "final": final,
+        # A record goes to other machines: no path of this one.
+        "stages": [report.model_dump(exclude={"settings": {"output_dir"}}) for report in state.reports],
         "compression": compression(packed, **linear_only).to_dict(),
         "densities": {row["matrix"]: row["density"] for row in state.masks.rows()} if state.masks else {},
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(record))
-    return plain
+    }  # fmt: skip
+    return json.loads(json.dumps(record))  # as a file has it: lists for tuples

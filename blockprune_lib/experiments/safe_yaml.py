@@ -1,7 +1,6 @@
 """YAML as people write it, read safely: plain values only, 2e-5 is a number, and a key given twice is an error.
 
-YAML 1.1, which PyYAML follows, takes 2e-5 for text and the last of two equal keys for the value. Both would only be
-noticed hours later, if at all.
+YAML 1.1, which PyYAML follows, takes 2e-5 for text and the last of two equal keys: noticed hours later, if at all.
 """
 
 from __future__ import annotations
@@ -13,15 +12,11 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which builds dicts, lists and plain values and nothing else."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [key.value for key, _ in getattr(node, "value", []) if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
-        plain: dict[Any, Any] = super().construct_mapping(node, deep)
-        return plain
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")

@@ -1,22 +1,40 @@
-"""What a recipe may say of each stage: one model for each, whose fields are its keys."""
+"""What a recipe may say of each stage: one model for each, whose fields are its keys.
+
+What only the code that takes a setting can judge is tried out here, on one weight: now, not after hours of training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from torch import nn
 
+from .._common.checks import one_of
 from .._common.settings import Number, Positive, Settings
+from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.selection import Balance, Scope
+from ..pruning.structure import BlockStructure
+from ..training.gradual import GradualPruning
+from ..training.hooks import LassoHook
 from ..training.settings import LamSchedule, LearningSettings, PenaltyMethod, Support
 
 
-class FineTune(LearningSettings):
-    """The first stage."""
+class Trained(LearningSettings):
+    """A stage that trains; the first one has no settings besides."""
+
+    @model_validator(mode="after")
+    def _trainer_knows_names(self) -> Self:
+        from transformers.trainer_utils import SchedulerType
+        from transformers.training_args import OptimizerNames
+
+        one_of(self.optimizer, "optimizer", [name.value for name in OptimizerNames])
+        one_of(self.schedule, "schedule", [name.value for name in SchedulerType])
+        return self
 
 
-class Reweight(LearningSettings):
+class Reweight(Trained):
     """The stage with the penalty; see `training.train_reweighted`."""
 
     lam: Number = Field(default=1e-4, ge=0, examples=[1e-4])
@@ -25,6 +43,11 @@ class Reweight(LearningSettings):
     method: PenaltyMethod = "penalty"
     lam_schedule: LamSchedule = "constant"
     scale_by_size: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_refreshed(self) -> Self:
+        LassoHook(ReweightedGroupLasso(nn.Linear(1, 1), BlockStructure.irregular()), refresh_every=self.refresh_every)
+        return self
 
 
 class Prune(Settings):
@@ -36,8 +59,13 @@ class Prune(Settings):
     begin: Number = Field(default=0.1, ge=0, le=1, examples=[0.1])
     end: Number = Field(default=0.7, ge=0, le=1, examples=[0.7])
 
+    @model_validator(mode="after")
+    def _can_be_pruned(self) -> Self:
+        GradualPruning(nn.Linear(1, 1), BlockStructure.irregular(), 1.0, **self.model_dump(exclude={"schedule"}))
+        return self
 
-class Retrain(LearningSettings):
+
+class Retrain(Trained):
     """The stage under the masks; see `training.retrain` and `training.Teacher`."""
 
     support: Support = "masks"
@@ -47,10 +75,7 @@ class Retrain(LearningSettings):
 
 #: key of a stage in a recipe -> what may be said of it
 STAGE_SETTINGS: Mapping[str, type[Settings]] = {
-    "fine_tune": FineTune,
-    "reweight": Reweight,
-    "prune": Prune,
-    "retrain": Retrain,
-}
+    "fine_tune": Trained, "reweight": Reweight, "prune": Prune, "retrain": Retrain,
+}  # fmt: skip
 #: The stages that train.
-TRAINED = tuple(key for key, model in STAGE_SETTINGS.items() if issubclass(model, LearningSettings))
+TRAINED = tuple(key for key, model in STAGE_SETTINGS.items() if issubclass(model, Trained))

@@ -1,17 +1,16 @@
 """Every run of a recipe, one after the other or side by side, on one machine or on several.
 
 A folder belongs to one recipe. Runs are dealt out in neighbouring chunks, since neighbours share their first stages.
-Left out: what one run does (see `runner`).
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import multiprocessing
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,9 @@ from .runner import run_one
 
 
 def run(
-    recipe: Mapping[str, Any],
-    folder: str | os.PathLike[str],
-    *,
-    shard: str = "1/1",
-    processes: int = 1,
-    extend: bool = False,
-    progress: bool = False,
-    say: Reporter | None = None,
-) -> list[dict[str, Any]]:
+    recipe: Mapping[str, Any], folder: str | os.PathLike[str], *, shard: str = "1/1", processes: int = 1,
+    extend: bool = False, progress: bool = False, say: Reporter | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
 
     `folder` keeps stages, models and records, and belongs to this recipe: another one's is refused, unless `extend`
@@ -47,8 +40,7 @@ def run(
     >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
     """
     report = say or (lambda line: None)
-    runs = plan(recipe)
-    mine = part_of(runs, shard)
+    mine = part_of(plan(recipe), shard)
     positive_int(processes, "processes")
     place = Path(folder)
     if PartialState().is_main_process:
@@ -69,30 +61,24 @@ def part_of(runs: list[Run], shard: str) -> list[Run]:
 
 
 def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
-    """Make `folder` the recipe's, or see that it is."""
     card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
-    if card.exists():
-        there = read_json(card)
-        if not extend:
-            refuse_another(there, asked, f"{str(folder)!r} holds another run (--extend adds to it)")
-        if there == asked:
-            return
-    else:
+    if not card.exists():
         refuse_foreign_files(folder)
+    elif not extend:
+        refuse_another(read_json(card), asked, f"{str(folder)!r} holds another run (--extend adds to it)")
+        return
     (folder / "records").mkdir(parents=True, exist_ok=True)
     write_json(card, asked)
 
 
 def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("spawn")
-    threads = (threads_each(processes),)
-    with concurrent.futures.ProcessPoolExecutor(processes, context, torch.set_num_threads, threads) as pool:
-        waiting = {pool.submit(run_one, one, folder): one for one in runs}
-        done = {}
-        for future in concurrent.futures.as_completed(waiting):
-            done[waiting[future].name] = future.result()
-            report(f"{len(done)} of {len(runs)}: {waiting[future].name}")
-    return [done[one.name] for one in runs]
+    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (threads_each(processes),)) as pool:
+        names = {pool.submit(run_one, one, folder): one.name for one in runs}
+        for count, future in enumerate(as_completed(names), 1):
+            future.result()  # raises what the run raised
+            report(f"{count} of {len(runs)}: {names[future]}")
+    return [future.result() for future in names]
 
 
 def threads_each(processes: int) -> int:
