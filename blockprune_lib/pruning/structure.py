@@ -112,8 +112,7 @@ class BlockStructure:
             raise TypeError(f"text must be a str such as 'block_row:64'; got {type(text).__name__}")
         name = text.strip().partition(":")[0]
         form = _text(name, [r"(\d+)"] * len(_KINDS[name].chosen())) if name in _KINDS else "(?!)"
-        match = re.fullmatch(form, text.strip(), re.ASCII)
-        if match is None:
+        if not (match := re.fullmatch(form, text.strip(), re.ASCII)):
             forms = ", ".join(_text(kind, how.chosen()) for kind, how in _KINDS.items())
             raise ValueError(f"text must name a structure; got {text!r}: the forms are {forms} (sides at least 1)")
         structure: BlockStructure = getattr(cls, name)(*map(int, match.groups()))

@@ -73,8 +73,7 @@ def words(text: str) -> Words:
     >>> words("red dark_blue | green")
     Words(seen=('red', 'dark blue'), unseen=('green',))
     """
-    seen, _, unseen = (part.split() for part in text.replace("_", "\0").partition("|"))
-    return Words(*(tuple(word.replace("\0", " ") for word in part) for part in (seen, unseen)))
+    return Words(*(tuple(word.replace("_", " ") for word in part.split()) for part in text.partition("|")[::2]))
 
 
 def sentence(text: str) -> str:
