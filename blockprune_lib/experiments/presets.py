@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_BEST_TRAINED: Mapping[str, Any] = {
-    "optimizer": "adamw_torch_fused", "freeze_embeddings": True, "warmup_ratio": 0.1, "weight_decay": 0.01,
-}  # fmt: skip
+_BEST_TRAINED = {"optimizer": "adamw_torch_fused", "freeze_embeddings": True, "warmup_ratio": 0.1, "weight_decay": 0.01}
 _PROXIMAL = {"method": "proximal", "lam": 4.0, "eps": 1e-3, "refresh_every": 50}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "paper": {
@@ -30,16 +28,14 @@ _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "retrain": {**_BEST_TRAINED, "learning_rate": 2e-4, "epochs": 3.0, "distil": 0.5},
     },
 }
-#: What a preset changes for a task.
-_FOR_TASK: Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]] = {
-    ("paper", "rte"): {
-        "fine_tune": {"learning_rate": 5e-5, "epochs": 7.0}, "reweight": {"learning_rate": 3e-5, "epochs": 4.0},
-    },
-    ("paper", "qnli"): {stage: {"max_length": 174} for stage in ("fine_tune", "reweight", "retrain")},
-}  # fmt: skip
+#: What a preset changes in a stage for a task.
+_FOR_TASK: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
+    ("paper", "rte", "fine_tune"): {"learning_rate": 5e-5, "epochs": 7.0},
+    ("paper", "rte", "reweight"): {"learning_rate": 3e-5, "epochs": 4.0},
+    **{("paper", "qnli", stage): {"max_length": 174} for stage in ("fine_tune", "reweight", "retrain")},
+}
 
 
 def preset(name: str, task: str) -> dict[str, dict[str, Any]]:
     """The settings of each stage, {stage: {setting: value}}, for a task by name; others get the general ones."""
-    changes = _FOR_TASK.get((name, task), {})
-    return {stage: {**settings, **changes.get(stage, {})} for stage, settings in _PRESETS[name].items()}
+    return {stage: {**told, **_FOR_TASK.get((name, task, stage), {})} for stage, told in _PRESETS[name].items()}

@@ -1,7 +1,4 @@
-"""Every run of a recipe, one after the other or side by side, on one machine or on several.
-
-A folder belongs to one recipe. Runs are dealt out in neighbouring chunks, since neighbours share their first stages.
-"""
+"""Every run of a recipe, one after the other or side by side, on one machine or on several."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ def run(
 
 
 def part_of(runs: list[Run], shard: str) -> list[Run]:
-    """The i-th of n parts of `runs`, "i/n" with 1 <= i <= n; the parts differ by at most one run."""
+    """The i-th of n parts of `runs`, "i/n": neighbours, which share their first stages; parts differ by a run at most."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
