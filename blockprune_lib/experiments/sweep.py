@@ -49,7 +49,7 @@ def run(
 
 
 def part_of(runs: list[Run], shard: str) -> list[Run]:
-    """The i-th of n parts of `runs`, "i/n": neighbours, which share first stages; parts differ by at most one run."""
+    """The i-th of n parts of `runs`, "i/n": neighbours, which share stages; parts differ by at most one run."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
