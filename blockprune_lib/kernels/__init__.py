@@ -11,6 +11,9 @@
     intrinsics   what a kernel needs besides vectors: raw memory, a shared counter, a prefetch
     parallel     one job shared among torch's own threads
     csr          single weights in compressed rows, as a library does it
+    encoder      a whole encoder in one call, tokens in the lanes of vectors
+    tile         its micro-kernel for all structures                       walk: a matrix as it is walked
+    product, attention, lanes (arithmetic on vectors), records (what Python hands over)
     ladder/      the teaching steps from a plain loop to a tile of vectors
 
 Importing this loads no compiler, and the name `linear` does. The first product compiles, or loads machine code from

@@ -2,6 +2,8 @@
 
     block_sparse_linear   the layer
     convert               `sparsify`: every pruned Linear of a model becomes one, and does the GELU that follows it
+    engine                a whole encoder as one compiled call, where that gives the same result
+    encoder_plan          its layers as records that the call reads
     break_even            how dense a layer may be and still gain
     model_size            how much smaller a model is, by each definition
     storage               save a model and load it again: safetensors, no pickle

@@ -20,6 +20,7 @@ from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .convert import fuse_gelu
+from .engine import attach
 
 FORMAT = "blockprune model, version 1"
 CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
@@ -93,6 +94,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(file)!r} does not fit {card['architecture']}: {error}") from None
     model.tie_weights()
     fuse_gelu(model)
+    attach(model)
     return model.eval()
 
 

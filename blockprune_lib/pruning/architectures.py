@@ -15,48 +15,87 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A family of models; its parts are patterns that the end of a module's name must match.
+class LayerPaths:
+    """Where the parts of one encoder layer stand, as paths from the layer: what fuses and what compiles read these.
 
-    The feed-forward block is described because a sparse layer can compute the activation that follows it.
+    In every family here a LayerNorm follows each of the two blocks, attention (`norm`) and feed-forward (`final`).
     """
+
+    layers: str  # the attribute of the encoder that holds its layers
+    query: str
+    key: str
+    value: str
+    output: str
+    norm: str
+    inner: str  # the first matrix of the feed-forward block
+    activation: str  # called on the result of `inner`, and on nothing else
+    outer: str
+    final: str
+    heads: str  # how many heads attention has
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of models; its parts are patterns that the end of a module's name must match."""
 
     name: str  # as its authors write it
     model_types: tuple[str, ...]  # every `config.model_type` of the family
+    encoders: tuple[str, ...]  # transformers' classes that run all layers
+    layer: LayerPaths
     encoder: str  # query, key, value, attention output, the two of the feed-forward: what is pruned by default
     embeddings: str  # pruned where asked for, as are the next two
     pooler: str
     classifier: str
-    blocks: tuple[str, ...]  # transformers' classes that hold the first feed-forward layer and the activation
-    first_layer: str  # the attribute of such a block that is the layer
-    activation: str  # the attribute that is called on that layer's result, and on nothing else
 
 
+_NONE = r"(?!)"  # matches nothing
 _BERT = Architecture(
-    name="BERT", model_types=("bert",),
+    name="BERT", model_types=("bert",), encoders=("BertEncoder",),
+    layer=LayerPaths(
+        layers="layer", query="attention.self.query", key="attention.self.key", value="attention.self.value",
+        output="attention.output.dense", norm="attention.output.LayerNorm", inner="intermediate.dense",
+        activation="intermediate.intermediate_act_fn", outer="output.dense", final="output.LayerNorm",
+        heads="attention.self.num_attention_heads",
+    ),
     encoder=r"encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense)",
     embeddings=r"embeddings\.(word|position|token_type)_embeddings", pooler=r"pooler\.dense",
     classifier=r"(classifier|qa_outputs)",
-    blocks=("BertIntermediate",), first_layer="dense", activation="intermediate_act_fn",
 )  # fmt: skip
 _ROBERTA = replace(
     _BERT, name="RoBERTa", model_types=("roberta", "xlm-roberta", "camembert"),
+    encoders=("RobertaEncoder", "XLMRobertaEncoder", "CamembertEncoder"),
     classifier=r"(classifier|classifier\.(dense|out_proj)|qa_outputs)",
-    blocks=("RobertaIntermediate", "XLMRobertaIntermediate", "CamembertIntermediate"),
+)  # fmt: skip
+_ELECTRA = replace(
+    _ROBERTA, name="ELECTRA", model_types=("electra",), encoders=("ElectraEncoder",), pooler=_NONE,
+    embeddings=rf"({_BERT.embeddings}|embeddings_project)",
+)  # fmt: skip
+_MPNET = replace(
+    _ROBERTA, name="MPNet", model_types=("mpnet",), encoders=("MPNetEncoder",),
+    layer=replace(
+        _BERT.layer, query="attention.attn.q", key="attention.attn.k", value="attention.attn.v",
+        output="attention.attn.o", norm="attention.LayerNorm", heads="attention.attn.num_attention_heads",
+    ),
+    encoder=r"encoder\.layer\.\d+\.(attention\.attn\.[qkvo]|(intermediate|output)\.dense)",
+    embeddings=r"(embeddings\.(word|position)_embeddings|encoder\.relative_attention_bias)",
 )  # fmt: skip
 _DISTILBERT = Architecture(
-    name="DistilBERT", model_types=("distilbert",),
+    name="DistilBERT", model_types=("distilbert",), encoders=("Transformer",),
+    layer=LayerPaths(
+        layers="layer", query="attention.q_lin", key="attention.k_lin", value="attention.v_lin",
+        output="attention.out_lin", norm="sa_layer_norm", inner="ffn.lin1", activation="ffn.activation",
+        outer="ffn.lin2", final="output_layer_norm", heads="attention.n_heads",
+    ),
     encoder=r"transformer\.layer\.\d+\.(attention\.[qkv]_lin|attention\.out_lin|ffn\.lin[12])",
-    embeddings=r"embeddings\.(word|position)_embeddings", pooler=r"(?!)",  # matches nothing: it has none
+    embeddings=r"embeddings\.(word|position)_embeddings", pooler=_NONE,
     classifier=r"(pre_classifier|classifier|qa_outputs)",
-    blocks=("FFN",), first_layer="lin1", activation="activation",
 )  # fmt: skip
 
 #: The register. Biases and layer normalisation are never pruned, so no entry names them.
-ARCHITECTURES = (_BERT, _ROBERTA, _DISTILBERT)
+ARCHITECTURES = (_BERT, _ROBERTA, _DISTILBERT, _ELECTRA, _MPNET)
 
 _OF_TYPE = {model_type: family for family in ARCHITECTURES for model_type in family.model_types}
-_OF_BLOCK = {block: family for family in ARCHITECTURES for block in family.blocks}
+_OF_ENCODER = {encoder: family.layer for family in ARCHITECTURES for encoder in family.encoders}
 
 
 def prunable(
@@ -117,7 +156,13 @@ def architecture(model: nn.Module) -> str | None:
     return None
 
 
-def feed_forward(block: nn.Module) -> tuple[str, str] | None:
-    """The attributes (first layer, activation) of `block` where it is the feed-forward block of a family here."""
-    family = _OF_BLOCK.get(type(block).__name__) if type(block).__module__.startswith("transformers.") else None
-    return (family.first_layer, family.activation) if family else None
+def layer_paths(module: nn.Module) -> LayerPaths | None:
+    """Where the parts of a layer stand if `module` is the encoder of a family here, else None."""
+    return _OF_ENCODER.get(type(module).__name__) if type(module).__module__.startswith("transformers.") else None
+
+
+def part_of(module: Any, path: str) -> Any:
+    """The attribute at the end of a path with dots, a module or not."""
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module

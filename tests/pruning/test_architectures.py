@@ -11,8 +11,9 @@ from torch import nn
 from blockprune_lib.pruning.architectures import (
     ARCHITECTURES,
     architecture,
-    feed_forward,
+    layer_paths,
     parameter_name,
+    part_of,
     prunable,
     prunable_weights,
 )
@@ -33,8 +34,8 @@ def bert(head: str = "BertForSequenceClassification") -> Any:
     return getattr(transformers, head)(transformers.BertConfig(**SMALL, max_position_embeddings=12))
 
 
-def roberta(name: str = "Roberta") -> Any:
-    config = getattr(transformers, f"{name}Config")(**SMALL, max_position_embeddings=12)
+def roberta(name: str = "Roberta", **more: int) -> Any:
+    config = getattr(transformers, f"{name}Config")(**SMALL, max_position_embeddings=12, **more)
     return getattr(transformers, f"{name}ForSequenceClassification")(config)
 
 
@@ -170,14 +171,16 @@ TINY = {
     "xlm-roberta": lambda: roberta("XLMRoberta"),
     "camembert": lambda: roberta("Camembert"),
     "distilbert": distilbert,
+    "electra": lambda: roberta("Electra", embedding_size=8),
+    "mpnet": lambda: roberta("MPNet"),
 }
 
 
 def test_every_family_has_a_tiny_model_here() -> None:
     types = [model_type for family in ARCHITECTURES for model_type in family.model_types]
     assert sorted(types) == sorted(TINY)
-    blocks = [block for family in ARCHITECTURES for block in family.blocks]
-    assert len(set(blocks)) == len(blocks)
+    encoders = [encoder for family in ARCHITECTURES for encoder in family.encoders]
+    assert len(set(encoders)) == len(encoders)
 
 
 @pytest.mark.parametrize("model_type", TINY)
@@ -193,18 +196,22 @@ def test_an_entry_finds_the_encoder_and_its_parts(model_type: str) -> None:
 
 
 @pytest.mark.parametrize("model_type", TINY)
-def test_an_entry_finds_the_feed_forward_and_its_activation(model_type: str) -> None:
+def test_an_entry_finds_the_parts_of_a_layer(model_type: str) -> None:
     model = TINY[model_type]()
-    found = [(block, *names) for block in model.modules() if (names := feed_forward(block))]
-    assert len(found) == model.config.num_hidden_layers
-    first_layers = {id(part) for part in prunable(model).values() if part.weight.shape == (16, 8)}
-    for block, first_layer, activation in found:
-        assert id(getattr(block, first_layer)) in first_layers
-        # The activation is called on the very result of that layer.
+    encoder, paths = next((part, found) for part in model.modules() if (found := layer_paths(part)))
+    matrices = ("query", "key", "value", "output", "inner", "outer")
+    layers = part_of(encoder, paths.layers)
+    found = {id(part_of(layer, getattr(paths, name))) for layer in layers for name in matrices}
+    assert found == {id(part) for part in prunable(model).values()}
+    for layer in layers:
+        assert part_of(layer, paths.heads) == 2
+        assert all(isinstance(part_of(layer, name), nn.LayerNorm) for name in (paths.norm, paths.final))
+        assert part_of(layer, paths.inner).weight.shape == (16, 8)
+        # The activation is called on the very result of that matrix.
         seen: list[torch.Tensor] = []
-        getattr(block, first_layer).register_forward_hook(lambda *args, seen=seen: seen.append(args[-1]))
-        getattr(block, activation).register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        block(torch.ones(1, 3, 8))
+        part_of(layer, paths.inner).register_forward_hook(lambda *args, seen=seen: seen.append(args[-1]))
+        part_of(layer, paths.activation).register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        layer(torch.ones(1, 3, 8))
         result, given = seen
         assert given is result
-    assert feed_forward(nn.Linear(2, 2)) is None
+    assert layer_paths(nn.Linear(2, 2)) is None

@@ -1,0 +1,178 @@
+"""A whole encoder as one compiled call: every layer's products, attention, LayerNorm and activation, features x tokens.
+
+    0 turn in           tokens x features -> x
+    for each layer
+      1 q, k, v         products with bias
+      2 attention       a, head by head of each sequence
+      3 output          r = W a + bias + x
+      4 LayerNorm       r -> x
+      5 inner           f = activation(W x + bias)
+      6 outer           r = W f + bias + x
+      7 LayerNorm       r -> x
+    8 turn out          x -> tokens x features
+
+The sequences of a batch lie side by side without padding; only attention knows where one ends. A phase is cut into
+items that threads take one after the other, and a thread goes on to the next phase when every item of this one is done,
+whoever did it. However many threads come, and whenever, the result is the same to the bit.
+
+Left out: embeddings, pooler and heads, which stay torch's; gradients; what a call may be (`nn.engine`).
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..machine.native import inner
+from ..machine.simd import WIDTH, divide, fma
+from .attention import attend
+from .intrinsics import UNKNOWN, fetch_add, floats_at, int64_at
+from .lanes import every, minus, plus, put, spread, square_root, times, vector_at
+from .parallel import SLOT
+from .product import multiply
+from .records import CALL, LAYER, SEQUENCE, pointer_to
+from .tile import BYTES
+from .transpose import transpose
+
+#: Phases of a layer; counters of a phase: the next item and, on a cache line of its own, how many are done.
+PHASES, COUNTERS, DONE = 7, 16, 8
+#: Turns of waiting before a thread lets others run.
+SPINS = 2000
+
+_calls, _layers, _sequences = pointer_to(CALL), pointer_to(LAYER), pointer_to(SEQUENCE)
+_let_others_run = types.ExternalFunction("sched_yield", types.int32())
+
+
+def encoder_worker(pointer: Any) -> None:
+    """Do items of every phase until the last is done; `pointer`: a job whose fourth field is the address of a call."""
+    job = carray(pointer, (UNKNOWN,))
+    own = fetch_add(job, SLOT, 1)
+    call = carray(_calls(job[3]), (1,))[0]
+    counters, layers = int64_at(call.counters), carray(_layers(call.layers), (UNKNOWN,))
+    memory, phase, last = call.scratch + own * call.scratch_bytes, 0, PHASES * call.count + 1
+    while phase <= last:
+        layer = layers[max(0, min(phase - 1, last - 2)) // PHASES]
+        kind = 0 if phase == 0 else PHASES + 1 if phase == last else (phase - 1) % PHASES + 1
+        place, items = COUNTERS * phase, _items(call, layer, kind)
+        item = fetch_add(counters, place, 1)
+        while item < items:
+            _do(call, layer, kind, item, memory)
+            fetch_add(counters, place + DONE, 1)
+            item = fetch_add(counters, place, 1)
+        _wait(counters, place + DONE, items)
+        phase += 1
+
+
+@inner
+def _items(call: Any, layer: Any, kind: int) -> int:
+    """How many items a phase has."""
+    if kind == 1:
+        return layer.query.runs + layer.key.runs + layer.value.runs
+    if kind == 2:
+        return call.sequence_count * call.heads
+    if kind == 3:
+        return layer.output.runs
+    if kind == 5:
+        return layer.inner.runs
+    return layer.outer.runs if kind == 6 else (call.tokens + WIDTH - 1) // WIDTH
+
+
+@inner
+def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
+    """One item of a phase."""
+    pitch, vectors = call.pitch, (call.tokens + WIDTH - 1) // WIDTH
+    if kind == 1:
+        first, second = layer.query.runs, layer.query.runs + layer.key.runs
+        if item < first:
+            multiply(layer.query, item, call.x, call.q, pitch, vectors, 0, 0)
+        elif item < second:
+            multiply(layer.key, item - first, call.x, call.k, pitch, vectors, 0, 0)
+        else:
+            multiply(layer.value, item - second, call.x, call.v, pitch, vectors, 0, 0)
+    elif kind == 2:
+        sequence = carray(_sequences(call.sequences), (UNKNOWN,))[item // call.heads]
+        attend(call, sequence.start, sequence.length, item % call.heads, memory)
+    elif kind == 3:
+        multiply(layer.output, item, call.a, call.r, pitch, vectors, call.x, 0)
+    elif kind == 4:
+        _normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+    elif kind == 5:
+        multiply(layer.inner, item, call.x, call.f, pitch, vectors, 0, layer.activation)
+    elif kind == 6:
+        multiply(layer.outer, item, call.f, call.r, pitch, vectors, call.x, 0)
+    elif kind == PHASES:
+        _normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+    else:
+        _turn(call, item, kind == 0)
+
+
+@inner
+def _normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
+    """y = (r - mean) / sqrt(variance + epsilon) * weight + bias over the features of one vector of tokens."""
+    total, squares = every(0.0), every(0.0)
+    for i in range(width):
+        total = plus(total, vector_at(r + i * pitch))
+    mean = divide(total, every(width))
+    for i in range(width):
+        off = minus(vector_at(r + i * pitch), mean)
+        squares = fma(off, off, squares)
+    scale = divide(every(1.0), square_root(plus(divide(squares, every(width)), every(norm.epsilon))))
+    for i in range(width):
+        off = times(minus(vector_at(r + i * pitch), mean), scale)
+        put(y + i * pitch, fma(off, spread(norm.weight + 4 * i), spread(norm.bias + 4 * i)))
+
+
+@inner
+def _turn(call: Any, item: int, inwards: bool) -> None:
+    """One vector of tokens between tokens x features and features x tokens; lanes beyond the last token are zero."""
+    first = item * WIDTH
+    count, pitch = min(WIDTH, call.tokens - first), call.pitch // 4
+    rows, own = floats_at(call.input if inwards else call.result), floats_at(call.x)
+    if not inwards:
+        transpose(own, first, pitch, call.width, count, rows, first * call.width, call.width)
+        return
+    if count < WIDTH:
+        for i in range(call.width):
+            put(call.x + i * call.pitch + 4 * first, every(0.0))
+    transpose(rows, first * call.width, call.width, count, call.width, own, first, pitch)
+
+
+@inner
+def _wait(counters: Any, place: int, wanted: int) -> None:
+    """Until so many items are done: spin, and after a while let others run."""
+    spins = 0
+    while _read(counters, place) < wanted:
+        _pause()
+        spins += 1
+        if spins > SPINS:
+            _let_others_run()
+
+
+@intrinsic
+def _read(typing_context: Any, array: Any, index: Any) -> Any:
+    """array[index], which another thread may just have written; what it wrote before is seen too."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(array)(context, builder, values[0]).data
+        where = context.cast(builder, values[1], index, types.intp)
+        return builder.load_atomic(builder.gep(data, [where]), "acquire", 8)
+
+    return types.int64(array, index), generate
+
+
+@intrinsic
+def _pause(typing_context: Any) -> Any:
+    """Tell the processor that this thread only waits."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.none(), generate

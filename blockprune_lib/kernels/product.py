@@ -1,0 +1,114 @@
+"""A packed matrix times activations that stand as features x tokens: y = W x + bias (+ residual), then an activation.
+
+Left out: what is walked (`walk`), the tile itself (`tile`), threads (`encoder`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import carray
+
+from ..machine.native import inner
+from ..machine.simd import absolute, divide
+from .gelu import gelu
+from .intrinsics import UNKNOWN, int64_at
+from .lanes import every, exp2, maximum, plus, put, spread, times, vector_at, where_negative
+from .records import BLOCK, SET, STRIP, pointer_to
+from .tile import BYTES, VECTORS, listed_tile, rows_tile
+from .walk import LISTED
+
+#: What may follow a product: name -> its number in a record; 0 is nothing.
+ACTIVATIONS = {"gelu": 1, "relu": 2, "silu": 3}
+LOG2E = 1.4426950408889634
+SET_BYTES, NUMBERS = SET.itemsize, 16  # of a set, and from its start to the numbers of its rows
+
+_strips, _blocks, _sets = pointer_to(STRIP), pointer_to(BLOCK), pointer_to(SET)
+
+
+@inner
+def rows_of(left: int) -> int:
+    """How many rows the next tile takes of those that are left: six, but 8 are two fours."""
+    if left >= 6 and left != 8:
+        return 6
+    return 4 if left >= 4 else 2 if left >= 2 else 1
+
+
+@inner
+def width_of(left: int) -> int:
+    """How many vectors of tokens the next tile takes of those that are left."""
+    return VECTORS if left >= VECTORS else 2 if left >= 2 else 1
+
+
+@inner
+def multiply(matrix: Any, part: int, x: int, y: int, pitch: int, vectors: int, residual: int, activation: int) -> None:
+    """One part of a product for all tokens; x, y and residual (0: none) are addresses of rows `pitch` bytes apart."""
+    parts = int64_at(matrix.parts)
+    begin, end = parts[part], parts[part + 1]
+    v = 0
+    while v < vectors:
+        width, shift = width_of(vectors - v), v * BYTES
+        rest = residual + shift if residual != 0 else 0
+        if matrix.kind == LISTED:
+            _multiply_listed(matrix, begin, end, x + shift, y + shift, pitch, width, rest, activation)
+        else:
+            _multiply_rows(matrix, begin, end, x + shift, y + shift, pitch, width, rest, activation)
+        v += width
+
+
+@inner
+def _multiply_listed(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int, width: int, residual: int,
+                     activation: int) -> None:  # fmt: skip
+    strips = carray(_strips(matrix.strips), (UNKNOWN,))
+    for number in range(begin, end):
+        strip = strips[number]
+        index, weights = matrix.index + 4 * strip.begin, matrix.values + 4 * strip.weight
+        i = 0
+        while i < strip.outputs:
+            rows, output = rows_of(strip.outputs - i), strip.output + i
+            bias = matrix.bias + 4 * output if matrix.bias != 0 else 0
+            rest = residual + output * pitch if residual != 0 else 0
+            listed_tile(rows, width, x, pitch, index, strip.steps, weights + 4 * i, 4 * strip.apart,
+                        y + output * pitch, pitch, bias, rest, pitch)  # fmt: skip
+            i += rows
+        if activation != 0:
+            _activate(activation, y + strip.output * pitch, pitch, strip.outputs, width)
+
+
+@inner
+def _multiply_rows(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int, width: int, residual: int,
+                   activation: int) -> None:  # fmt: skip
+    bands = int64_at(matrix.bands)
+    blocks, sets = carray(_blocks(matrix.blocks), (UNKNOWN,)), carray(_sets(matrix.sets), (UNKNOWN,))
+    for band in range(begin, end):
+        top = band * matrix.height
+        rows = min(matrix.height, matrix.outputs - top)
+        for i in range(top, top + rows):
+            for shift in range(0, width * BYTES, BYTES):
+                value = spread(matrix.bias + 4 * i) if matrix.bias != 0 else every(0.0)
+                if residual != 0:
+                    value = plus(value, vector_at(residual + i * pitch + shift))
+                put(y + i * pitch + shift, value)
+        for number in range(bands[band], bands[band + 1]):
+            block = blocks[number]
+            for s in range(block.begin, block.end):
+                weights, numbers = matrix.values + 4 * sets[s].weight, matrix.sets + SET_BYTES * s + NUMBERS
+                rows_tile(sets[s].rows, width, x + block.input * pitch, pitch, block.inputs, weights, numbers, y, pitch)
+        if activation != 0:
+            _activate(activation, y + top * pitch, pitch, rows, width)
+
+
+@inner
+def _activate(activation: int, y: int, pitch: int, rows: int, width: int) -> None:
+    """The activation in place, while the rows are in the first cache."""
+    for i in range(rows):
+        for place in range(y + i * pitch, y + i * pitch + width * BYTES, BYTES):
+            value = vector_at(place)
+            if activation == 1:
+                put(place, gelu(value))
+            elif activation == 2:
+                put(place, maximum(value, every(0.0)))
+            else:
+                small = exp2(times(absolute(value), every(-LOG2E)))  # e^-|y|, which cannot overflow
+                sigmoid = divide(where_negative(value, small, every(1.0)), plus(every(1.0), small))
+                put(place, times(value, sigmoid))

@@ -1,0 +1,71 @@
+"""What Python hands to a compiled encoder: records with named fields, read by the same names in the kernels.
+
+Fields are integers of 64 bits; a field that is an address says so. `filled` makes a record of keywords and refuses a
+name that is missing or too much, so that a wrong hand-over is an error in Python and not a wild read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
+
+
+def _whole(*names: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+#: A strip of a listed walk: outputs that keep the same inputs. `apart`: floats from one step's weights to the next.
+STRIP = _whole("output", "outputs", "begin", "steps", "weight", "apart")
+#: A block of a rows walk: neighbouring inputs, and the sets of rows that keep them.
+BLOCK = _whole("input", "inputs", "begin", "end")
+#: A set: how many rows, the first of its weights, and the numbers of the rows.
+SET = np.dtype([("rows", np.int64), ("weight", np.int64), ("numbers", np.int64, (6,))])
+#: A matrix: addresses of its weights, bias and walk; `runs` parts of about equal work.
+MATRIX = _whole("kind", "outputs", "inputs", "values", "bias", "index", "strips", "bands", "blocks", "sets", "height",
+                "parts", "runs")  # fmt: skip
+#: A LayerNorm: addresses of weight and bias.
+NORM = np.dtype([("weight", np.int64), ("bias", np.int64), ("epsilon", np.float64)])
+PRODUCTS = ("query", "key", "value", "output", "inner", "outer")
+NORMS = ("norm", "final")
+LAYER = np.dtype([(name, MATRIX) for name in PRODUCTS] + [(name, NORM) for name in NORMS] + [("activation", np.int64)])
+#: Where a sequence begins among the tokens, and how many it has.
+SEQUENCE = _whole("start", "length")
+#: A call: addresses of layers, sequences, input, output and memory; `pitch`: bytes from one feature's row to the next.
+CALL = np.dtype([(name, np.int64) for name in (
+    "layers", "count", "heads", "width", "tokens", "pitch", "sequences", "sequence_count", "input", "result",
+    "x", "q", "k", "v", "a", "r", "f", "counters", "scratch", "scratch_bytes", "position", "position_pitch",
+    "position_head",
+)] + [("scale", np.float64)])  # fmt: skip
+
+
+def filled(kind: np.dtype[Any], /, **fields: Any) -> np.ndarray:
+    """One record of `kind`, shape (1,). Raises TypeError where a field is missing or unknown.
+
+    >>> filled(SEQUENCE, start=0, length=7)["length"]
+    array([7])
+    """
+    if set(fields) != set(kind.names or ()):
+        wrong = sorted(set(fields) ^ set(kind.names or ()))
+        raise TypeError(f"the record must have the fields {', '.join(kind.names or ())}; wrong or missing: {wrong}")
+    record = np.zeros(1, kind)
+    for name, value in fields.items():
+        record[name] = value
+    return record
+
+
+def pointer_to(kind: np.dtype[Any]) -> Any:
+    """A function of kernels: an integer address as a pointer to records of `kind`."""
+    result = types.CPointer(from_dtype(kind))
+
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(result))
+
+        return result(types.int64), generate
+
+    return pointer

@@ -1,0 +1,147 @@
+"""A whole encoder run by one compiled call where that gives the same result, and layer by layer where it would not.
+
+`attach(model)` gives each encoder of a known family a `CompiledForward` in place of its `forward`. At every call it
+looks whether the compiled way is open: evaluation mode, no gradients, float32 on the CPU, a mask of padding, no hooks
+on inner modules, nothing asked for that only the layers can tell (attentions, hidden states, a cache).
+`CompiledForward.last` says which way the last call took, or why it could not take the fast one.
+
+The compiled way leaves padding out: a token that the mask hides is not computed, and its row of the result is zero.
+
+Left out: what the compiled call does (`kernels.encoder`); embeddings, pooler and heads, which stay torch's.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..pruning.architectures import LayerPaths, layer_paths
+from .block_sparse_linear import BlockSparseLinear
+from .encoder_plan import EncoderPlan, Unfit
+
+#: Arguments of an encoder that do not change what is asked of it.
+_HARMLESS = {"attention_mask", "return_dict", "position_ids", "token_type_ids", "use_cache", "cache_position"}
+
+
+def encoders_of(model: nn.Module) -> list[tuple[Any, LayerPaths]]:
+    """Every encoder of a known family inside `model`, with the paths of its layers' parts."""
+    return [(module, paths) for module in model.modules() if (paths := layer_paths(module)) is not None]
+
+
+def attach(model: nn.Module) -> None:
+    """Give every encoder of a known family inside `model` that has block-sparse layers a compiled forward."""
+    for encoder, _ in encoders_of(model):
+        if any(isinstance(module, BlockSparseLinear) for module in encoder.modules()):
+            encoder.forward = CompiledForward(encoder)
+
+
+class CompiledForward:
+    """An encoder's `forward`: the compiled call where it can be made, else the forward of the encoder's own class."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder, self.last = encoder, "not called yet"
+        self._plan: EncoderPlan | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, hidden_states: Tensor, *arguments: Any, **more: Any) -> Any:
+        """What the encoder's class returns, by the way that `last` then names."""
+        own = type(self.encoder).forward
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return own(self.encoder, hidden_states, *arguments, **more)
+        result, self.last = self._compiled(hidden_states, arguments, more)
+        if result is None:
+            return own(self.encoder, hidden_states, *arguments, **more)
+        return own(self._plan_of().hollow, result, *arguments, **more)
+
+    def _compiled(self, hidden: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> tuple[Tensor | None, str]:
+        """(last hidden states, "compiled"), or (None, why not)."""
+        if why := _why_not(self.encoder, hidden, more, arguments):
+            return None, why
+        try:
+            plan = self._plan_of()
+        except Unfit as error:
+            return None, str(error)
+        mask = arguments[0] if arguments else more.get("attention_mask")
+        shown = visible(mask, hidden.shape[0], hidden.shape[1])
+        if shown is None:
+            return None, "the mask is not one of padding"
+        if plan.position is not None and not _one_run(shown):
+            return None, "the mask has holes, and the model has relative positions"
+        return plan.run(hidden, shown, torch.get_num_threads()), "compiled"
+
+    def _plan_of(self) -> EncoderPlan:
+        with self._lock:
+            if self._plan is None or not self._plan.holds():
+                self._plan = EncoderPlan.of(self.encoder)
+            return self._plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"encoder": self.encoder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["encoder"])  # type: ignore[misc]
+
+
+def _why_not(encoder: nn.Module, hidden: Any, more: dict[str, Any], arguments: tuple[Any, ...]) -> str:
+    """Why this call needs the layers one by one; empty where it does not."""
+    if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype != torch.float32 or not hidden.is_cpu:
+        return "the input is not a float32 tensor (batch, tokens, features) on the CPU"
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "a transform of torch.func is at work"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on"
+    if asked := [
+        name for name, value in more.items() if name not in _HARMLESS and value is not None and value is not False
+    ]:
+        return f"asked for {', '.join(asked)}"
+    if more.get("use_cache") or any(value is not None and value is not False for value in arguments[1:]):
+        return "asked for more than the last hidden states"
+    gradients = torch.is_grad_enabled()
+    if gradients and hidden.requires_grad:
+        return "gradients are asked for"
+    for module in encoder.modules():
+        if module.training and (module is encoder or isinstance(module, nn.Dropout)):
+            return "the model is in training mode"
+        if module._forward_hooks or module._forward_pre_hooks:
+            return "an inner module has hooks"
+        if gradients and any(
+            parameter.requires_grad for parameter in module._parameters.values() if parameter is not None
+        ):
+            return "gradients are asked for: torch.inference_mode() or torch.no_grad() would do"
+    return ""
+
+
+def visible(mask: Any, batch: int, tokens: int) -> Tensor | None:
+    """Which tokens a mask of padding shows: bool (batch, tokens); None for a mask that says more than that.
+
+    `mask`: None; (batch, tokens) of 0 and 1; or (batch or 1, 1, queries or 1, tokens), bool or what is added to scores.
+
+    >>> visible(torch.tensor([[1, 1, 0]]), 1, 3)
+    tensor([[ True,  True, False]])
+    """
+    if mask is None:
+        return torch.ones(batch, tokens, dtype=torch.bool)
+    if not isinstance(mask, Tensor) or mask.ndim not in (2, 4) or mask.shape[-1] != tokens:
+        return None
+    additive = mask.ndim == 4 and mask.is_floating_point()
+    if mask.ndim == 4:
+        if mask.shape[1] != 1 or (mask.stride(2) != 0 and not bool((mask == mask[:, :, :1]).all())):
+            return None
+        mask = mask[:, 0, 0]
+    if additive:
+        if not bool(((mask == 0) | (mask < -1e4)).all()):
+            return None
+        mask = mask == 0
+    elif mask.dtype != torch.bool:
+        if not bool(((mask == 0) | (mask == 1)).all()):
+            return None
+        mask = mask != 0
+    return mask.expand(batch, tokens) if mask.shape[0] in (1, batch) else None
+
+
+def _one_run(shown: Tensor) -> bool:
+    """Whether the visible tokens of each sequence are neighbours."""
+    return bool((shown.int().diff(dim=1).clamp(min=0).sum(1) + shown[:, 0] <= 1).all())

@@ -1,0 +1,246 @@
+"""The compiled encoder against the dense model in float64; and when it must not be taken."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pickle
+import threading
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import blockprune_lib as bp
+from blockprune_lib.nn.engine import visible
+
+TEXTS = ("irregular", "block_column:4", "block_column:16", "block_row:3", "block_row:16", "tile:8x4", "row", "column")
+SMALL = {"vocab_size": 60, "num_hidden_layers": 2, "max_position_embeddings": 600}
+
+
+def family(name: str, width: int = 48, heads: int = 4, inner: int = 80, activation: str = "gelu") -> Any:
+    """A fresh model of a family with weights of a size that tells mistakes."""
+    sides = {"hidden_size": width, "num_attention_heads": heads, "intermediate_size": inner, "hidden_act": activation}
+    if name == "DistilBert":
+        sides = {"dim": width, "n_heads": heads, "hidden_dim": inner, "activation": activation}
+    elif name == "Electra":
+        sides["embedding_size"] = 32
+    common = {key: value for key, value in SMALL.items() if name != "DistilBert" or key != "num_hidden_layers"}
+    if name == "DistilBert":
+        common["n_layers"] = 2
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**common, **sides)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, 0, 0.3)
+        else:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return model
+
+
+def encoder_of(model: Any) -> Any:
+    return next(module for module in model.modules() if "forward" in module.__dict__)
+
+
+def both(name: str, text: str, **sides: Any) -> tuple[Any, Any]:
+    """The pruned model in float64, and block-sparse."""
+    model, structure = family(name, **sides), bp.BlockStructure.parse(text)
+    bp.prune(model, structure, 3.0)
+    return copy.deepcopy(model).double(), bp.sparsify(model, structure, keep_dense_above=1.0)
+
+
+def states(model: Any, ids: Any, mask: Any = None) -> Any:
+    with torch.inference_mode():
+        return model(ids, attention_mask=mask).last_hidden_state
+
+
+def close(got: Any, wanted: Any, mask: Any = None) -> None:
+    shown = torch.ones(got.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+    largest = float(wanted[shown].abs().max()) if bool(shown.any()) else 1.0
+    assert float((got.double() - wanted)[shown].abs().max() if bool(shown.any()) else 0) <= 1e-5 * largest
+    assert bool((got[~shown] == 0).all())
+
+
+FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Camembert", "DistilBert", "Electra", "MPNet")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("text", ["block_column:4", "block_row:16"])
+def test_every_family(name, text):
+    exact, sparse = both(name, text)
+    ids, mask = torch.randint(3, 60, (3, 21)), torch.ones(3, 21, dtype=torch.long)
+    mask[1, 5:] = mask[2, 20:] = 0
+    for given_mask in (None, mask):
+        close(states(sparse, ids, given_mask), states(exact, ids, given_mask), given_mask)
+        assert encoder_of(sparse).forward.last == "compiled"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+def test_every_structure_and_activation(text, activation):
+    exact, sparse = both("Bert", text, activation=activation)
+    ids = torch.randint(3, 60, (2, 19))
+    close(states(sparse, ids), states(exact, ids))
+    assert encoder_of(sparse).forward.last == "compiled"
+
+
+@settings(max_examples=25)
+@given(
+    heads=st.sampled_from([1, 2, 3]), head=st.sampled_from([2, 5, 16]), inner=st.integers(20, 90),
+    text=st.sampled_from(["irregular", "block_column:4", "block_row:2", "column"]),
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_any_sides_and_any_mask(heads, head, inner, text, lengths, seed):
+    exact, sparse = both("Bert", text, width=heads * head, heads=heads, inner=inner)
+    generator = torch.Generator().manual_seed(seed)
+    tokens = max(1, *lengths)
+    ids = torch.randint(3, 60, (len(lengths), tokens), generator=generator)
+    mask = torch.zeros(len(lengths), tokens, dtype=torch.long)
+    for row, length in enumerate(lengths):  # anywhere, holes too
+        mask[row, torch.randperm(tokens, generator=generator)[:length]] = 1
+    if not mask.any():
+        mask[0, 0] = 1
+    close(states(sparse, ids, mask), states(exact, ids, mask), mask)
+    assert encoder_of(sparse).forward.last == "compiled"
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 512), (40, 9), (3, 300)])
+def test_few_and_many_tokens(batch, tokens):
+    exact, sparse = both("Bert", "block_column:16")
+    ids = torch.randint(3, 60, (batch, tokens))
+    close(states(sparse, ids), states(exact, ids))
+
+
+def test_nan_in_one_sequence_stays_in_it():
+    _, sparse = both("Bert", "block_column:4")
+    states_in = torch.randn(3, 20, 48)
+    with torch.inference_mode():
+        clean = sparse.encoder(states_in).last_hidden_state
+        states_in[1, 3] = torch.nan
+        found = sparse.encoder(states_in).last_hidden_state
+    assert sparse.encoder.forward.last == "compiled"
+    assert torch.equal(found[[0, 2]], clean[[0, 2]])
+    assert bool(found[1].isnan().any())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_and_neighbours_do_not_change_a_bit(threads):
+    _, sparse = both("Bert", "block_row:16")
+    ids = torch.randint(3, 60, (4, 30))
+    with bp.threads(1):
+        alone = states(sparse, ids)
+    with bp.threads(threads):
+        found: list[Any] = []
+        workers = [threading.Thread(target=lambda: found.append(states(sparse, ids))) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert all(torch.equal(one, alone) for one in found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_default_type_changes_nothing(dtype):
+    _, sparse = both("MPNet", "block_column:4")
+    ids = torch.randint(3, 60, (2, 17))
+    wanted = states(sparse, ids)
+    fresh = copy.deepcopy(sparse)
+    torch.set_default_dtype(dtype)
+    try:
+        found = states(fresh, ids)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, wanted)
+
+
+WAYS = {
+    "training": (lambda m: m.train(), torch.no_grad, {}, "training"),
+    "gradients": (lambda m: m, contextlib.nullcontext, {}, "gradients"),
+    "attentions": (lambda m: m, torch.no_grad, {"output_attentions": True}, None),
+    "hidden states": (lambda m: m, torch.no_grad, {"output_hidden_states": True}, None),
+    "a hook": (
+        lambda m: m.encoder.layer[0].output.dense.register_forward_hook(lambda *_: None),
+        torch.no_grad, {}, "hooks",
+    ),
+    "float64": (lambda m: m.double(), torch.no_grad, {}, "float32"),
+    "autocast": (lambda m: m, lambda: torch.autocast("cpu", torch.bfloat16), {}, "autocast"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_layer_by_layer_where_the_compiled_call_cannot_tell(way):
+    change, context, asked, why = WAYS[way]
+    _, sparse = both("Bert", "block_column:4")
+    sparse.config._attn_implementation = "eager"
+    change(sparse)
+    with context(), torch.no_grad() if way == "autocast" else contextlib.nullcontext():
+        result = sparse(torch.randint(3, 60, (1, 9)), **asked)
+    assert sparse.encoder.forward.last != "compiled"
+    assert why is None or why in sparse.encoder.forward.last
+    for name in asked:
+        assert len(result[name.removeprefix("output_")]) >= 2
+
+
+def test_gradients_flow_as_before():
+    exact, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (2, 9))
+    sparse(ids).last_hidden_state.square().sum().backward()
+    exact(ids).last_hidden_state.square().sum().backward()
+    wanted = exact.encoder.layer[0].attention.self.query.bias.grad
+    torch.testing.assert_close(
+        sparse.encoder.layer[0].attention.self.query.bias.grad.double(), wanted, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_mask_that_is_not_padding_goes_through_the_layers():
+    _, sparse = both("Bert", "block_column:4")
+    causal = torch.tril(torch.ones(1, 1, 9, 9, dtype=torch.bool))
+    with torch.inference_mode():
+        sparse.encoder(torch.randn(1, 9, 48), attention_mask=causal)
+    assert sparse.encoder.forward.last == "the mask is not one of padding"
+
+
+def test_weights_that_change_are_read_again():
+    exact, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (1, 9))
+    states(sparse, ids)
+    with torch.no_grad():
+        sparse.encoder.layer[0].output.dense.bias.add_(1)
+        exact.encoder.layer[0].output.dense.bias.add_(1)
+        sparse.encoder.layer[1].output.LayerNorm.weight.mul_(2)
+        exact.encoder.layer[1].output.LayerNorm.weight.mul_(2)
+    close(states(sparse, ids), states(exact, ids))
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_its_own(way):
+    _, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (1, 9))
+    wanted = states(sparse, ids)
+    twin = way(sparse)
+    with torch.no_grad():
+        sparse.encoder.layer[0].output.dense.bias.add_(1)
+    assert torch.equal(states(twin, ids), wanted)
+    assert twin.encoder.forward.last == "compiled"
+    assert twin.encoder.forward.encoder is twin.encoder
+
+
+def test_saved_and_loaded_it_is_compiled_again(tmp_path):
+    _, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (2, 9))
+    bp.save(sparse, tmp_path / "m")
+    twin = bp.load(tmp_path / "m")
+    assert torch.equal(states(twin, ids), states(sparse, ids))
+    assert twin.encoder.forward.last == "compiled"
+
+
+def test_masks_that_say_more_than_padding_are_told_apart():
+    shown = torch.tensor([[True, False, True]])
+    added = torch.where(shown, 0.0, torch.finfo(torch.float32).min)[:, None, None]
+    assert torch.equal(visible(added, 1, 3), shown)
+    assert torch.equal(visible(shown[:, None, None].expand(1, 1, 3, 3), 2, 3), shown.expand(2, 3))
+    for wrong in (added * 1e-39, torch.tensor([[0.5, 1.0, 0.0]]), torch.ones(1, 2, 3, 3), torch.ones(1, 4), "mask"):
+        assert visible(wrong, 1, 3) is None
