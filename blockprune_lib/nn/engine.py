@@ -12,7 +12,10 @@ Left out: what the compiled call does (`kernels.encoder`); embeddings, pooler an
 
 from __future__ import annotations
 
+import inspect
 import threading
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,7 +26,8 @@ from .block_sparse_linear import BlockSparseLinear
 from .encoder_plan import EncoderPlan, Unfit
 
 #: Arguments of an encoder that do not change what is asked of it.
-_HARMLESS = {"attention_mask", "return_dict", "position_ids", "token_type_ids", "use_cache", "cache_position"}
+_MASK = ("attention_mask", "attn_mask")
+_HARMLESS = {*_MASK, "return_dict", "position_ids", "token_type_ids", "cache_position"}
 
 
 def encoders_of(model: nn.Module) -> list[tuple[Any, LayerPaths]]:
@@ -46,25 +50,27 @@ class CompiledForward:
         self._plan: EncoderPlan | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, hidden_states: Tensor, *arguments: Any, **more: Any) -> Any:
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
         """What the encoder's class returns, by the way that `last` then names."""
         own = type(self.encoder).forward
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return own(self.encoder, hidden_states, *arguments, **more)
-        result, self.last = self._compiled(hidden_states, arguments, more)
+            return own(self.encoder, *arguments, **more)
+        first, *names = _names(own)
+        given = dict(zip((first, *names), arguments, strict=False)) | more
+        result, self.last = self._compiled(given.pop(first, None), given)
         if result is None:
-            return own(self.encoder, hidden_states, *arguments, **more)
-        return own(self._plan_of().hollow, result, *arguments, **more)
+            return own(self.encoder, *arguments, **more)
+        return own(self._plan_of().hollow, result, **given)
 
-    def _compiled(self, hidden: Any, arguments: tuple[Any, ...], more: dict[str, Any]) -> tuple[Tensor | None, str]:
+    def _compiled(self, hidden: Any, given: dict[str, Any]) -> tuple[Tensor | None, str]:
         """(last hidden states, "compiled"), or (None, why not)."""
-        if why := _why_not(self.encoder, hidden, more, arguments):
+        if why := _why_not(self.encoder, hidden, given):
             return None, why
         try:
             plan = self._plan_of()
         except Unfit as error:
             return None, str(error)
-        mask = arguments[0] if arguments else more.get("attention_mask")
+        mask = next((given[name] for name in _MASK if name in given), None)
         shown = visible(mask, hidden.shape[0], hidden.shape[1])
         if shown is None:
             return None, "the mask is not one of padding"
@@ -85,20 +91,24 @@ class CompiledForward:
         self.__init__(state["encoder"])  # type: ignore[misc]
 
 
-def _why_not(encoder: nn.Module, hidden: Any, more: dict[str, Any], arguments: tuple[Any, ...]) -> str:
+@cache
+def _names(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a forward's arguments but self: families and versions of transformers differ."""
+    return tuple(inspect.signature(forward).parameters)[1:]
+
+
+def _why_not(encoder: nn.Module, hidden: Any, given: dict[str, Any]) -> str:
     """Why this call needs the layers one by one; empty where it does not."""
     if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype != torch.float32 or not hidden.is_cpu:
         return "the input is not a float32 tensor (batch, tokens, features) on the CPU"
-    if torch._C._functorch.maybe_current_level() is not None:
-        return "a transform of torch.func is at work"
+    if torch._C._functorch.maybe_current_level() is not None or torch._C._len_torch_dispatch_stack():
+        return "a transform or a mode of torch is at work"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
-    if asked := [
-        name for name, value in more.items() if name not in _HARMLESS and value is not None and value is not False
-    ]:
+    if asked := [name for name, value in given.items() if name not in _HARMLESS and not _nothing(value)]:
         return f"asked for {', '.join(asked)}"
-    if more.get("use_cache") or any(value is not None and value is not False for value in arguments[1:]):
-        return "asked for more than the last hidden states"
+    if torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks:
+        return "every module has hooks"
     gradients = torch.is_grad_enabled()
     if gradients and hidden.requires_grad:
         return "gradients are asked for"
@@ -114,6 +124,11 @@ def _why_not(encoder: nn.Module, hidden: Any, more: dict[str, Any], arguments: t
     return ""
 
 
+def _nothing(value: Any) -> bool:
+    """Whether an argument asks for nothing: None, False, or a list of such, as a head mask for each layer may be."""
+    return value is None or value is False or (isinstance(value, list | tuple) and all(map(_nothing, value)))
+
+
 def visible(mask: Any, batch: int, tokens: int) -> Tensor | None:
     """Which tokens a mask of padding shows: bool (batch, tokens); None for a mask that says more than that.
 
@@ -123,7 +138,7 @@ def visible(mask: Any, batch: int, tokens: int) -> Tensor | None:
     tensor([[ True,  True, False]])
     """
     if mask is None:
-        return torch.ones(batch, tokens, dtype=torch.bool)
+        return torch.ones(batch, tokens, dtype=torch.bool, device="cpu")
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 4) or mask.shape[-1] != tokens:
         return None
     additive = mask.ndim == 4 and mask.is_floating_point()

@@ -13,6 +13,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 import blockprune_lib as bp
 from blockprune_lib.nn.engine import visible
@@ -166,6 +167,7 @@ WAYS = {
         torch.no_grad, {}, "hooks",
     ),
     "float64": (lambda m: m.double(), torch.no_grad, {}, "float32"),
+    "a mode that watches": (lambda m: m, lambda: FlopCounterMode(display=False), {}, "mode"),
     "autocast": (lambda m: m, lambda: torch.autocast("cpu", torch.bfloat16), {}, "autocast"),
 }  # fmt: skip
 
@@ -176,7 +178,7 @@ def test_layer_by_layer_where_the_compiled_call_cannot_tell(way):
     _, sparse = both("Bert", "block_column:4")
     sparse.config._attn_implementation = "eager"
     change(sparse)
-    with context(), torch.no_grad() if way == "autocast" else contextlib.nullcontext():
+    with context(), torch.no_grad() if why in ("autocast", "mode") else contextlib.nullcontext():
         result = sparse(torch.randint(3, 60, (1, 9)), **asked)
     assert sparse.encoder.forward.last != "compiled"
     assert why is None or why in sparse.encoder.forward.last
@@ -235,6 +237,23 @@ def test_saved_and_loaded_it_is_compiled_again(tmp_path):
     twin = bp.load(tmp_path / "m")
     assert torch.equal(states(twin, ids), states(sparse, ids))
     assert twin.encoder.forward.last == "compiled"
+
+
+def test_every_module_hooked_at_once_is_seen():
+    _, sparse = both("Bert", "block_column:4")
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        states(sparse, torch.randint(3, 60, (1, 5)))
+    finally:
+        handle.remove()
+    assert sparse.encoder.forward.last == "every module has hooks"
+
+
+def test_another_default_device_changes_nothing():
+    _, sparse = both("Bert", "block_column:4")
+    with torch.device("meta"), torch.inference_mode():
+        found = sparse.encoder(torch.ones(1, 5, 48, device="cpu")).last_hidden_state
+    assert (sparse.encoder.forward.last, found.device.type) == ("compiled", "cpu")
 
 
 def test_masks_that_say_more_than_padding_are_told_apart():
