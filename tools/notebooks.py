@@ -1,6 +1,7 @@
 """Keep the chapters' notebooks in one form: the same set-up cell, no outputs, stable ids and layout.
 
-`python -m tools.notebooks` writes them; `--check` only says what differs, and fails.
+`python -m tools.notebooks` writes them; `--check` only says what differs, and fails. `--new NAME` makes book/NAME.ipynb
+with every part that a chapter owes, and TODO where its author writes.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import argparse
 import hashlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from blockprune_lib._common.files import write_whole
+from tools import new_chapter
 from tools.repository import ROOT, current_slug
 
 SETUP = """\
@@ -63,15 +66,38 @@ def normalised(notebook: dict[str, Any], slug: str) -> dict[str, Any]:
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
+def text_of(notebook: dict[str, Any], slug: str) -> str:
+    """The file of a notebook in its one form."""
+    return json.dumps(normalised(notebook, slug), indent=1, ensure_ascii=False) + "\n"
+
+
+def begin(name: str) -> Path:
+    """Make book/NAME.ipynb and return it; raises ValueError for what is no name, and for a page that is there."""
+    notebook, book = new_chapter.skeleton(name), ROOT / "book"
+    for path in (book / f"{name}.ipynb", book / f"{name}.md"):
+        if path.exists():
+            raise ValueError(f"NAME must be new; got {name!r}: book/{path.name} is there")
+    path = book / f"{name}.ipynb"
+    write_whole(path, text_of(notebook, current_slug(ROOT)).encode())
+    return path
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Write or check every chapter; return the exit status."""
+    """Write or check every chapter, or begin one; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; fail where a chapter differs")
+    parser.add_argument("--new", metavar="NAME", help="begin a chapter, such as my-chapter")
     options = parser.parse_args(arguments)
+    if options.new is not None:
+        try:
+            print(f"Written: book/{begin(options.new).name}\n{new_chapter.left_to_do(options.new)}")
+        except ValueError as error:
+            parser.error(str(error))
+        return 0
     differing = []
     for path in sorted((ROOT / "book").glob("*.ipynb")):
         before = path.read_text(encoding="utf-8")
-        after = json.dumps(normalised(json.loads(before), current_slug(ROOT)), indent=1, ensure_ascii=False) + "\n"
+        after = text_of(json.loads(before), current_slug(ROOT))
         if before != after:
             differing.append(path.name)
             if not options.check:

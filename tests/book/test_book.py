@@ -119,6 +119,9 @@ class TestChapter:
         visible = re.sub(r"`[^`]*`|\$[^$]*\$|!\[|!=", "", prose(path))
         assert "!" not in visible
 
+    def test_leaves_nothing_to_do(self, path):
+        assert not [cell["id"] for cell in cells(path) if "TODO" in source(cell)]
+
     def test_has_no_outputs(self, path):
         for cell in cells(path, "code"):
             assert cell["outputs"] == []
