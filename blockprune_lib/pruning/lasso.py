@@ -3,7 +3,7 @@
 Two ways to use it: add `pen()` to the loss (the paper's way; groups become small, hard pruning zeroes
 them), or call `pen.proximal_(step)` after each optimiser step (groups become exactly zero). After a backward pass of
 the loss alone, `pen.add_gradient_()` adds the penalty's gradient in place, several times as fast as a backward pass
-through `pen()`. To change how strongly a group is pulled, change `reweighted_alpha`; everything else follows.
+through `pen()`. To change how strongly a group is pulled, change `concave_penalty` and its slope, `reweighted_alpha`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,18 @@ def reweighted_alpha(norms: Tensor, eps: float, out: Tensor) -> None:
 
     It is the slope of log(||W_g|| + ε): but for a constant, the penalty is the tangent of the sum of these logs at the
     last refresh, and lies above it. For another penalty, a sum of f(||W_g||) with f concave, write f'(||W_g||), which
-    must be positive and finite. The explorer on the page "Reweighting" has a copy, in widgets/reweighting_explorer.js.
+    must be positive and finite, and f in `concave_penalty`. The explorer on the page "Reweighting" has copies of both,
+    `alpha` and `penalty` in widgets/reweighting_explorer.js.
     """
     torch.reciprocal(norms.add_(eps), out=out)
+
+
+def concave_penalty(norms: Tensor, eps: float) -> Tensor:
+    """f(||W_g||) = log(||W_g|| + ε), shaped as `norms`: what the rounds lower, whose slope is `reweighted_alpha`.
+
+    Only the explorer computes it; training needs the slope alone.
+    """
+    return (norms + eps).log()
 
 
 class ReweightedGroupLasso(Printed):

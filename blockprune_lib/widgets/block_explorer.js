@@ -1,9 +1,5 @@
 import { node, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain, guarded, explorer } from "./common.js";
 
-const KINDS = [
-  ["irregular", "single weights (irregular)"], ["block_row", "rows of a block"], ["block_column", "columns of a block"],
-  ["tile", "tiles"], ["row", "whole rows"], ["column", "whole columns"],
-];
 const SCOPES = [["matrix", "this matrix"], ["strips", "each strip of blocks"], ["model", "the whole model"]];
 const BINS = 48, PALETTE = cividis();
 
@@ -206,12 +202,12 @@ const ROWS = [
 
 function build(model, root) {
   const data = () => model.get("data");
-  const { rates, sizes, states, limits, layers } = data();
+  const { rates, kinds, sizes, structures, states, limits, layers } = data();
   const nearest = (rate) => rates.reduce((best, other, i) => (Math.abs(Math.log(other / rate)) < Math.abs(Math.log(rates[best] / rate)) ? i : best), 0);
   const kindOf = () => model.get("structure").split(":")[0];
   const inWords = (name) => name.replace(/\.weight$/, "").replace(/^.*?layer\.(\d+)\./, "layer $1: ");
   const layer = menu("Matrix", layers.map((name) => [name, inWords(name)]), model.get("layer"), (name) => put(model, "layer", name));
-  const kind = menu("Structure", KINDS, kindOf(), (name) => put(model, "structure", sizes[name] ? `${name}:${sizes[name][Math.floor(sizes[name].length / 2)]}` : name));
+  const kind = menu("Structure", kinds, kindOf(), (name) => put(model, "structure", sizes[name].length ? `${name}:${sizes[name][Math.floor(sizes[name].length / 2)]}` : name));
   const size = menu("Block size", [], null, (side) => put(model, "structure", `${kindOf()}:${side}`));
   const scope = menu("Rank within", SCOPES, model.get("scope"), (name) => put(model, "scope", name));
   const rate = slider("Compression rate", { min: 0, max: rates.length - 1, step: 1, value: nearest(model.get("rate")) },
@@ -231,7 +227,7 @@ function build(model, root) {
     const matrix = data().matrices[model.get("layer")], structure = model.get("structure");
     if (!matrix) return false;
     if (key !== `${model.get("layer")} ${structure}`) {
-      prepared = states.map((state) => prepare(matrix, state, structure));
+      prepared = states.map((state) => prepare(matrix, state, structures[structure]));
       key = `${model.get("layer")} ${structure}`;
       panels.forEach((p, i) => shapeMap(p, prepared[i], theme.ground));
     }
@@ -243,7 +239,7 @@ function build(model, root) {
     try {
       if (!prepareAll()) { say(`Waiting for ${model.get("layer")}.`); return; }
       const began = performance.now(), structure = model.get("structure"), at = nearest(model.get("rate"));
-      const matrix = data().matrices[model.get("layer")], byColumns = data().strips[structure] === "columns";
+      const matrix = data().matrices[model.get("layer")], byColumns = structures[structure].strips === "columns";
       const top = Math.max(...prepared.map((p) => p.top));
       const chosen = prepared.map((p, i) => choose(p, byColumns, model.get("rate"), model.get("scope"), matrix.counts[structure][states[i]][at], limits));
       chosen.forEach((made, i) => {
@@ -269,7 +265,7 @@ function build(model, root) {
     kind.input.value = name;
     scope.input.value = model.get("scope");
     rate.put(nearest(model.get("rate")));
-    const fitting = (sizes[name] || []).filter((each) => !matrix || matrix.counts[`${name}:${each}`]);
+    const fitting = sizes[name].filter((each) => !matrix || matrix.counts[`${name}:${each}`]);
     size.input.replaceChildren(...fitting.map((each) => node("option", { value: each }, each)));
     size.input.disabled = !fitting.length;
     if (fitting.length) size.input.value = side;

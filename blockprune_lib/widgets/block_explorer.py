@@ -22,17 +22,21 @@ from ..pruning.groups import group_scores
 from ..pruning.packing import pack
 from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
-from .host import Explorer, source
+from .host import Explorer, group_sides, source
 from .pictures import maps
 
-#: kind of structure -> block sizes that the menu offers.
-SIZES = {
-    "block_row": ("8", "16", "32", "64", "128"),
-    "block_column": ("4", "8", "16", "32", "64"),
-    "tile": ("8x8", "16x16", "32x32", "64x64"),
+#: kind of structure -> its name in the menu, and the block sizes that the menu beside it offers.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "irregular": ("single weights (irregular)", ()),
+    "block_row": ("rows of a block", ("8", "16", "32", "64", "128")),
+    "block_column": ("columns of a block", ("4", "8", "16", "32", "64")),
+    "tile": ("tiles", ("8x8", "16x16", "32x32", "64x64")),
+    "row": ("whole rows", ()),
+    "column": ("whole columns", ()),
 }
-_SIZED = (f"{kind}:{size}" for kind, sizes in SIZES.items() for size in sizes)
-STRUCTURES = ("irregular", *_SIZED, "row", "column")
+STRUCTURES = tuple(
+    text for kind, (_, sizes) in KINDS.items() for text in ([f"{kind}:{size}" for size in sizes] or [kind])
+)
 #: Positions of the rate's slider: 1 to 20 in equal ratios, and the rates that the book speaks of.
 RATES = tuple(sorted({round(20 ** (i / 96), 3) for i in range(97)} | {1.43, 1.79, 2.0, 3.0, 4.0, 5.0, 10.0}))
 SCOPES = ("matrix", "strips", "model")
@@ -78,8 +82,9 @@ class BlockExplorer(Explorer):
         peak, bandwidth, _ = self._machine._limits(None)
         self._fixed = {
             "rates": list(RATES),
-            "sizes": {kind: list(sizes) for kind, sizes in SIZES.items()},
-            "strips": {text: BlockStructure.parse(text).strips for text in self._offered},
+            "kinds": [[kind, words] for kind, (words, _) in KINDS.items()],
+            "sizes": {kind: list(sizes) for kind, (_, sizes) in KINDS.items()},
+            "structures": {text: group_sides(text) for text in self._offered},
             "states": list(models),
             "layers": self._names,
             "limits": {"tokens": tokens, "peak": peak, "bandwidth": bandwidth, "machine": self._machine.cpu},

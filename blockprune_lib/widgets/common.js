@@ -153,17 +153,8 @@ export function short(x) {
 /** A rate as people write it: 5, 1.79. */
 export const rateWords = (rate) => `${Number(rate.toFixed(2))}×`;
 
-/** The sides of one group of a structure such as "tile:32x32" over M x N. */
-export function groupShape(text, M, N) {
-  const [kind, sides = ""] = text.split(":");
-  const [a, b] = sides.split("x").map(Number);
-  const shapes = {
-    irregular: [1, 1], block_row: [1, a], block_column: [a, 1], tile: [a, b], row: [1, N], column: [M, 1],
-  };
-  if (!shapes[kind]) throw new Error(`structure ${text} is none of ${Object.keys(shapes).join(", ")}`);
-  const [r, c] = shapes[kind];
-  return [Math.min(r, M), Math.min(c, N)];
-}
+/** Height and width of one group over M x N; `height` and `width` are the structure's, null for the whole side. */
+export const groupShape = ({ height, width }, M, N) => [Math.min(height ?? M, M), Math.min(width ?? N, N)];
 
 /** Of n groups at a rate, how many stay. */
 export const keptCount = (n, rate) => Math.max(1, round(n / rate));

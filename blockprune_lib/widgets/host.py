@@ -21,7 +21,15 @@ try:
 except ImportError as error:  # pragma: no cover - the book's extra brings both
     raise ImportError("blockprune_lib.widgets needs anywidget: pip install 'blockprune-lib[book]'") from error
 
+from ..pruning.structure import BlockStructure
+
 STATIC = "BLOCKPRUNE_STATIC"
+
+
+def group_sides(text: str) -> dict[str, Any]:
+    """What a front end is told of a structure: a group's height and width, None for the whole side, and its strips."""
+    structure = BlockStructure.parse(text)
+    return {"height": structure.height, "width": structure.width, "strips": structure.strips}
 
 
 def source(name: str) -> str:

@@ -5,27 +5,33 @@ const S = 380, PAD = 34, STEPS = 60;
 /** Norms of the groups of w: of two groups of one weight, or of one group of both. */
 export const norms = (w, grouping) => (grouping === "separate" ? w.map(Math.abs) : [Math.hypot(...w)]);
 
+/** The penalty on a group of that norm, f, and its slope, f': the library's `concave_penalty` and `reweighted_alpha`. */
+export const penalty = (norm, eps) => Math.log(norm + eps);
+export const alpha = (norm, eps) => 1 / (norm + eps);
+
 const loss = (w, m, rho) => {
   const [a, b] = [w[0] - m[0], w[1] - m[1]];
   return 0.5 * (a * a + b * b) + rho * a * b;
 };
 
-/** Proximal gradient steps, `STEPS` a round; after each round alpha is weighed anew. Returns rounds of paths. */
+/** Proximal gradient steps, `STEPS` a round; after each round each alpha is computed anew. Returns rounds of paths. */
 export function solve({ first, second, lam, eps, rounds, grouping, rho }) {
   const m = [first, second], step = 1 / (1 + Math.abs(rho)), done = [];
-  let w = [...m], alpha = norms(w, grouping).map(() => 1);
+  let w = [...m], alphas = norms(w, grouping).map(() => 1);
   for (let round = 0; round <= rounds; round += 1) {
-    if (round) alpha = norms(w, grouping).map((norm) => 1 / (norm + eps));
+    if (round) alphas = norms(w, grouping).map((norm) => alpha(norm, eps));
     const path = [[...w]];
     for (let i = 0; i < STEPS; i += 1) {
       const [a, b] = [w[0] - m[0], w[1] - m[1]];
       w = [w[0] - step * (a + rho * b), w[1] - step * (b + rho * a)];
       const sizes = norms(w, grouping);
-      const shrink = sizes.map((size, g) => (size > step * lam * alpha[g] ? 1 - (step * lam * alpha[g]) / size : 0));
+      const shrink = sizes.map((size, g) => (size > step * lam * alphas[g] ? 1 - (step * lam * alphas[g]) / size : 0));
       w = w.map((value, i2) => value * shrink[grouping === "separate" ? i2 : 0]);
       path.push([...w]);
     }
-    done.push({ path, alpha: [...alpha], w: [...w], norms: norms(w, grouping), loss: loss(w, m, rho) });
+    const sizes = norms(w, grouping), least = loss(w, m, rho);
+    const objective = least + lam * sizes.reduce((total, norm) => total + penalty(norm, eps), 0);
+    done.push({ path, alpha: [...alphas], w: [...w], norms: sizes, loss: least, objective });
   }
   return done;
 }
@@ -97,15 +103,14 @@ function build(model, root) {
       const rounds = solve({ ...setting, rho }), last = rounds[rounds.length - 1];
       draw(svg, colours(root), model, rounds, rho);
       body.replaceChildren(...rounds.map((round, i) => {
-        const sum = round.norms.reduce((total, norm) => total + Math.log(norm + setting.eps), 0);
-        const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.loss.toFixed(3), (round.loss + setting.lam * sum).toFixed(3)];
+        const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.loss.toFixed(3), round.objective.toFixed(3)];
         return node("tr", {}, node("th", { scope: "row" }, String(i)), ...cells.map((words) => node("td", {}, words)));
       }));
       const gone = last.norms.filter((norm) => norm === 0).length;
       const words = `After ${setting.rounds} refreshes w is ${last.w.map((value) => value.toFixed(3)).join(", ")}; ${gone} of ${last.norms.length} groups are exactly zero; α is ${last.alpha.map(short).join(", ")}.`;
       svg.setAttribute("aria-label", `The plane of two weights. Without penalty w is ${short(setting.first)}, ${short(setting.second)}. ${words}`);
       say(words);
-      root.figures = { w: last.w, alpha: last.alpha, loss: last.loss, path: last.path };
+      root.figures = { w: last.w, alpha: last.alpha, loss: last.loss, objective: last.objective, path: last.path };
     } catch (error) { complain(root, error); }
   };
   const controls = guarded(root, () => {

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import traitlets
 
-from ..pruning.lasso import ReweightedGroupLasso
+from ..pruning.groups import group_norms
+from ..pruning.lasso import ReweightedGroupLasso, concave_penalty
 from ..pruning.structure import BlockStructure
 from .host import Explorer, source
 from .pictures import plane
@@ -42,7 +43,7 @@ class ReweightingExplorer(Explorer):
         super().__init__(data={"rho": RHO}, **settings)
 
     def figures(self) -> dict[str, Any]:
-        """The last round by the library: w, alpha, the loss, and the path, a list of w."""
+        """The last round by the library: w, alpha, the loss, loss + λ Σ log, and the path, a list of w."""
         least = torch.tensor([[self.first, self.second]], dtype=torch.float64)
         curvature = torch.tensor([[1.0, RHO], [RHO, 1.0]], dtype=torch.float64)
         structure = BlockStructure.irregular() if self.grouping == "separate" else BlockStructure.row()
@@ -57,7 +58,9 @@ class ReweightingExplorer(Explorer):
                 path.append(weight.tolist()[0])
         away = weight.detach() - least
         loss = float(0.5 * (away @ curvature @ away.T))
-        return {"w": path[-1], "alpha": penalty.alpha["w"].flatten().tolist(), "loss": loss, "path": path}
+        objective = loss + self.lam * float(concave_penalty(group_norms(weight.detach(), structure), self.eps).sum())
+        alpha = penalty.alpha["w"].flatten().tolist()
+        return {"w": path[-1], "alpha": alpha, "loss": loss, "objective": objective, "path": path}
 
     def describe(self) -> str:
         """What the explorer shows, in a sentence."""

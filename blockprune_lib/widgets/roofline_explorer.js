@@ -112,7 +112,7 @@ function build(model, root) {
   const machine = menu("Machine", machines.map(({ name }) => name), model.get("machine"), (name) => put(model, "machine", name));
   const threads = menu("Threads", [["one", "one"], ["all", "all cores"]], model.get("threads"), (name) => put(model, "threads", name));
   const shape = menu("Layer (outputs × inputs)", shapes.map((text) => [text, text.replace("x", " × ")]), model.get("shape"), (text) => put(model, "shape", text));
-  const structure = menu("Structure", structures, model.get("structure"), (text) => put(model, "structure", text));
+  const structure = menu("Structure", Object.keys(structures), model.get("structure"), (text) => put(model, "structure", text));
   const tokens = slider("Tokens", { min: 0, max: 12, step: 1, value: Math.log2(model.get("tokens")) }, (power) => count(2 ** power), (power) => put(model, "tokens", 2 ** power));
   const density = slider("Density", { min: 0, max: positions, step: 1, value: position(model.get("density")) }, (at) => percent(densityAt(at)), (at) => put(model, "density", densityAt(at)));
   const roof = axes("What the machine allows", "operations per byte (log)", "GFLOP/s (log)");
@@ -132,11 +132,11 @@ function build(model, root) {
     root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
     try {
       const theme = colours(root), chosen = machines.find(({ name }) => name === model.get("machine"));
-      const sides = model.get("shape").split("x").map(Number), kind = model.get("structure"), many = model.get("tokens");
-      const what = [sides, kind, many], where = [chosen, model.get("threads")];
+      const sides = model.get("shape").split("x").map(Number), text = model.get("structure"), many = model.get("tokens");
+      const what = [sides, structures[text], many], where = [chosen, model.get("threads")];
       const found = predict(...what, model.get("density"), ...where), even = breakEven(...what, ...where);
       const curve = Array.from({ length: 101 }, (_, i) => [i / 100, predict(...what, Math.max(i / 100, 1e-4), ...where).sparse.ms]);
-      const measured = data().measured.find((m) => m.machine === chosen.name && m.shape === model.get("shape") && m.structure === kind && m.tokens === many && m.threads === model.get("threads"));
+      const measured = data().measured.find((m) => m.machine === chosen.name && m.shape === model.get("shape") && m.structure === text && m.tokens === many && m.threads === model.get("threads"));
       drawRoof(roof, theme, found, chosen);
       drawTime(time, theme, found, curve, measured, model.get("density"), even);
       [found.dense, found.sparse].forEach((of, side) => {

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from ..machine.passport import Hardware, hardware
 from ..nn.break_even import interpolate_break_even
 from ..pruning.structure import BlockStructure
-from .host import Explorer, source
+from .host import Explorer, group_sides, source
 from .pictures import times
 
 SHAPES = ("384x384", "1536x384", "384x1536", "768x768", "3072x768", "768x3072", "4096x4096")
@@ -51,7 +51,11 @@ class RooflineExplorer(Explorer):
         listed = {_name(one): _limits(one) for one in [*(plain or [hardware().to_dict()]), *recorded]}
         self._machines = list(listed.values())
         settings.setdefault("machine", self._machines[0]["name"])
-        data = {"machines": self._machines, "shapes": list(SHAPES), "structures": list(STRUCTURES)}
+        data = {
+            "machines": self._machines,
+            "shapes": list(SHAPES),
+            "structures": {text: group_sides(text) for text in STRUCTURES},
+        }
         measured = [entry for record in records for entry in _measured(record)]
         super().__init__(data=data | {"measured": measured}, **settings)
 

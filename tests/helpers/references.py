@@ -6,6 +6,7 @@ Nothing here imports the library's arithmetic: groups are cut with explicit loop
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,25 @@ from hypothesis import strategies as st
 
 from blockprune_lib.pruning.structure import BlockStructure
 
-KINDS = ("irregular", "block_row", "block_column", "tile", "row", "column")
+#: Every kind of structure, and the sides that its text gives: the one list of them in the tests.
+KINDS: dict[str, tuple[str, ...]] = {
+    "irregular": (),
+    "block_row": ("width",),
+    "block_column": ("height",),
+    "tile": ("height", "width"),
+    "row": (),
+    "column": (),
+}
+
+
+def structure_texts(*sides: tuple[int, int]) -> list[str]:
+    """One structure of each kind for each (height, width), as text, none of them twice."""
+    texts = []
+    for height, width in sides:
+        for kind, chosen in KINDS.items():
+            words = "x".join(str({"height": height, "width": width}[side]) for side in chosen)
+            texts.append(f"{kind}:{words}" if words else kind)
+    return list(dict.fromkeys(texts))
 
 
 def boxes(structure: BlockStructure, shape: tuple[int, int]) -> Iterator[tuple[int, int, slice, slice]]:
@@ -38,6 +57,16 @@ def norms(weight: np.ndarray, structure: BlockStructure) -> np.ndarray:
     return out
 
 
+def penalty(norm: Any, eps: float) -> Any:
+    """f, what each group costs, whose sum over the groups reweighting lowers; of numbers, arrays or tensors."""
+    return torch.log(norm + eps) if isinstance(norm, torch.Tensor) else np.log(norm + eps)
+
+
+def alpha(norm: Any, eps: float) -> Any:
+    """f', the pull on a group of that norm; of numbers, arrays or tensors."""
+    return 1 / (norm + eps)
+
+
 def sizes(structure: BlockStructure, shape: tuple[int, int]) -> np.ndarray:
     out = np.zeros(grid_of(structure, shape), dtype=np.int64)
     for i, j, rows, columns in boxes(structure, shape):
@@ -56,10 +85,9 @@ def expanded(grid: np.ndarray, structure: BlockStructure, shape: tuple[int, int]
 def structured_shapes(draw: st.DrawFn, longest: int = 13) -> tuple[BlockStructure, tuple[int, int]]:
     """A structure of any kind and a shape it fits, ragged more often than not."""
     shape = draw(st.integers(1, longest)), draw(st.integers(1, longest))
-    height, width = st.integers(1, max(shape)), st.integers(1, shape[1])
-    kind = draw(st.sampled_from(KINDS))
-    sides = {"block_row": (width,), "block_column": (height,), "tile": (height, width)}.get(kind, ())
-    return getattr(BlockStructure, kind)(*(draw(side) for side in sides)), shape
+    sides = {"height": st.integers(1, max(shape)), "width": st.integers(1, shape[1])}
+    kind = draw(st.sampled_from(list(KINDS)))
+    return getattr(BlockStructure, kind)(*(draw(sides[side]) for side in KINDS[kind])), shape
 
 
 LAYOUTS = ("contiguous", "transposed", "strided", "offset")

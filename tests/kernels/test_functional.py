@@ -16,12 +16,11 @@ from blockprune_lib import BlockStructure, PackedMatrix, expand, pack
 from blockprune_lib.kernels import linear, linear_reference
 from blockprune_lib.kernels.plan import PanelPlan, plan_of
 
-STRUCTURES = [
-    *("irregular", "row", "column"),
-    *(f"block_row:{w}" for w in (1, 3, 8, 32, 64)),
-    *(f"block_column:{h}" for h in (1, 2, 3, 4, 8, 16, 20, 24, 32)),
-    *("tile:1x8", "tile:2x32", "tile:3x5", "tile:8x2", "tile:16x16", "tile:32x32", "tile:40x7"),
-]
+from ..helpers.references import structure_texts
+
+STRUCTURES = structure_texts(
+    (1, 8), (2, 32), (3, 5), (4, 1), (8, 2), (16, 16), (20, 3), (24, 64), (32, 32), (40, 7)
+)  # fmt: skip
 
 
 def pruned(shape: tuple[int, int], structure: BlockStructure, density: float, seed: int = 0) -> Tensor:

@@ -15,7 +15,9 @@ import torch
 from blockprune_lib import BlockStructure, pack
 from blockprune_lib.kernels import linear, linear_reference, parallel
 
-TEXTS = ("block_row:32", "block_column:16", "tile:32x32", "irregular", "block_column:5")
+from ..helpers.references import structure_texts
+
+TEXTS = (*structure_texts((16, 32)), "tile:32x32", "block_column:5")
 
 # Run in a process of its own; prints the lanes and the largest error over the structures, forwards and back.
 COMPARE = """

@@ -12,7 +12,9 @@ from blockprune_lib import BlockStructure, expand, group_scores, pack, select
 from blockprune_lib.kernels.records import SEQUENCE, filled
 from blockprune_lib.kernels.walk import LISTED, ROWS, walk_of
 
-TEXTS = ("irregular", "block_column:3", "block_column:16", "block_row:2", "block_row:100", "tile:5x4", "row", "column")
+from ..helpers.references import structure_texts
+
+TEXTS = (*structure_texts((5, 2)), "block_column:16", "block_row:100")
 
 
 def followed(walk, x):

@@ -185,7 +185,8 @@ def test_the_block_menu_offers_the_sizes_of_its_kind(visit):
     frame = shown(page)
     size = frame.get_by_label("Block size")
     frame.get_by_label("Structure").select_option("tile")
-    assert size.evaluate("menu => [...menu.options].map(option => option.value)") == list(block_explorer.SIZES["tile"])
+    _, sizes = block_explorer.KINDS["tile"]
+    assert size.evaluate("menu => [...menu.options].map(option => option.value)") == list(sizes)
     size.select_option("8x8")
     assert trait(page, "structure") == "tile:8x8"
     frame.get_by_label("Structure").select_option("row")

@@ -91,8 +91,7 @@ def test_the_block_explorers_figures_are_the_librarys_for_the_weights_on_the_pag
             codes = np.frombuffer(base64.b64decode(one["codes"]["$bytes"]), np.uint8).reshape(matrix["shape"])
             weight = torch.from_numpy((one["scale"] * (codes / 255.0) ** 2).astype("f"))
             parsed = BlockStructure.parse(structure)
-            by = "columns" if parsed.kind in ("block_row", "row") else "rows"
-            keep = bp.select(bp.group_scores(weight, parsed), rate, balanced=by if number % 2 else False)
+            keep = bp.select(bp.group_scores(weight, parsed), rate, balanced=parsed.strips if number % 2 else False)
             mask = bp.expand(keep, parsed, weight.shape)
             packed = bp.pack(torch.where(mask, weight, 0.0), parsed, keep)
             squares = weight.double().square()

@@ -14,17 +14,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockprune_lib.pruning import groups
 from blockprune_lib.pruning.groups import group_norms, group_soft_threshold
-from blockprune_lib.pruning.lasso import ReweightedGroupLasso
+from blockprune_lib.pruning.lasso import ReweightedGroupLasso, concave_penalty, reweighted_alpha
 from blockprune_lib.pruning.structure import BlockStructure
 
 from ..helpers.references import (
     LAYOUTS,
+    alpha,
     boxes,
     expanded,
     laid_out,
     matrix,
     named_cases,
     norms,
+    penalty,
     sizes,
     structured_shapes,
 )
@@ -50,9 +52,9 @@ def test_value_and_gradient_agree_with_the_closed_form(
     with torch.no_grad():
         weight.copy_(torch.from_numpy(now))
     pen.weights["weight"].requires_grad_()
-    alpha, length = 1 / (norms(start, structure) + 0.01), norms(now, structure)
-    strength = 0.3 * alpha * (np.sqrt(sizes(structure, shape)) if scale_by_size else 1.0)
-    np.testing.assert_allclose(pen.alpha["weight"].numpy(), alpha, rtol=1e-12)
+    pull, length = alpha(norms(start, structure), 0.01), norms(now, structure)
+    strength = 0.3 * pull * (np.sqrt(sizes(structure, shape)) if scale_by_size else 1.0)
+    np.testing.assert_allclose(pen.alpha["weight"].numpy(), pull, rtol=1e-12)
     np.testing.assert_allclose(pen().item(), (strength * length).sum(), rtol=1e-12)
     pen().backward()
     want = now * expanded(strength / np.where(length > 0, length, 1.0), structure, shape)
@@ -78,7 +80,7 @@ def test_named_cases(structure: BlockStructure, shape: tuple[int, int]) -> None:
     weight = torch.from_numpy(values).float().requires_grad_()
     pen = ReweightedGroupLasso(weight, structure, lam=1e-2)
     length = norms(values, structure)
-    np.testing.assert_allclose(pen().item(), 1e-2 * (length / (length + 1e-3)).sum(), rtol=1e-4)
+    np.testing.assert_allclose(pen().item(), 1e-2 * (alpha(length, 1e-3) * length).sum(), rtol=1e-4)
     pen().backward()
     assert weight.grad is not None
     assert weight.grad.isfinite().all()
@@ -87,10 +89,10 @@ def test_named_cases(structure: BlockStructure, shape: tuple[int, int]) -> None:
 def test_a_group_of_zeros_gets_no_gradient_and_no_nan() -> None:
     weight = torch.tensor([[0.0, 0.0, 1.0, 0.0]], requires_grad=True)
     pen = ReweightedGroupLasso(weight, ROW2, lam=1.0, eps=1e-3)
-    assert pen.alpha["weight"].tolist() == [[pytest.approx(1000.0), pytest.approx(1 / 1.001)]]
+    assert pen.alpha["weight"].tolist() == [[pytest.approx(alpha(0.0, 1e-3)), pytest.approx(alpha(1.0, 1e-3))]]
     pen().backward()
     assert weight.grad is not None
-    torch.testing.assert_close(weight.grad, torch.tensor([[0.0, 0.0, 1 / 1.001, 0.0]]))
+    torch.testing.assert_close(weight.grad, torch.tensor([[0.0, 0.0, alpha(1.0, 1e-3), 0.0]]))
 
 
 def test_alpha_is_a_constant_until_reweight() -> None:
@@ -102,7 +104,19 @@ def test_alpha_is_a_constant_until_reweight() -> None:
         weight.mul_(2)
     assert torch.equal(pen.alpha["weight"], first)
     pen.reweight()
-    torch.testing.assert_close(pen.alpha["weight"], 1 / (group_norms(weight.detach(), ROW2) + 0.5))
+    torch.testing.assert_close(pen.alpha["weight"], alpha(group_norms(weight.detach(), ROW2), 0.5))
+
+
+def test_alpha_is_the_slope_of_what_the_rounds_lower() -> None:
+    lengths = torch.tensor([0.0, 0.01, 0.3, 2.0, 50.0], dtype=torch.float64)
+    found = torch.empty_like(lengths)
+    reweighted_alpha(lengths.clone(), 1e-2, out=found)
+    near = lengths.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(concave_penalty(near, 1e-2).sum(), near)
+    torch.testing.assert_close(found, slope)
+    torch.testing.assert_close(found, alpha(lengths, 1e-2))
+    torch.testing.assert_close(near.detach(), lengths)
+    torch.testing.assert_close(concave_penalty(lengths, 1e-2), penalty(lengths, 1e-2))
 
 
 def test_plain_group_lasso_keeps_alpha_at_one() -> None:
@@ -120,7 +134,7 @@ def test_reweighting_majorises_the_sum_of_logs() -> None:
     pen = ReweightedGroupLasso(weight, ROW2, lam=1.0, eps=0.1)
     values = []
     for _ in range(5):
-        values.append(float((group_norms(weight, ROW2) + 0.1).log().sum()))
+        values.append(float(penalty(group_norms(weight, ROW2), 0.1).sum()))
         pen.proximal_(0.05)
         pen.reweight()
     assert values == sorted(values, reverse=True)
@@ -331,7 +345,7 @@ def test_a_model_may_change_its_type_after_the_penalty_was_made() -> None:
     for layer, gradient in zip(model, gradients, strict=True):
         torch.testing.assert_close(layer.weight.grad, gradient, rtol=1e-6, atol=0.0)
     pen.reweight()
-    assert {alpha.dtype for alpha in pen.alpha.values()} == {torch.float64}
+    assert {value.dtype for value in pen.alpha.values()} == {torch.float64}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -345,7 +359,7 @@ def test_a_model_may_move_after_the_penalty_was_made() -> None:
         torch.testing.assert_close(layer.weight.grad.cpu(), gradient)
     pen.reweight()
     pen.proximal_(0.1)
-    assert {alpha.device.type for alpha in pen.alpha.values()} == {"cuda"}
+    assert {value.device.type for value in pen.alpha.values()} == {"cuda"}
 
 
 class Results(TorchDispatchMode):
@@ -628,14 +642,14 @@ def test_a_weight_that_will_not_do_leaves_everything_as_it_was(bad: float, text:
     pen = ReweightedGroupLasso(model, BlockStructure.parse(text), lam=0.5)
     model[0].weight.grad = torch.ones(4, 6)
     model[1].weight.data[1, 3] = bad
-    before, alpha = model[0].weight.detach().clone(), pen.alpha["0.weight"].clone()
+    before, first = model[0].weight.detach().clone(), pen.alpha["0.weight"].clone()
     for act in (pen.add_gradient_, pen.reweight, lambda: pen.proximal_(0.1)):
         with pytest.raises(ValueError, match=r"1\.weight must be finite; got "):
             act()
     assert torch.equal(model[0].weight.grad, torch.ones(4, 6))
     assert model[1].weight.grad is None
     assert torch.equal(model[0].weight, before)
-    assert torch.equal(pen.alpha["0.weight"], alpha)
+    assert torch.equal(pen.alpha["0.weight"], first)
 
 
 def test_a_norm_beyond_the_largest_float_is_refused() -> None:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockprune_lib.pruning.groups import group_norms, group_scores
-from blockprune_lib.pruning.structure import BlockStructure, expand
+from blockprune_lib.pruning.structure import _KINDS, BlockStructure, expand
 
 from ..helpers.references import (
+    KINDS,
     LAYOUTS,
     expanded,
     grid_of,
@@ -23,20 +24,18 @@ from ..helpers.references import (
     named_cases,
     norms,
     sizes,
+    structure_texts,
     structured_shapes,
 )
 
-ALL = [
-    BlockStructure.irregular(),
-    BlockStructure.block_row(3),
-    BlockStructure.block_column(4),
-    BlockStructure.tile(2, 3),
-    BlockStructure.row(),
-    BlockStructure.column(),
-]
+ALL = [BlockStructure.parse(text) for text in structure_texts((2, 3))]
 
 
 # --- the structure and its text ---
+
+
+def test_the_tests_know_every_kind() -> None:
+    assert list(KINDS) == list(_KINDS)
 
 
 @pytest.mark.parametrize("structure", ALL, ids=str)

@@ -13,6 +13,7 @@ from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.training.hooks import Hook, HookState, LassoHook, MaskHook, Progress
 from blockprune_lib.training.stages import prune, retrain, train_reweighted
 
+from ..helpers.references import alpha
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
 
 PAIRS = BlockStructure.block_row(2)
@@ -59,7 +60,7 @@ def test_lambda_rises_in_equal_steps(method: str) -> None:
         hook.after_step(Progress(step, 4, 0.5))
         groups = start.reshape(2, 2)
         norms = np.linalg.norm(groups, axis=1, keepdims=True)
-        pull = 0.1 * (step + 1) / 4 * groups / norms / (norms + 1.0)
+        pull = 0.1 * (step + 1) / 4 * groups / norms * alpha(norms, 1.0)
         if method == "penalty":
             np.testing.assert_allclose(weight.grad.numpy().reshape(2, 2), pull, rtol=1e-5)
             np.testing.assert_array_equal(weight.detach().numpy(), start)

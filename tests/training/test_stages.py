@@ -38,6 +38,7 @@ from blockprune_lib.training.stage_runner import run_stage
 from blockprune_lib.training.stages import fine_tune, prune, retrain, train_reweighted
 from blockprune_lib.training.trainer import PruningTrainer
 
+from ..helpers.references import alpha
 from ..helpers.tiny_training import DATA, ROWS, SIZES, TOKENIZER, examples, settings, tiny
 
 
@@ -269,7 +270,7 @@ def test_the_penalty_counts_once_however_the_batch_is_cut(accumulation: int, lam
         if name in penalty.weights:
             groups = before.reshape(before.shape[0], -1, 8)
             norms = np.sqrt((groups**2).sum(2, keepdims=True))
-            gradient = gradient + lam * (groups / (norms * (norms + 1e-3))).reshape(before.shape)
+            gradient = gradient + lam * (groups / norms * alpha(norms, 1e-3)).reshape(before.shape)
         after = model.get_parameter(name).detach().double().numpy()
         np.testing.assert_allclose(after, before - 0.5 * gradient, rtol=1e-4, atol=2e-6, err_msg=name)
 
@@ -284,7 +285,7 @@ class Watch(TrainerCallback):
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         weight = self.penalty.weights[self.name].detach()
         self.alpha.append(self.penalty.alpha[self.name].clone())
-        self.fresh.append(1 / (weight.unflatten(1, (-1, 8)).norm(dim=2) + 1e-3))
+        self.fresh.append(alpha(weight.unflatten(1, (-1, 8)).norm(dim=2), 1e-3))
 
 
 @pytest.mark.parametrize(
@@ -326,10 +327,10 @@ def test_proximal_step_is_the_soft_threshold_after_the_optimiser(tmp_path: Any) 
     chosen = settings(max_steps=1, optimizer="sgd", learning_rate=0.25)
     trainer(plain, chosen, tmp_path, batch).train()
     penalty = ReweightedGroupLasso(model, ROWS, lam=0.05)
-    alpha = {name: value.clone() for name, value in penalty.alpha.items()}
+    before = {name: value.clone() for name, value in penalty.alpha.items()}
     trainer(model, chosen, tmp_path, batch, hooks=[LassoHook(penalty, "proximal")]).train()
     zeros = 0
-    for name, value in alpha.items():
+    for name, value in before.items():
         expected = group_soft_threshold(plain.get_parameter(name).detach(), ROWS, 0.25 * 0.05 * value)
         assert torch.equal(model.get_parameter(name), expected), name
         zeros += int((expected == 0).sum())

@@ -19,9 +19,16 @@ import blockprune_lib as bp
 from blockprune_lib import widgets
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
-from blockprune_lib.widgets import block_explorer, host, kernel_animation, reweighting_explorer, roofline_explorer
+from blockprune_lib.widgets import (
+    block_explorer,
+    host,
+    kernel_animation,
+    own_model,
+    reweighting_explorer,
+    roofline_explorer,
+)
 
-from ..helpers.references import boxes
+from ..helpers.references import KINDS, boxes, penalty
 
 NAMES = ("block_explorer", "kernel_animation", "reweighting_explorer", "roofline_explorer")
 MACHINE = {
@@ -161,6 +168,11 @@ def test_settings_that_cannot_be_are_refused_and_change_nothing(name, setting, v
         type(explorer)(*given, **{setting: value})
 
 
+@pytest.mark.parametrize("module", [block_explorer, kernel_animation, own_model, roofline_explorer])
+def test_every_kind_of_structure_is_offered(module):
+    assert {text.partition(":")[0] for text in module.STRUCTURES} == set(KINDS)
+
+
 # --- block explorer ---
 
 
@@ -197,7 +209,7 @@ def by_hand(weight, structure, rate, scope):
     parsed = BlockStructure.parse(structure)
     cut = [(i, j, weight[rows, columns]) for i, j, rows, columns in boxes(parsed, weight.shape)]
     scores = {(i, j): np.sqrt((block**2).mean()) for i, j, block in cut}
-    side = 1 if parsed.kind in ("block_row", "row") else 0
+    side = 1 if parsed.strips == "columns" else 0
     strips = {}
     for place in scores:
         strips.setdefault(place[side] if scope == "strips" else 0, []).append(place)
@@ -264,7 +276,8 @@ def test_refreshes_never_raise_the_loss_and_its_logs():
     for rounds in range(6):
         explorer = widgets.ReweightingExplorer(rounds=rounds, lam=0.3, eps=0.05)
         found = explorer.figures()
-        now = found["loss"] + 0.3 * np.log(np.abs(found["w"]) + 0.05).sum()
+        now = found["loss"] + 0.3 * penalty(np.abs(found["w"]), 0.05).sum()
+        assert found["objective"] == pytest.approx(now)
         assert now <= before + 1e-9 or rounds == 1  # the first round weighs all alike, and minimises something else
         before = now
 
