@@ -1,8 +1,8 @@
-"""The model of a run, and what each stage of the register does to it: one function for each name in `Stage.action`.
+"""The model of a run, and what each stage of METHODS does to it: one function for each name in `Stage.action`.
 
 A function takes the state of the run and the stage, and leaves the state as the next stage needs it: by
-`RunState.train`, or by changing the model and saying so with `RunState.changed`. Both are told what decides the result,
-which names the folders of this stage and of those after it.
+`RunState.train`, or by changing the model and calling `RunState.changed`. Pass both everything the result depends on,
+besides the stage itself: it is hashed into the folder names of this stage and of those after it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,15 @@ from ..training.report import StageReport
 from .methods import FINE_TUNE, Stage
 from .run_spec import Run
 
-#: Is told a line at each step of the work; print is one.
+#: Called with one line per stage, e.g. print.
 Reporter = Callable[[str], object]
+
+#: Runs of these actions had folders before the actions were hashed into their names; those are still found by them.
+_HASHED_WITHOUT_ACTIONS = (
+    ("fine_tune", "train_reweighted", "prune", "retrain"), ("fine_tune", "train_reweighted", "prune_gradually"),
+    ("fine_tune", "fine_tune", "prune", "retrain"), ("fine_tune", "fine_tune", "prune_gradually"),
+    ("fine_tune", "prune_gradually"), ("fine_tune", "prune"),
+)  # fmt: skip
 
 
 class RunState:
@@ -48,24 +55,23 @@ class RunState:
         self.task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
-        select_model(self.model, self.structure, run.rate, **run.which)  # names the matrix it cannot cut
+        select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for one that cannot be cut
         self.masks: Masks | None = None
         self.teacher: Teacher | None = None
         self.reports: list[StageReport] = []
         self._scores: dict[str, float] | None = None
-        # What decides a stage's result grows with each stage.
-        self._identity: list[Any] = [run.model, self.loaded.sha256, self.task.fingerprint, run.seed]
+        self._done: list[tuple[Stage, tuple[Any, ...]]] = []  # the stages so far, each with its identity
 
-    def train(self, stage: Stage, train: Callable[..., StageReport], *decides: Any) -> None:
-        """Train one stage under its lock, in a folder named by all that decided the model so far and by `decides`.
+    def train(self, stage: Stage, function: Callable[..., StageReport], *identity: Any) -> None:
+        """Train one stage under its lock, in a folder whose name hashes this stage and all before it.
 
-        `train` takes model, tokenizer, data and settings, as the functions of `training.stages` do.
+        `function` takes model, tokenizer, data and settings, as those of `training.stages` do. `identity`: what else
+        its result depends on, JSON-able; the stage and its training settings are always hashed.
         """
         settings = self.run.budget(stage)
-        self._identity = [*self._identity, stage.key, settings.identity(), *decides]
-        digest = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()[:12]
+        self._done.append((stage, (settings.identity(), *identity)))
         name = stage.key.replace("_", "-")
-        place = self.folder / "stages" / f"{self.run.task}-{name}-{digest}"
+        place = self.folder / "stages" / f"{self.run.task}-{name}-{self._digest()}"
         settings = settings.replace(output_dir=place, progress=self.progress)
         main = PartialState().is_main_process
         if main:
@@ -74,23 +80,36 @@ class RunState:
         with FileLock(f"{place}.lock") if main else nullcontext():
             PartialState().wait_for_everyone()
             self.report(f"{self.run.name}: {name}")
-            report = train(model=self.model, tokenizer=self.tokenizer, data=self.task, settings=settings)
+            report = function(model=self.model, tokenizer=self.tokenizer, data=self.task, settings=settings)
         self.reports.append(report)
         self._scores = report.after
 
-    def changed(self, *decides: Any) -> None:
-        """Note that the model was changed without training, as `decides` says."""
-        self._identity, self._scores = [*self._identity, *decides], None
+    def changed(self, stage: Stage, *identity: Any) -> None:
+        """Note that a stage changed the model without training; `identity` as in `train`."""
+        self._done.append((stage, identity))
+        self._scores = None
 
     def scores(self) -> dict[str, float]:
         """The scores of the model as it is now."""
         max_length = self.run.settings("fine_tune").max_length
         return self._scores or evaluate(self.model, self.tokenizer, self.task, max_length=max_length)
 
+    def _digest(self) -> str:
+        """Twelve hex digits that tell a model after these stages from every other."""
+        actions = tuple(stage.action for stage, _ in self._done)
+        if any(path[: len(actions)] == actions for path in _HASHED_WITHOUT_ACTIONS):
+            # `retrain` repeats in its own identity what `prune` did.
+            trained = [(stage, identity) for stage, identity in self._done if stage.action != "prune"]
+            parts = [part for stage, identity in trained for part in (stage.key, *identity)]
+        else:
+            parts = [[stage.key, stage.action, dict(stage.changes), *identity] for stage, identity in self._done]
+        origin = [self.run.model, self.loaded.sha256, self.task.fingerprint, self.run.seed]
+        return hashlib.sha256(json.dumps([*origin, *parts], sort_keys=True).encode()).hexdigest()[:12]
+
 
 def fine_tune(state: RunState, stage: Stage) -> None:
-    """Train on the task's loss alone; the first time the model becomes the teacher of later stages, if there is one."""
-    # In place of a stage with a penalty it takes as many steps: the penalty is all that differs.
+    """Train on the task's loss alone; the first time the model becomes the teacher, if retraining distils."""
+    # As a stand-in for the penalty stage it trains equally long: the penalty is all that differs.
     state.train(stage, stages.fine_tune, *([] if stage == FINE_TUNE else ["no penalty"]))
     extra = state.run.extra("retrain")
     if stage == FINE_TUNE and extra.get("distil"):
@@ -105,32 +124,33 @@ def train_reweighted(state: RunState, stage: Stage) -> None:
 
 
 def prune(state: RunState, stage: Stage) -> None:
-    """Cut to the rate at once."""
+    """Prune to the rate at once."""
     run = state.run
-    choice = {name: run.extra("prune")[name] for name in ("scope", "balanced") if name in run.extra("prune")}
-    state.masks = stages.prune(state.model, state.structure, run.rate, **choice, **run.which)
-    state.changed()  # a later stage names what decided the cut, by `_cut`
+    options = {name: value for name, value in run.extra("prune").items() if name in ("scope", "balanced")}
+    state.masks = stages.prune(state.model, state.structure, run.rate, **options, **run.which)
+    state.changed(stage, run.structure, run.rate, options, run.which)
 
 
 def retrain(state: RunState, stage: Stage) -> None:
     """Train under the masks."""
     support = state.run.extra(stage.key).get("support", "masks")
-    assert state.masks is not None, "the register prunes before it retrains"
+    assert state.masks is not None, "no masks: METHODS must prune first"
     train = partial(stages.retrain, masks=state.masks, teacher=state.teacher, support=support)
-    state.train(stage, train, *_cut(state.run))
+    state.train(stage, train, *_pruning(state.run))
 
 
 def prune_gradually(state: RunState, stage: Stage) -> None:
-    """Cut to the rate while training."""
+    """Prune to the rate while training."""
     run = state.run
-    told = {name: value for name, value in run.extra("prune").items() if name != "schedule"}
-    told |= {"structure": state.structure, "rate": run.rate, "teacher": state.teacher, **stage.changes, **run.which}
+    options = {name: value for name, value in run.extra("prune").items() if name != "schedule"}
+    options |= {"structure": state.structure, "rate": run.rate, "teacher": state.teacher, **stage.changes, **run.which}
 
     def train(**inputs: Any) -> StageReport:
-        report, state.masks = stages.prune_gradually(**inputs, **told)
+        report, state.masks = stages.prune_gradually(**inputs, **options)
         return report
 
-    state.train(stage, train, stage.changes["score"], *_cut(run))
+    others = {name: value for name, value in stage.changes.items() if name != "score"}
+    state.train(stage, train, stage.changes["score"], *_pruning(run), *([others] if others else []))
 
 
 #: What `Stage.action` may name.
@@ -139,6 +159,6 @@ ACTIONS: Mapping[str, Callable[[RunState, Stage], None]] = {
 }
 
 
-def _cut(run: Run) -> tuple[Any, ...]:
-    """What decides where a last stage leaves the weights, beside its training."""
+def _pruning(run: Run) -> tuple[Any, ...]:
+    """What the result of the last stage depends on besides its training settings."""
     return run.structure, run.rate, run.extra("prune"), run.extra("retrain"), run.which

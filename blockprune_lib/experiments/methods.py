@@ -1,8 +1,8 @@
-"""The register of methods: which stages each one runs, told what, and for whose steps.
+"""METHODS: which stages each method runs, with which overrides and step budget.
 
 The recipe and its checks, the runner, plots, the command's help and the page on experiments all read `METHODS`. To add
-a baseline, add an entry here, and its stages to `STAGES` in tests/experiments/test_runner.py. Where one of its stages
-does what no method did before, write that as a function in `actions`, and name it in `Stage.action`.
+a baseline, add an entry here, and its stages to `STAGES` in tests/experiments/test_runner.py. If a stage does
+what no method did before, write that as a function in `actions`, add it to `ACTIONS`, and name it in `Stage.action`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 class Stage:
     """One stage of a method.
 
-    `key`: where the recipe has its settings. `action`: what is done, a name in `actions.ACTIONS`. `changes`: what the
-    action is told in place of the recipe's settings. `budget`: the keys whose steps it trains for, together; own if ().
+    `key`: where the recipe has its settings. `action`: what is done, a name in `actions.ACTIONS`. `changes`:
+    settings that override the recipe's. `budget`: the keys whose steps it trains for, together; () means its own.
     """
 
     key: str
@@ -29,21 +29,24 @@ class Stage:
 FINE_TUNE = Stage("fine_tune", "fine_tune")
 PRUNE = Stage("prune", "prune")
 RETRAIN = Stage("retrain", "retrain")
-SHRINK = Stage("retrain", "prune_gradually", {"score": "magnitude"})
+GRADUAL_RETRAIN = Stage("retrain", "prune_gradually", {"score": "magnitude"})
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to choose the groups that stay: its name in a recipe, its stages in order, what it does in one line."""
+    """A way to choose the groups to keep: its name in a recipe, its stages in order, what it does in one line."""
 
     name: str
     stages: tuple[Stage, ...]
     meaning: str
 
     def stages_with(self, schedule: str) -> tuple[Stage, ...]:
-        """The stages where the recipe's `prune.schedule` is "once", or "gradual": pruned over the last one's steps."""
+        """The stages under the recipe's `prune.schedule`: for "gradual", pruning and retraining become one stage.
+
+        Methods that do not end in (PRUNE, RETRAIN) are the same under both: they are gradual already, or never retrain.
+        """
         if schedule == "gradual" and self.stages[-2:] == (PRUNE, RETRAIN):
-            return (*self.stages[:-2], SHRINK)
+            return (*self.stages[:-2], GRADUAL_RETRAIN)
         return self.stages
 
 
@@ -51,8 +54,8 @@ def _penalised(**changes: Any) -> tuple[Stage, ...]:
     return FINE_TUNE, Stage("reweight", "train_reweighted", changes), PRUNE, RETRAIN
 
 
-def _shrinking(score: str) -> tuple[Stage, ...]:
-    # Without a second stage the last one trains for the steps of both, so that no method is starved.
+def _gradual(score: str) -> tuple[Stage, ...]:
+    # Without a second stage the last one trains for the steps of both, so that no method gets fewer steps.
     return FINE_TUNE, Stage("retrain", "prune_gradually", {"score": score}, budget=("reweight", "retrain"))
 
 
@@ -66,11 +69,12 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (
            "before the first refresh"),
     Method("group-lasso", _penalised(reweighted=False), "the same with alpha = 1: group Lasso without reweighting"),
     Method("magnitude", (FINE_TUNE, Stage("reweight", "fine_tune"), PRUNE, RETRAIN),
-           "fine-tune, as many steps more without any penalty, prune, retrain"),
-    Method("gradual", _shrinking("magnitude"),
-           "fine-tune, then prune by magnitude on the cubic schedule, for the steps of both later stages"),
-    Method("movement", _shrinking("movement"),
-           "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, as long as that"),
+           "fine-tune, then train as long again without any penalty, prune, retrain"),
+    Method("gradual", _gradual("magnitude"),
+           "fine-tune, then prune by magnitude on the cubic schedule, for the reweight and retrain budgets together"),
+    Method("movement", _gradual("movement"),
+           "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, for the reweight and "
+           "retrain budgets together"),
     Method("one-shot", (FINE_TUNE, PRUNE), "fine-tune and prune; nothing is retrained"),
 )}
 # fmt: on

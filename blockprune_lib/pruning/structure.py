@@ -29,19 +29,19 @@ Strips = Literal["rows", "columns"]
 
 
 class _Kind(NamedTuple):
-    height: int | Literal["HEIGHT"] | None  # None: the whole side of the matrix; a word: the user's choice
+    height: int | Literal["HEIGHT"] | None  # None: the whole side of the matrix; a str names a parameter
     width: int | Literal["WIDTH"] | None
     strips: Strips
     meaning: str
 
-    def chosen(self) -> list[str]:
+    def free_sides(self) -> list[str]:
         return [side for side in (self.height, self.width) if isinstance(side, str)]
 
 
 _KINDS = {
     "irregular": _Kind(1, 1, "rows", "single weights"),
-    "block_row": _Kind(1, "WIDTH", "columns", "rows of a block {width} columns wide"),
-    "block_column": _Kind("HEIGHT", 1, "rows", "columns of a block {height} rows high"),
+    "block_row": _Kind(1, "WIDTH", "columns", "row segments {width} columns wide"),
+    "block_column": _Kind("HEIGHT", 1, "rows", "column segments {height} rows high"),
     "tile": _Kind("HEIGHT", "WIDTH", "rows", "whole blocks of {height} x {width}"),
     "row": _Kind(1, None, "columns", "whole rows"),
     "column": _Kind(None, 1, "rows", "whole columns"),
@@ -52,7 +52,7 @@ _KINDS = {
 class BlockStructure:
     """A tiling of every M × N weight into groups of `height` × `width` elements (None: the whole side).
 
-    A regular grid only: no attention heads, no two weights of every four. Made by a class method or from text:
+    A regular grid only: no attention heads, no 2:4 sparsity. Made by a class method or from text:
 
     >>> BlockStructure.block_row(64) == BlockStructure.parse("block_row:64")
     True
@@ -73,7 +73,7 @@ class BlockStructure:
 
     @classmethod
     def irregular(cls) -> BlockStructure:
-        """Groups of 1 × 1: unstructured pruning, the baseline. It compresses; usual sparse formats gain no time by it."""
+        """Groups of 1 × 1: unstructured pruning, the baseline. It compresses; usual sparse formats run no faster."""
         return cls("irregular", 1, 1)
 
     @classmethod
@@ -88,7 +88,7 @@ class BlockStructure:
 
     @classmethod
     def tile(cls, height: int, width: int) -> BlockStructure:
-        """Groups of `height` × `width`: whole blocks, stored elsewhere as BSR."""
+        """Groups of `height` × `width`: whole blocks, which other libraries store as BSR."""
         return cls("tile", height, width)
 
     @classmethod
@@ -111,18 +111,18 @@ class BlockStructure:
         if not isinstance(text, str):
             raise TypeError(f"text must be a str such as 'block_row:64'; got {type(text).__name__}")
         name = text.strip().partition(":")[0]
-        form = _text(name, [r"(\d+)"] * len(_KINDS[name].chosen())) if name in _KINDS else "(?!)"
+        form = _text(name, [r"(\d+)"] * len(_KINDS[name].free_sides())) if name in _KINDS else "(?!)"  # matches nothing
         if not (match := re.fullmatch(form, text.strip(), re.ASCII)):
-            forms = ", ".join(_text(kind, how.chosen()) for kind, how in _KINDS.items())
+            forms = ", ".join(_text(kind, how.free_sides()) for kind, how in _KINDS.items())
             raise ValueError(f"text must name a structure; got {text!r}: the forms are {forms} (sides at least 1)")
         structure: BlockStructure = getattr(cls, name)(*map(int, match.groups()))
         return structure
 
     @property
     def strips(self) -> Strips:
-        """Along which strips of the grid a `balanced` selection keeps equal numbers of groups.
+        """Which strips of the grid, its rows or its columns, each keep equally many groups in a `balanced` selection.
 
-        "columns" where a group is part of a row, so that each block of columns keeps as many rows; else "rows".
+        "columns" where a group is part of a row: then each block of columns keeps the same number of rows. Else "rows".
 
         >>> BlockStructure.block_row(64).strips, BlockStructure.tile(32, 32).strips
         ('columns', 'rows')
@@ -130,8 +130,8 @@ class BlockStructure:
         return _KINDS[self.kind].strips
 
     def __str__(self) -> str:
-        chosen = [getattr(self, side.lower()) for side in _KINDS[self.kind].chosen()]
-        return _text(self.kind, map(str, chosen))
+        values = [getattr(self, side.lower()) for side in _KINDS[self.kind].free_sides()]
+        return _text(self.kind, map(str, values))
 
     def __repr__(self) -> str:
         return f"BlockStructure.{self.kind}({', '.join(re.findall('[0-9]+', str(self)))})"
@@ -139,8 +139,8 @@ class BlockStructure:
     def group_shape(self, shape: Sequence[int]) -> tuple[int, int]:
         """(r, c), the group's height and width in a matrix of `shape` (M, N); r is clipped to M.
 
-        A block may overhang the bottom of a matrix with few rows, such as a classifier's. Raises ValueError
-        where it is wider than the matrix, or higher than the longer side.
+        A block may be as high as the longer side, so that the structure of a model's other matrices also fits one
+        with few rows, such as a classifier's. Raises ValueError where it is higher than that, or wider than the matrix.
 
         >>> BlockStructure.block_column(16).group_shape((2, 384))
         (2, 1)
@@ -156,7 +156,7 @@ class BlockStructure:
         return min(height, rows), width
 
     def grid(self, shape: Sequence[int]) -> tuple[int, int]:
-        """(R, C) = (ceil(M / r), ceil(N / c)), how many groups lie below and beside each other.
+        """(R, C) = (ceil(M / r), ceil(N / c)), how many groups vertically and horizontally.
 
         >>> BlockStructure.block_row(64).grid((30522, 384))
         (30522, 6)
@@ -178,10 +178,10 @@ class BlockStructure:
         return heights * widths
 
     def regions(self, matrix: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """Cut an (M, N) `matrix` into at most four views (rows of groups, r, columns of groups, c), with their place.
+        """Cut an (M, N) `matrix` into at most four views (rows of groups, r, columns of groups, c).
 
         The interior is one view; a ragged right edge, bottom edge and corner are the others. Nothing is copied or
-        padded, so writing to a view writes to the matrix. The place indexes the (R, C) grid.
+        padded, so writing to a view writes to the matrix. Each comes with its position in the grid, an index of it.
 
         >>> [tuple(view.shape) for _, view in BlockStructure.tile(2, 2).regions(torch.ones(5, 4))]
         [(2, 2, 2, 2), (1, 1, 2, 2)]
@@ -196,7 +196,7 @@ class BlockStructure:
         """One sentence about the structure, and with `shape` about the grid it lays over such a matrix.
 
         >>> BlockStructure.block_row(64).describe((384, 1536))
-        'block_row:64: rows of a block 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
+        'block_row:64: row segments 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
         """
         text = f"{self}: {_KINDS[self.kind].meaning.format(height=self.height, width=self.width)}"
         if shape is None:
@@ -221,8 +221,8 @@ def expand(keep: Tensor, structure: BlockStructure, shape: Sequence[int]) -> Ten
     (R, C), (r, c), (M, N) = structure.grid(shape), structure.group_shape(shape), check_shape(shape)
     if (got := tuple(keep.shape)) != (R, C):
         raise ValueError(f"keep must have the grid's shape {(R, C)} for {structure} over {(M, N)}; got {got}")
-    tall = keep[:, None, :, None].expand(R, r, C, c).reshape(R * r, C * c)
-    return tall[:M, :N].contiguous()
+    padded = keep[:, None, :, None].expand(R, r, C, c).reshape(R * r, C * c)
+    return padded[:M, :N].contiguous()
 
 
 def check_structure(structure: Any) -> None:

@@ -1,6 +1,7 @@
 """One run, every method, to the end on a tiny model: what it leaves, what it shares, and what it refuses."""
 
 import copy
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from blockprune_lib import experiments, models
 from blockprune_lib.data import own_data
 from blockprune_lib.experiments import records, report, runner
 from blockprune_lib.experiments.actions import ACTIONS
-from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, Method, Stage
+from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, PRUNE, Method, Stage
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.nn.model_size import compression
 from blockprune_lib.training.evaluation import evaluate
@@ -90,7 +91,7 @@ def test_a_new_baseline_is_one_entry_and_what_its_stage_does(material, tmp_path,
         kept = stage.changes["layers"]
         state.model.bert.encoder.layer = state.model.bert.encoder.layer[:kept]
         state.model.config.num_hidden_layers = kept
-        state.changed("keep_layers", kept)
+        state.changed(stage)
 
     def method(name, kept):
         stages = (FINE_TUNE, Stage("prune", "keep_layers", {"layers": kept}), Stage("retrain", "fine_tune"))
@@ -104,6 +105,41 @@ def test_a_new_baseline_is_one_entry_and_what_its_stage_does(material, tmp_path,
     assert [len(bp.load(tmp_path / "models" / record["name"]).bert.encoder.layer) for record in found] == [1, 2]
     assert sum(path.is_dir() for path in (tmp_path / "stages").glob("*-retrain-*")) == 2
     assert report.lines(found)
+
+
+def test_methods_with_different_actions_share_no_later_stage(material, tmp_path, monkeypatch):
+    for action in ("one_thing", "another_thing"):  # as careless as can be: neither says what it did
+        monkeypatch.setitem(ACTIONS, action, lambda state, stage: state.changed(stage))
+    between = {
+        "none": (), "one": (Stage("prune", "one_thing"),), "another": (Stage("prune", "another_thing"),),
+        "changed": (Stage("prune", "one_thing", {"layers": 1}),), "pruned": (PRUNE,),
+    }  # fmt: skip
+    for name, stages in between.items():
+        path = (FINE_TUNE, *stages, Stage("retrain", "fine_tune"))
+        monkeypatch.setitem(METHODS, name, Method(name, path, "fine-tune, something, train on"))
+    experiments.run(recipe(material, method=list(between), rate=[2, 4]), tmp_path)
+    folders = [path.name.rsplit("-", 1)[0] for path in (tmp_path / "stages").iterdir() if path.is_dir()]
+    at_two_rates = 1  # the digest of any stage after pruning depends on its rate
+    assert (folders.count("mine-fine-tune"), folders.count("mine-retrain")) == (1, len(between) + at_two_rates)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_folders_keep_the_names_that_they_had_without_actions(method, every_method, material):
+    found, folder = every_method
+    record = found[method]
+    (run,) = plan(recipe(material, method=method, seed=3))
+    pruning = [run.structure, run.rate, run.extra("prune"), run.extra("retrain"), run.which]
+    identity = [run.model, record["model"]["sha256"], record["data"]["fingerprint"], run.seed]
+    for stage in (stage for stage in run.method_stages if stage.key != "prune"):
+        identity += [stage.key, run.budget(stage).identity()]
+        if stage.action == "train_reweighted":
+            identity += [run.structure, {**run.extra("reweight"), **stage.changes}, run.which]
+        elif stage.key == "reweight":
+            identity += ["no penalty"]
+        elif stage.key == "retrain":
+            identity += [*stage.changes.values(), *pruning]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        assert (folder / "stages" / f"mine-{stage.key.replace('_', '-')}-{digest}").is_dir()
 
 
 def test_a_record_names_no_path_of_this_machine(every_method):
