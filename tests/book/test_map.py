@@ -37,6 +37,22 @@ def test_both_pages_draw_the_same_map():
 
 def test_what_contributing_names_is_there():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|js))`", page):
-        if "NAME" not in name:
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|js|md|ipynb|yaml))`", page)
+    assert len(paths) > 40
+    for name in paths:
+        if not re.search("NAME|my_name", name):
             assert any((ROOT / base / name).exists() for base in ("", "blockprune_lib")), name
+
+
+def test_every_errand_names_what_is_in_its_files():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*) \|$", page.split("| errand |")[1].split("\n\n")[0], re.M)
+    assert len(rows) >= 8
+    for row in rows:
+        quoted = re.findall(r"`([^`]+)`", row)
+        found = [path for name in quoted for base in ("", "blockprune_lib") if (path := ROOT / base / name).is_file()]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in found)
+        for name in quoted:
+            if re.fullmatch(r"\w+(\.\w+)?(\(.*\))?", name) and not name.startswith("NUMBA_"):
+                last = name.partition("(")[0].split(".")[-1]
+                assert re.search(rf"\b{last}\b", text) or (ROOT / name).exists(), (name, row[:40])
