@@ -68,7 +68,7 @@ class GradualPruning(MaskHook):
         self.aside = {name: torch.zeros_like(w, requires_grad=False) for name, w in moving.items()}
 
     def config(self) -> dict[str, Any]:
-        """The schedule, and what selection is told."""
+        """The schedule, and the options of the selection."""
         schedule = {"begin": self.begin, "end": self.end, "updates": self.updates}
         return {"structure": str(self.structure), "rate": self.rate, "score": self.score} | schedule | self._choice
 
@@ -79,16 +79,16 @@ class GradualPruning(MaskHook):
         self.held = HeldMasks(self.model, self.masks)
 
     @torch.no_grad()
-    def before_step(self, progress: Progress) -> None:
+    def before_optimizer_step(self, progress: Progress) -> None:
         """Add this step's movement to the scores; clear the gradients of pruned weights."""
         for name, scores in self.scores.items():
             weight = self.weights[name]
             if weight.grad is not None:
                 scores -= self._sums(weight.grad * (weight + self.aside[name]))
-        super().before_step(progress)
+        super().before_optimizer_step(progress)
 
-    def step_ended(self, progress: Progress) -> None:
-        """Choose new masks, where the schedule says so."""
+    def step_counted(self, progress: Progress) -> None:
+        """Choose new masks when due by the schedule."""
         start, end = round(self.begin * progress.steps), max(1, round(self.end * progress.steps))
         every = max(1, (end - start) // self.updates)
         if progress.step == end or (start < progress.step < end and (progress.step - start) % every == 0):

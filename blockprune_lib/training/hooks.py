@@ -1,13 +1,13 @@
-"""What pruning adds to a training step, one hook each: the penalty, and masks that hold.
+"""What pruning adds to a training step, one hook each: the penalty, and fixed masks.
 
-    backward of the task's loss                     the Trainer's own
-    hook.before_step    the penalty's gradient joins; gradients of pruned weights go
-    clip, optimiser step                            the Trainer's own
-    hook.after_step     group soft-threshold (method "proximal"); pruned weights back to +0.0
-    hook.step_ended, hook.new_epoch                 alpha is refreshed; masks shrink (see `gradual`)
+    backward of the task's loss         (the Trainer)
+    hook.before_optimizer_step          the penalty's gradient is added; gradients of pruned weights are zeroed
+    clip, optimiser step                (the Trainer)
+    hook.after_optimizer_step           group soft-threshold (method "proximal"); pruned weights are reset to +0.0
+    hook.step_counted, hook.new_epoch   alpha is refreshed; masks shrink (see `gradual`)
 
-`before_step` comes after the last micro-batch, so a hook acts once a step however the batch is cut up. Every process of
-a distributed run sees the same weights and the same summed gradients there, hence keeps the same alpha and masks.
+`before_optimizer_step` comes after the last micro-batch, so a hook acts once a step even where its batch is split into
+micro-batches. Every process of a distributed run sees the same weights and summed gradients, so alpha and masks agree.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEAR_ZERO = 0.1
 
 
 class Progress(NamedTuple):
-    """How far a training is: optimiser steps done, steps there will be, and the learning rate in force."""
+    """Progress of a training: optimiser steps done, total steps, current learning rate."""
 
     step: int
     steps: int
@@ -54,43 +54,43 @@ class Hook:
     def started(self, progress: Progress) -> None:
         """Called before the first step, of a resumed training too."""
 
-    def before_step(self, progress: Progress) -> None:
+    def before_optimizer_step(self, progress: Progress) -> None:
         """Called after the backward pass of a step's last micro-batch, before clipping."""
 
-    def after_step(self, progress: Progress) -> None:
-        """Called after the optimiser's step; `progress.step` counts the steps before it."""
+    def after_optimizer_step(self, progress: Progress) -> None:
+        """Called right after the optimiser's step, which `progress.step` does not count yet."""
 
-    def step_ended(self, progress: Progress) -> None:
-        """Called after a step was counted: `progress.step` is at least 1."""
+    def step_counted(self, progress: Progress) -> None:
+        """Called once `progress.step` counts the step: it is at least 1."""
 
     def new_epoch(self, progress: Progress) -> None:
-        """Called before the first step of each epoch but the first."""
+        """Called before the first step of every epoch except the first."""
 
     def config(self) -> dict[str, Any]:
-        """The hook's settings, JSON-able: a stage is resumed only with the same."""
+        """The hook's settings, JSON-able: a stage resumes only if they are unchanged."""
         return {}
 
     def log_values(self) -> dict[str, float]:
-        """What each log entry should hold of this hook."""
+        """What this hook adds to each log entry."""
         return {}
 
     def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
-        """The fields of the `StageReport` that this hook knows, at the end; `history` is what was logged."""
+        """The fields that this hook fills in the `StageReport`, at the end; `history` is what was logged."""
         return {}
 
     def state(self) -> HookState:
-        """What a checkpoint needs to go on from here."""
+        """What a checkpoint needs to resume from here."""
         return HookState({}, {})
 
     def load(self, state: HookState) -> None:
-        """Go on from a `state()`."""
+        """Restore a `state()`."""
 
 
 class LassoHook(Hook):
     """The reweighted group Lasso in training, in the loss or as a soft-threshold after each step.
 
-    `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; the end of training
-    refreshes nothing. `lam_schedule`: "constant", or "rise": λ grows evenly to its value at the last step.
+    `refresh_every`: steps between two `penalty.reweight()`, "epoch", "4 epochs", or None for never; no refresh after
+    the last step. `lam_schedule`: "constant", or "rise": λ rises linearly, reaching its value at the last step.
     """
 
     name = "penalty"
@@ -101,30 +101,30 @@ class LassoHook(Hook):
     ) -> None:  # fmt: skip
         one_of(method, "method", get_args(PenaltyMethod))
         one_of(lam_schedule, "lam_schedule", get_args(LamSchedule))
-        self._steps, self._epochs = _refresh_interval(refresh_every) if penalty.reweighted else (None, None)
+        self._every_steps, self._every_epochs = _refresh_interval(refresh_every) if penalty.reweighted else (None, None)
         self.penalty, self.method, self.lam_schedule = penalty, method, lam_schedule
         self.refresh_every = refresh_every if penalty.reweighted else None
         self.refreshes = self.epochs = 0
 
-    def before_step(self, progress: Progress) -> None:
+    def before_optimizer_step(self, progress: Progress) -> None:
         """Add the penalty's gradient to the task's."""
         if self.method == "penalty":
             self.penalty.add_gradient_(self._scale(progress))
 
-    def after_step(self, progress: Progress) -> None:
+    def after_optimizer_step(self, progress: Progress) -> None:
         """Shrink every group by (learning rate) · λ · α_g."""
         if self.method == "proximal":
             self.penalty.proximal_(progress.learning_rate * self._scale(progress))
 
-    def step_ended(self, progress: Progress) -> None:
-        """Refresh α where the count of steps says so."""
-        if self._steps is not None and progress.step % self._steps == 0:
+    def step_counted(self, progress: Progress) -> None:
+        """Refresh α when due by the count of steps."""
+        if self._every_steps is not None and progress.step % self._every_steps == 0:
             self._refresh(progress)
 
     def new_epoch(self, progress: Progress) -> None:
-        """Refresh α where the count of epochs says so."""
+        """Refresh α when due by the count of epochs."""
         self.epochs += 1
-        if self._epochs is not None and self.epochs % self._epochs == 0:
+        if self._every_epochs is not None and self.epochs % self._every_epochs == 0:
             self._refresh(progress)
 
     def config(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class LassoHook(Hook):
         return {"penalty": float(self.penalty()), "near_zero": near_zero_share(weights, self.penalty.structure)}
 
     def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
-        """How far the penalty and the groups near zero went, and how often α was refreshed."""
+        """First and last penalty, first and last share of groups near zero, and how often α was refreshed."""
         pairs = {key: first_and_last(history, key) for key in ("penalty", "near_zero")}
         return pairs | {"refreshes": self.refreshes}
 
@@ -153,7 +153,7 @@ class LassoHook(Hook):
         return HookState(dict(self.penalty.state_dict()["alpha"]), {"refreshes": self.refreshes, "epochs": self.epochs})
 
     def load(self, state: HookState) -> None:
-        """Take α and the counts."""
+        """Restore α and the counts."""
         self.penalty.load_state_dict(self.penalty.state_dict() | {"alpha": state.tensors})
         self.refreshes, self.epochs = state.values["refreshes"], state.values["epochs"]
 
@@ -167,7 +167,7 @@ class LassoHook(Hook):
 
 
 class MaskHook(Hook):
-    """Masks that hold to the last bit; see `pruning.masks.HeldMasks`, whose arguments it takes."""
+    """Fixed masks, bitwise exact: pruned weights stay +0.0. Takes the arguments of `pruning.masks.HeldMasks`."""
 
     name = "masks"
 
@@ -182,20 +182,21 @@ class MaskHook(Hook):
         return {"crc32": f"{checksum:08x}", "matrices": list(self.masks)}
 
     def started(self, progress: Progress) -> None:
-        """Clear the pruned weights."""
+        """Zero the pruned weights."""
         self.held.mask_weights_()
 
-    def before_step(self, progress: Progress) -> None:
-        """Clear the gradients of pruned weights, so that clipping sees only those that are kept."""
+    def before_optimizer_step(self, progress: Progress) -> None:
+        """Zero the gradients of pruned weights, so that clipping sees only those of kept weights."""
         self.held.mask_gradients_()
 
-    def after_step(self, progress: Progress) -> None:
-        """Clear the pruned weights, whatever the optimiser did to them."""
+    def after_optimizer_step(self, progress: Progress) -> None:
+        """Zero the pruned weights, whatever the optimiser did to them."""
         self.held.mask_weights_()
 
     def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
-        """The density of the masks, of all together and of each."""
+        """The density of all masks together, and of each."""
         densities = {name: float(mask.float().mean()) for name, mask in self.masks.items()}
+        # Any structure would do here: density counts elements.
         return {"density": Masks(self.masks, BlockStructure.irregular()).density, "densities": densities}
 
 
@@ -215,7 +216,7 @@ def _refresh_interval(every: Any) -> tuple[int | None, int | None]:
 def near_zero_share(weights: Mapping[str, Tensor], structure: BlockStructure) -> float:
     """The share of groups, 0 to 1, whose root mean square is below a tenth of their matrix's.
 
-    `weights` {name: (M, N)}. It tells how far the groups have split into some that matter and some that do not.
+    `weights` {name: (M, N)}. It tells how clearly the groups have split into some that matter and some that do not.
 
     >>> near_zero_share({"w": torch.tensor([[3.0, 4.0, 0.1, 0.1]])}, BlockStructure.block_row(2))
     0.5

@@ -49,7 +49,7 @@ class PruningTrainer(Trainer):
         """The Trainer's work on one micro-batch; after a step's last one, the hooks on the gradients."""
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
-            self.call_hooks("before_step")
+            self.call_hooks("before_optimizer_step")
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
@@ -104,10 +104,10 @@ class _HookCalls(TrainerCallback):
         self.trainer.call_hooks("started")
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.call_hooks("after_step")
+        self.trainer.call_hooks("after_optimizer_step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.call_hooks("step_ended")
+        self.trainer.call_hooks("step_counted")
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A checkpoint at an epoch's last step is written before its end is announced, so only the beginning of the next

@@ -57,8 +57,8 @@ class Watch(GradualPruning):
         super().__init__(*arguments, **more)
         self.seen: list[dict[str, torch.Tensor]] = []
 
-    def step_ended(self, progress: Progress) -> None:
-        super().step_ended(progress)
+    def step_counted(self, progress: Progress) -> None:
+        super().step_counted(progress)
         self.seen.append({name: mask.clone() for name, mask in self.masks.items()})
 
 
@@ -74,12 +74,12 @@ def drive(
         made.append({name: slope.numpy().copy() for name, slope in slopes.items()})
         for name, weight in weights.items():
             weight.grad = slopes[name]
-        hook.before_step(Progress(step, steps, 0.1))
+        hook.before_optimizer_step(Progress(step, steps, 0.1))
         with torch.no_grad():
             for weight in weights.values():
                 weight -= 0.1 * weight.grad
-        hook.after_step(Progress(step, steps, 0.1))
-        hook.step_ended(Progress(step + 1, steps, 0.1))
+        hook.after_optimizer_step(Progress(step, steps, 0.1))
+        hook.step_counted(Progress(step + 1, steps, 0.1))
     return made
 
 

@@ -31,7 +31,7 @@ def penalty(**more: Any) -> ReweightedGroupLasso:
 def test_refreshes_are_counted_by_steps_or_epochs(every: Any, steps: int, epochs: int, expected: int) -> None:
     hook = LassoHook(penalty(), refresh_every=every)
     for step in range(1, steps + 1):
-        hook.step_ended(Progress(step, steps, 0.1))
+        hook.step_counted(Progress(step, steps, 0.1))
     for epoch in range(epochs):
         hook.new_epoch(Progress(epoch, 100, 0.1))
     assert hook.refreshes == expected
@@ -56,8 +56,8 @@ def test_lambda_rises_in_equal_steps(method: str) -> None:
         weight = pen.weights["w"]
         start = weight.detach().numpy().copy()
         hook = LassoHook(pen, method, None, "rise")
-        hook.before_step(Progress(step, 4, 0.5))
-        hook.after_step(Progress(step, 4, 0.5))
+        hook.before_optimizer_step(Progress(step, 4, 0.5))
+        hook.after_optimizer_step(Progress(step, 4, 0.5))
         groups = start.reshape(2, 2)
         norms = np.linalg.norm(groups, axis=1, keepdims=True)
         pull = 0.1 * (step + 1) / 4 * groups / norms * alpha(norms, 1.0)
@@ -84,7 +84,7 @@ def test_a_state_gives_alpha_and_counts_back() -> None:
 
 def test_a_hook_does_nothing_unless_it_says_so() -> None:
     hook, progress = Hook(), Progress(0, 1, 0.1)
-    for method in ("started", "before_step", "after_step", "step_ended", "new_epoch"):
+    for method in ("started", "before_optimizer_step", "after_optimizer_step", "step_counted", "new_epoch"):
         assert getattr(hook, method)(progress) is None
     assert (hook.log_values(), hook.config(), hook.report([]), hook.state()) == ({}, {}, {}, HookState({}, {}))
     hook.load(HookState({}, {}))

@@ -417,7 +417,7 @@ def test_a_hook_reports_itself(tmp_path: Any) -> None:
         name = "counting"
         steps = 0
 
-        def after_step(self, progress: Progress) -> None:
+        def after_optimizer_step(self, progress: Progress) -> None:
             self.steps += 1
 
         def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
