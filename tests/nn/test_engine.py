@@ -18,7 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import blockprune_lib as bp
 from blockprune_lib.nn.engine import visible
 
-TEXTS = ("irregular", "block_column:4", "block_column:16", "block_row:3", "block_row:16", "tile:8x4", "row", "column")
+from ..helpers.references import structure_texts
+
+TEXTS = (*structure_texts((4, 3)), "block_column:16", "block_row:16", "tile:8x4")
 SMALL = {"vocab_size": 60, "num_hidden_layers": 2, "max_position_embeddings": 600}
 
 
