@@ -87,7 +87,10 @@ def structured_shapes(draw: st.DrawFn, longest: int = 13) -> tuple[BlockStructur
     shape = draw(st.integers(1, longest)), draw(st.integers(1, longest))
     sides = {"height": st.integers(1, max(shape)), "width": st.integers(1, shape[1])}
     kind = draw(st.sampled_from(list(KINDS)))
-    return getattr(BlockStructure, kind)(*(draw(sides[side]) for side in KINDS[kind])), shape
+    structure = getattr(BlockStructure, kind)(*(draw(sides[side]) for side in KINDS[kind]))
+    if max(shape) < (structure.height or 1) or shape[1] < (structure.width or 1):  # of a kind with a fixed side above 1
+        shape = max(shape[0], structure.height or 1), max(shape[1], structure.width or 1)
+    return structure, shape
 
 
 LAYOUTS = ("contiguous", "transposed", "strided", "offset")
