@@ -33,7 +33,7 @@ from .run_spec import Run
 #: Called with one line per stage, e.g. print.
 Reporter = Callable[[str], object]
 
-#: Runs of these actions had folders before the actions were hashed into their names; those are still found by them.
+#: For these sequences of actions, folders exist from before names hashed the actions; they must still be found.
 _HASHED_WITHOUT_ACTIONS = (
     ("fine_tune", "train_reweighted", "prune", "retrain"), ("fine_tune", "train_reweighted", "prune_gradually"),
     ("fine_tune", "fine_tune", "prune", "retrain"), ("fine_tune", "fine_tune", "prune_gradually"),
@@ -55,7 +55,7 @@ class RunState:
         self.task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
-        select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for one that cannot be cut
+        select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for a matrix it cannot cut
         self.masks: Masks | None = None
         self.teacher: Teacher | None = None
         self.reports: list[StageReport] = []

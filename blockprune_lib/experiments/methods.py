@@ -1,8 +1,8 @@
 """METHODS: which stages each method runs, with which overrides and step budget.
 
 The recipe and its checks, the runner, plots, the command's help and the page on experiments all read `METHODS`. To add
-a baseline, add an entry here, and its stages to `STAGES` in tests/experiments/test_runner.py. If a stage does
-what no method did before, write that as a function in `actions`, add it to `ACTIONS`, and name it in `Stage.action`.
+a baseline, add an entry here, and its stages to `STAGES` in tests/experiments/test_runner.py. If a stage does what
+no method did before, write that as a function in `actions`, add it to `ACTIONS`, and name it in `Stage.action`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,7 @@ class Method:
     meaning: str
 
     def stages_with(self, schedule: str) -> tuple[Stage, ...]:
-        """The stages under the recipe's `prune.schedule`: for "gradual", pruning and retraining become one stage.
-
-        Methods that do not end in (PRUNE, RETRAIN) are the same under both: they are gradual already, or never retrain.
-        """
+        """The stages; for "gradual", pruning and retraining become one stage (a method without both stays as it is)."""
         if schedule == "gradual" and self.stages[-2:] == (PRUNE, RETRAIN):
             return (*self.stages[:-2], GRADUAL_RETRAIN)
         return self.stages

@@ -1,7 +1,7 @@
-"""Attention of one head over one sequence, features x tokens: a lane is a query, so softmax runs down the lanes.
+"""Attention of one head over one sequence, features x tokens: a lane is a query, so softmax never adds across lanes.
 
-scores (keys, queries) = k' q                     softmax over keys: no sum across a vector anywhere
-a      (features, queries) = v softmax(scores)    divided by the sum at the very end
+scores (keys, queries) = k' q                     softmax over keys, lane by lane
+a      (features, queries) = v softmax(scores)    softmax's division comes last
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ ROW = VECTORS * BYTES
 
 @inner
 def attend(call: Any, start: int, length: int, head: int, memory: int) -> None:
-    """One head of the sequence of `length` tokens from `start` on; `memory`: (length + width of a head + 1) rows.
+    """One head of the sequence of `length` tokens at `start`; `memory`: scratch, (length + width of a head + 1) rows.
 
-    Where the call has a `position`, it is added to the scores: (heads, keys, queries), divided by the scale before.
+    Where the call has a `position`, it is added to the scores: (heads, keys, queries), already divided by the scale.
     """
     pitch, width = call.pitch, call.width // call.heads
     place = head * width * pitch + 4 * start
@@ -51,13 +51,13 @@ def attend(call: Any, start: int, length: int, head: int, memory: int) -> None:
             left = length - first - shift // 4
             for i in range(width):
                 value = times(vector_at(result + i * ROW + shift), share)
-                put_first(call.a + place + i * pitch + 4 * first + shift, value, left)  # what follows is others' own
+                put_first(call.a + place + i * pitch + 4 * first + shift, value, left)  # other sequences follow
         first += vectors * WIDTH
 
 
 @inner
 def _softmax(scores: int, length: int, scale: float, share: int) -> None:
-    """e^(scale (score - largest)) in place for one vector of queries, and 1 / their sum to `share`."""
+    """Put e^(scale (score - largest)) in place for one vector of queries, and 1 / their sum at address `share`."""
     factor, peak = every(scale * LOG2E), vector_at(scores)
     for place in range(scores, scores + length * ROW, ROW):
         peak = maximum(peak, vector_at(place))

@@ -1,6 +1,6 @@
 """A whole encoder as one compiled call: every layer's products, attention, LayerNorm and activation, features x tokens.
 
-    0 turn in           tokens x features -> x
+    0 transpose in      tokens x features -> x
     for each layer
       1 q, k, v         products with bias
       2 attention       a, head by head of each sequence
@@ -9,13 +9,13 @@
       5 inner           f = activation(W x + bias)
       6 outer           r = W f + bias + x
       7 LayerNorm       r -> x
-    8 turn out          x -> tokens x features
+    8 transpose out     x -> tokens x features
 
 The sequences of a batch lie side by side without padding; only attention knows where one ends. A phase is cut into
-items that threads take one after the other, and a thread goes on to the next phase when every item of this one is done,
-whoever did it. However many threads come, and whenever, the result is the same to the bit.
+items that threads take one after the other; a thread goes on to the next phase once all items of this one are done, by
+whichever thread. The result is the same to the bit for any number of threads, whenever they start.
 
-Left out: embeddings, pooler and heads, which stay torch's; gradients; what a call may be (`nn.engine`).
+Left out: embeddings, pooler and heads, which torch runs; gradients; when a call may be made (`nn.engine`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from .records import CALL, LAYER, SEQUENCE, pointer_to
 from .tile import BYTES
 from .transpose import transpose
 
-#: Phases of a layer; counters of a phase: the next item and, on a cache line of its own, how many are done.
+#: Phases of a layer; counters of a phase: the next item and, on a cache line of its own (DONE), how many are done.
 PHASES, COUNTERS, DONE = 7, 16, 8
-#: Turns of waiting before a thread lets others run.
+#: How often a waiting thread looks again before it yields to others.
 SPINS = 2000
 
 _calls, _layers, _sequences = pointer_to(CALL), pointer_to(LAYER), pointer_to(SEQUENCE)
@@ -49,7 +49,7 @@ _let_others_run = types.ExternalFunction("sched_yield", types.int32())
 
 
 def encoder_worker(pointer: Any) -> None:
-    """Do items of every phase until the last is done; `pointer`: a job whose fourth field is the address of a call."""
+    """Take items of every phase until the last is done; `pointer`: a job whose fourth field is a call's address."""
     job = carray(pointer, (UNKNOWN,))
     own = fetch_add(job, SLOT, 1)
     call = carray(_calls(job[3]), (1,))[0]
@@ -129,7 +129,7 @@ def _normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
 
 @inner
 def _turn(call: Any, item: int, inwards: bool) -> None:
-    """One vector of tokens between tokens x features and features x tokens; lanes beyond the last token are zero."""
+    """Transpose one vector of tokens, inwards to features x tokens; there lanes beyond the last token become zero."""
     first = item * WIDTH
     count, pitch = min(WIDTH, call.tokens - first), call.pitch // 4
     rows, own = floats_at(call.input if inwards else call.result), floats_at(call.x)
@@ -144,7 +144,7 @@ def _turn(call: Any, item: int, inwards: bool) -> None:
 
 @inner
 def _wait(counters: Any, place: int, wanted: int) -> None:
-    """Until so many items are done: spin, and after a while let others run."""
+    """Wait until so many items are done: spin, and after a while let other threads run."""
     spins = 0
     while _read(counters, place) < wanted:
         _pause()
@@ -155,7 +155,7 @@ def _wait(counters: Any, place: int, wanted: int) -> None:
 
 @intrinsic
 def _read(typing_context: Any, array: Any, index: Any) -> Any:
-    """array[index], which another thread may just have written; what it wrote before is seen too."""
+    """array[index], an atomic load: what another thread wrote before it wrote this element is visible too."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(array)(context, builder, values[0]).data
@@ -167,7 +167,7 @@ def _read(typing_context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def _pause(typing_context: Any) -> Any:
-    """Tell the processor that this thread only waits."""
+    """Tell the processor that this thread is only waiting."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         if platform.machine().lower() in ("x86_64", "amd64"):

@@ -126,7 +126,7 @@ def _values_gradient(packed: PackedMatrix, plan: Plan, x: Tensor, grad: Tensor) 
     """The gradient of the stored weights: those places of grad' x, padding at the edges zero."""
     flat_x, flat_grad = _flat(x), _flat(grad)
     forward, shape = plan.forward, plan.values_shape
-    if isinstance(forward, PanelPlan) or (forward.step == 1 and shape[1] >= WIDTH):
+    if isinstance(forward, PanelPlan) or (forward.stride == 1 and shape[1] >= WIDTH):
         return gradients.values_gradient(forward, flat_x, flat_grad, shape, torch.get_num_threads())
     # Groups that no vector fits: the dense product, and those places of it.
     (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape

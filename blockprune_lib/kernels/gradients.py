@@ -1,10 +1,10 @@
-"""The gradient of the stored weights: only those places of grad' x that are stored, nothing dense in between.
+"""The gradient of the stored weights: only the elements of grad' x that are stored, and no dense matrix on the way.
 
     d values[position + (0 .. 2W)] += sum over tokens t of series[t] * vector[t, 0 .. 2W]        for each set of six
 
-Panels: the vectors are neighbouring outputs of the gradient, the series kept columns of x. Row groups: the vectors are
-neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `row_tiles`, with tokens where
-a product has inputs. The series lie transposed in scratch memory, a chunk of tokens at a time.
+Panels: the vectors are neighbouring outputs of the gradient, the series are kept columns of x. Row groups: the vectors
+are neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `row_tiles`, with tokens in
+place of a product's inputs. The series lie transposed in scratch memory, a chunk of tokens at a time.
 
 Left out: groups too flat and too narrow for a vector (`functional` takes the dense product for them).
 """
@@ -21,49 +21,59 @@ from ..machine.native import inner
 from ..machine.simd import WIDTH, broadcast, load, store
 from . import parallel
 from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int32_at, int64_at
-from .plan import BLOCK_FIELDS, LANE_TOKENS, PACKED_TOKENS, SET_FIELDS, STRIP_FIELDS, PanelPlan, RowPlan
+from .plan import (
+    BLOCK_FIELDS,
+    FIRST_ROW,
+    FIRST_WEIGHT,
+    LANE_TOKENS,
+    PACKED_TOKENS,
+    SET_FIELDS,
+    STRIP_FIELDS,
+    PanelPlan,
+    RowPlan,
+)  # fmt: skip
 from .row_tiles import row_6x2
 from .transpose import transpose
 
-#: Fields of a job, after those of `parallel`; TABLE and WHERE are strips and columns, or blocks and sets.
-(VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, STEP, TABLE, WHERE, PARTS, DISCARD,
+#: Fields of a job, after those of `parallel`; TABLE and WHERE are strips and columns, or input blocks and sets.
+(VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, LDW, TABLE, WHERE, PARTS, DISCARD,
  SCRATCH) = range(3, 17)  # fmt: skip
 
-#: Tokens of a chunk: the vectors of a strip fill a quarter of a first cache.
+#: Tokens of a chunk: the vectors of a strip fill a quarter of L1.
 CHUNK = 128
-#: Places from one series to the next: a multiple of PACKED_TOKENS, and no power of two, which would fight for one set.
+#: Floats from one series to the next: a multiple of PACKED_TOKENS; a power of two would map them to one cache set.
 STRIDE = 132
 #: Two vectors, which is how wide a strip is.
 WIDE = 2 * WIDTH
 
 
 def panel_gradient_worker(pointer: Any) -> None:
-    """Take a part of the strips after another; for each chunk of tokens, all steps of a strip six at a time."""
+    """Take one part of the strips after the other; for each chunk of tokens, all steps of a strip six at a time."""
     job = carray(pointer, (UNKNOWN,))
     strips, columns, parts = int64_at(job[TABLE]), int32_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
     own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
     strip_vectors, transposed = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
-    step = job[STEP]
+    ldw = job[LDW]
     while True:
         item = fetch_add(job, parallel.NEXT, 1)
         if item >= job[parallel.ITEMS]:
             break
-        discard = job[ELEMENTS] + 6 * WIDE * item  # a place of its own for rows and columns beyond the edge
+        discard = job[ELEMENTS] + 6 * WIDE * item  # the item's own room for rows and columns beyond the edge
         for first in range(0, job[T], CHUNK):
             n = min(CHUNK, job[T] - first)
             transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)
             for s in range(parts[item] * STRIP_FIELDS, parts[item + 1] * STRIP_FIELDS, STRIP_FIELDS):
                 row, valid, k, stop = strips[s], strips[s + 1], strips[s + 3], strips[s + 4]
-                at = strips[s + 2] + k * step
+                at = strips[s + 2] + k * ldw
                 _take(vectors, first * job[LDV] + row, job[LDV], n, valid, strip_vectors)
                 while k < stop:
-                    _six_steps(strip_vectors, n, transposed, columns, k, stop, gradient, at, step, valid, discard)
-                    k, at = k + 6, at + 6 * step
+                    _six_steps(strip_vectors, n, transposed, columns, k, stop, gradient, at, ldw, valid, discard)
+                    k, at = k + 6, at + 6 * ldw
 
 
 @inner
-def _six_steps(v: Any, n: int, transposed: Any, columns: Any, k: int, stop: int, gradient: Any, at: int, step: int,
+def _six_steps(v: Any, n: int, transposed: Any, columns: Any, k: int, stop: int, gradient: Any, at: int, ldw: int,
                valid: int, discard: int) -> None:  # fmt: skip
     last, unit = stop - 1, STRIDE // PACKED_TOKENS
     o0, o1 = unit * element(columns, k), unit * element(columns, min(k + 1, last))
@@ -71,18 +81,18 @@ def _six_steps(v: Any, n: int, transposed: Any, columns: Any, k: int, stop: int,
     o4, o5 = unit * element(columns, min(k + 4, last)), unit * element(columns, min(k + 5, last))
     if k + 6 <= stop and valid == WIDE:
         row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient,
-                at, at + step, at + 2 * step, at + 3 * step, at + 4 * step, at + 5 * step)  # fmt: skip
+                at, at + ldw, at + 2 * ldw, at + 3 * ldw, at + 4 * ldw, at + 5 * ldw)  # fmt: skip
         return
     _clear(gradient, discard)
     row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
             discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
     for i in range(min(6, stop - k)):
         for j in range(valid):
-            gradient[at + i * step + j] += gradient[discard + i * WIDE + j]
+            gradient[at + i * ldw + j] += gradient[discard + i * WIDE + j]
 
 
 def row_gradient_worker(pointer: Any) -> None:
-    """Take a part of the blocks after another; for each chunk of tokens, all sets of six rows of a block."""
+    """Take one part of the input blocks after the other; for each chunk of tokens, all their sets."""
     job = carray(pointer, (UNKNOWN,))
     blocks, sets, parts = int64_at(job[TABLE]), int64_at(job[WHERE]), int64_at(job[PARTS])
     vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
@@ -107,31 +117,30 @@ def row_gradient_worker(pointer: Any) -> None:
 @inner
 def _six_rows(v: Any, n: int, transposed: Any, sets: Any, s: int, gradient: Any, j: int, valid: int, discard: int,
               discard_row: int) -> None:  # fmt: skip
-    o0, o1 = _series(sets, s + 1), _series(sets, s + 2)
-    o2, o3 = _series(sets, s + 3), _series(sets, s + 4)
-    last = element(sets, s + 6) != discard_row  # a set of four, or a row too many
-    o4 = _series(sets, s + 5) if element(sets, s + 5) != discard_row else o0
-    o5 = _series(sets, s + 6) if last else o0
-    if last and valid == WIDE:
-        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, j + element(sets, s + 7),
-                j + element(sets, s + 8), j + element(sets, s + 9), j + element(sets, s + 10),
-                j + element(sets, s + 11), j + element(sets, s + 12))  # fmt: skip
+    row, weight = s + FIRST_ROW, s + FIRST_WEIGHT
+    o0 = _series(sets, row, discard_row, 0)
+    o1, o2 = _series(sets, row + 1, discard_row, o0), _series(sets, row + 2, discard_row, o0)
+    o3, o4 = _series(sets, row + 3, discard_row, o0), _series(sets, row + 4, discard_row, o0)
+    o5 = _series(sets, row + 5, discard_row, o0)
+    if element(sets, row + 5) != discard_row and valid == WIDE:  # no place is left over, and no input
+        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, j + element(sets, weight),
+                j + element(sets, weight + 1), j + element(sets, weight + 2), j + element(sets, weight + 3),
+                j + element(sets, weight + 4), j + element(sets, weight + 5))  # fmt: skip
         return
-    o1 = o1 if element(sets, s + 2) != discard_row else o0
-    o2 = o2 if element(sets, s + 3) != discard_row else o0
-    o3 = o3 if element(sets, s + 4) != discard_row else o0
     _clear(gradient, discard)
     row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
             discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
     for i in range(6):
-        if element(sets, s + 1 + i) != discard_row:
+        if element(sets, row + i) != discard_row:
             for c in range(valid):
-                gradient[element(sets, s + 7 + i) + j + c] += gradient[discard + i * WIDE + c]
+                gradient[element(sets, weight + i) + j + c] += gradient[discard + i * WIDE + c]
 
 
 @inner(forceinline=True)
-def _series(sets: Any, at: int) -> int:
-    return element(sets, at) // LANE_TOKENS * STRIDE
+def _series(sets: Any, at: int, discard_row: int, instead: int) -> int:
+    """Where the series of a place in a set begins, or `instead` where the place is left over."""
+    row = element(sets, at)
+    return row // LANE_TOKENS * STRIDE if row != discard_row else instead
 
 
 @inner
@@ -161,7 +170,7 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
         count, table, where, discard = len(plan.strips), *reversed(plan.addresses), 0
     else:
         bands = plan.bands(1)
-        count, (_, table, where), discard = len(bands.blocks), bands.addresses, LANE_TOKENS * bands.height
+        count, (_, table, where), discard = len(bands.input_blocks), bands.addresses, LANE_TOKENS * bands.height
     items = min(count, 1 if workers == 1 else 2 * workers)
     gradient = torch.zeros(elements + 6 * WIDE * items)
     if tokens and items:
@@ -171,7 +180,7 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
         job = own.job(
             SCRATCH + 1,
             (0, items, 0, vectors.data_ptr(), vectors.stride(0), series.data_ptr(), series.stride(0), series.shape[1],
-             tokens, gradient.data_ptr(), elements, plan.step, table, where, parts.ctypes.data, discard, scratch)
+             tokens, gradient.data_ptr(), elements, plan.stride, table, where, parts.ctypes.data, discard, scratch)
         )  # fmt: skip
         parallel.run(panel_gradient_worker if panels else row_gradient_worker, job, workers)
     return gradient[:elements].view(shape)

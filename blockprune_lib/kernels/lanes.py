@@ -1,4 +1,4 @@
-"""Vectors by address, and the arithmetic on them that an encoder needs besides products: exponential, square root, ...
+"""Vectors at addresses, and the arithmetic on them that an encoder needs besides products: exponential, square root.
 
 A vector is the type of `machine.simd`, WIDTH float32. Nothing here checks an address.
 """
@@ -36,7 +36,7 @@ def every(value: float) -> Any:
 
 @intrinsic
 def vector_at(typing_context: Any, address: Any) -> Any:
-    """vector_at(address): the WIDTH floats from there on."""
+    """vector_at(address) -> the WIDTH floats that begin there."""
     return _VECTOR(types.int64), lambda context, builder, signature, values: builder.load(
         builder.inttoptr(values[0], _KIND.as_pointer()), align=4
     )
@@ -44,7 +44,7 @@ def vector_at(typing_context: Any, address: Any) -> Any:
 
 @intrinsic
 def put(typing_context: Any, address: Any, vector: Any) -> Any:
-    """put(address, vector): writes its lanes from there on."""
+    """put(address, vector): writes the lanes of vector there."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.store(values[1], builder.inttoptr(values[0], _KIND.as_pointer()), align=4)
@@ -55,7 +55,7 @@ def put(typing_context: Any, address: Any, vector: Any) -> Any:
 
 @intrinsic
 def put_first(typing_context: Any, address: Any, vector: Any, count: Any) -> Any:
-    """put_first(address, vector, n): writes its first n lanes (all where n >= WIDTH) and touches no other memory."""
+    """put_first(address, vector, n): writes only its first n lanes there (all where n >= WIDTH)."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = builder.inttoptr(values[0], _KIND.as_pointer())
@@ -78,7 +78,7 @@ def put_first(typing_context: Any, address: Any, vector: Any, count: Any) -> Any
 
 @intrinsic
 def spread(typing_context: Any, address: Any) -> Any:
-    """spread(address): the float there, in every lane."""
+    """spread(address) -> the float there, in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         number = builder.load(builder.inttoptr(values[0], ir.FloatType().as_pointer()), align=4)
@@ -116,7 +116,7 @@ def times(typing_context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def maximum(typing_context: Any, a: Any, b: Any) -> Any:
-    """maximum(a, b) -> the larger lane by lane; a where either is NaN, so that NaN in a sum stays in it."""
+    """maximum(a, b) -> the larger lane by lane; a where either is NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         a, b = values
@@ -149,7 +149,7 @@ def square_root(typing_context: Any, a: Any) -> Any:
     return a(a), generate
 
 
-#: 2^f on [-1/2, 1/2] as a polynomial, lowest power first; fitted, off by at most 2e-9 of the value before rounding.
+#: 2^f on [-1/2, 1/2] as a polynomial, lowest power first; fitted, its relative error at most 2e-9 before rounding.
 _EXP2 = (1.0, 0.6931471824645996, 0.24022647738456726, 0.055503323674201965, 0.00961843691766262,
          0.0013398875016719103, 0.00015353361959569156)  # fmt: skip
 _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float to the nearest whole number, which its low bits then hold
@@ -157,7 +157,7 @@ _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float to the nearest whole
 
 @intrinsic
 def exp2(typing_context: Any, a: Any) -> Any:
-    """exp2(a) -> 2^a lane by lane, for a <= 0; 0 below -126, off by 2e-7 of the value at most; NaN stays NaN."""
+    """exp2(a) -> 2^a lane by lane, for a <= 0; 0 where a < -126; relative error at most 2e-7; NaN stays NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         fma = cgutils.get_or_insert_function(

@@ -36,14 +36,14 @@ from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
 from .transpose import pack_six
 
 #: Fields of a job, after those of `parallel`.
-(X, LDX, T, Y, M, VALUES, STEP, BIAS, GELU, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW,
- WHOLE, PACKED, SCRATCH) = range(3, 24)  # fmt: skip
+(X, LDX, T, Y, M, VALUES, LDW, BIAS, GELU, COLUMNS, STRIPS, PARTS, PART_COUNT, LDP, SIXES, TILES, CHUNK, NARROW,
+ LEADING_FULL, PACKED, SCRATCH) = range(3, 24)  # fmt: skip
 
 #: Room for one tile, for each thread; whole cache lines.
 SCRATCH_FLOATS = 16 * WIDTH
-#: Bytes of weights of one item: they stay in the last cache while the tiles of tokens pass.
+#: Bytes of weights of one item: they stay in the last-level cache while the tiles of tokens pass.
 PART_BYTES = 2_000_000
-#: Tiles of one item: at least so many that the weights, which come from far once per item, do not count.
+#: Least tiles of one item: so many that loading the weights once per item hardly counts.
 LEAST_TILES = 3
 
 
@@ -52,7 +52,7 @@ def panel_worker(pointer: Any) -> None:
     job = carray(pointer, (UNKNOWN,))
     x, y, values, bias = floats_at(job[X]), floats_at(job[Y]), floats_at(job[VALUES]), floats_at(job[BIAS])
     columns, strips, parts = int32_at(job[COLUMNS]), int64_at(job[STRIPS]), int64_at(job[PARTS])
-    tokens, outputs, ldx, step, ldp = job[T], job[M], job[LDX], job[STEP], job[LDP]
+    tokens, outputs, ldx, ldw, ldp = job[T], job[M], job[LDX], job[LDW], job[LDP]
     sixes, tiles, gelu = job[SIXES], job[TILES], job[GELU] != 0
     slot = fetch_add(job, parallel.SLOT, 1)
     packed = floats_at(job[PACKED] + 8 * ldp * slot)
@@ -72,46 +72,46 @@ def panel_worker(pointer: Any) -> None:
             for j in range(taken):
                 pack_six(x, t + 6 * j, tokens - 1, ldx, packed, j * ldp, ldp // 6)
             begin, end = parts[part], parts[part + 1]
-            whole = max(begin, min(end, job[WHOLE]))
+            full = max(begin, min(end, job[LEADING_FULL]))
             if taken == 2:
-                _twelves(packed, ldp, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, gelu)
+                _twelves(packed, ldp, columns, strips, begin, full, values, ldw, bias, y, t * outputs, outputs, gelu)
             elif i < sixes and not job[NARROW]:
-                _sixes(packed, columns, strips, begin, whole, values, step, bias, y, t * outputs, outputs, gelu)
+                _sixes(packed, columns, strips, begin, full, values, ldw, bias, y, t * outputs, outputs, gelu)
             else:
-                whole = begin
-            for strip in range(whole, end):
+                full = begin
+            for strip in range(full, end):
                 s = strip * STRIP_FIELDS
                 row, valid, first, k, stop = strips[s], strips[s + 1], strips[s + 2], strips[s + 3], strips[s + 4]
                 for j in range(taken):
-                    _strip(n, valid, packed, j * ldp, columns, k, stop, values, first + k * step, step, bias, row,
+                    _strip(n, valid, packed, j * ldp, columns, k, stop, values, first + k * ldw, ldw, bias, row,
                            y, (t + 6 * j) * outputs + row, outputs, gelu, scratch)  # fmt: skip
             i += taken
 
 
 @inner
-def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
+def _sixes(x: Any, columns: Any, strips: Any, begin: int, end: int, w: Any, ldw: int, bias: Any,
            y: Any, to: int, ldy: int, gelu: bool) -> None:  # fmt: skip
-    """Whole strips of two vectors for six tokens: nearly all of the work, so nothing is decided here."""
+    """Full strips of two vectors for six tokens: nearly all of the work."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
         k, stop = element(strips, s + 3), element(strips, s + 4)
         for i in range(6):
             prefetch_to_write(y, to + row + i * ldy)
-        panel_6x2(x, 0, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
+        panel_6x2(x, 0, columns, k, stop, w, first + k * ldw, ldw, bias, row, 0, y, to + row, ldy)
         if gelu:
             gelu_rows(y, to + row, ldy, 6, 2 * WIDTH)
 
 
 @inner
-def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, w: Any, step: int, bias: Any,
+def _twelves(x: Any, ldp: int, columns: Any, strips: Any, begin: int, end: int, w: Any, ldw: int, bias: Any,
              y: Any, to: int, ldy: int, gelu: bool) -> None:  # fmt: skip
-    """Whole strips of one vector for twelve tokens."""
+    """Full strips of one vector for twelve tokens."""
     for s in range(begin * STRIP_FIELDS, end * STRIP_FIELDS, STRIP_FIELDS):
         row, first = element(strips, s), element(strips, s + 2)
         k, stop = element(strips, s + 3), element(strips, s + 4)
         for i in range(12):
             prefetch_to_write(y, to + row + i * ldy)
-        panel_12x1(x, 0, ldp, columns, k, stop, w, first + k * step, step, bias, row, 0, y, to + row, ldy)
+        panel_12x1(x, 0, ldp, columns, k, stop, w, first + k * ldw, ldw, bias, row, 0, y, to + row, ldy)
         if gelu:
             gelu_rows(y, to + row, ldy, 12, WIDTH)
 
@@ -165,24 +165,20 @@ def token_tiles(tokens: int) -> tuple[int, int]:
 def multiply(
     plan: PanelPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, gelu: bool = False
 ) -> Tensor:
-    """x (T, inputs), rows of neighbouring float32 → (T, outputs); `values` as the plan's, checked by the caller.
-
-    gelu   whether gelu follows
-    """
+    """x (T, inputs), contiguous float32 rows → (T, outputs), `gelu`: with GELU applied. The caller checks `values`."""
     tokens = x.shape[0]
     y = torch.empty(tokens, plan.outputs)
     if tokens == 0 or len(plan.strips) == 0:
         return y
-    split = plan.splits.get((tokens, workers))
-    if split is None:
-        split = plan.splits[tokens, workers] = _split(plan, tokens, workers)
-    items, workers, packed_floats, *rest = split
+    if (tokens, workers) not in plan.splits:
+        plan.splits[tokens, workers] = _split(plan, tokens, workers)
+    items, workers, packed_floats, *rest = plan.splits[tokens, workers]
     values, bias = plan.contiguous_weights(values), plan.no_bias if bias is None else bias
     space = parallel.workspace()
     packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
     job = space.job(
         SCRATCH + 1,
-        (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.step,
+        (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.stride,
          bias.data_ptr(), gelu, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
     parallel.run(panel_worker, job, workers)
@@ -190,7 +186,7 @@ def multiply(
 
 
 def _split(plan: PanelPlan, tokens: int, workers: int) -> tuple[int, ...]:
-    """How the work is cut: (items, threads, packed floats) and the fields of a job from PARTS to WHOLE."""
+    """How the work is cut: (items, threads, packed floats) and the fields of a job from PARTS to LEADING_FULL."""
     sixes, tiles = token_tiles(tokens)
     count = len(plan.strips)
     wanted = 1 if workers == 1 else 4 * workers  # items a thread can choose from, so that none waits long for another
@@ -201,5 +197,5 @@ def _split(plan: PanelPlan, tokens: int, workers: int) -> tuple[int, ...]:
     items = -(-tiles // chunk) * part_count
     workers = min(workers, items)
     ldp = plan.inputs * PACKED_TOKENS
-    parts = plan.parts(part_count).ctypes.data
-    return (items, workers, 2 * workers * ldp, parts, part_count, ldp, sixes, tiles, chunk, plan.narrow, plan.whole)
+    cut = (plan.parts(part_count).ctypes.data, part_count, ldp, sixes, tiles, chunk)
+    return items, workers, 2 * workers * ldp, *cut, plan.narrow, plan.leading_full_strips

@@ -1,6 +1,6 @@
-"""A packed matrix times activations that stand as features x tokens: y = W x + bias (+ residual), then an activation.
+"""A packed matrix times activations stored as features x tokens: y = W x + bias (+ residual), then an activation.
 
-Left out: what is walked (`walk`), the tile itself (`tile`), threads (`encoder`).
+Left out: the tables walked (`walk`), the tile itself (`tile`), threads (`encoder`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .records import BLOCK, SET, STRIP, pointer_to
 from .tile import BYTES, VECTORS, listed_tile, rows_tile
 from .walk import LISTED
 
-#: What may follow a product: name -> its number in a record; 0 is nothing.
+#: The activations that may follow a product: name -> its number in a record; 0 means none.
 ACTIVATIONS = {"gelu": 1, "relu": 2, "silu": 3}
 LOG2E = 1.4426950408889634
-SET_BYTES, NUMBERS = SET.itemsize, 16  # of a set, and from its start to the numbers of its rows
+SET_BYTES, NUMBERS = SET.itemsize, 16  # the size of a set in bytes, and the offset of its `numbers`
 
 _strips, _blocks, _sets = pointer_to(STRIP), pointer_to(BLOCK), pointer_to(SET)
 
 
 @inner
 def rows_of(left: int) -> int:
-    """How many rows the next tile takes of those that are left: six, but 8 are two fours."""
+    """How many of the rows that are left the next tile takes: at most six, but 8 are taken as two fours."""
     if left >= 6 and left != 8:
         return 6
     return 4 if left >= 4 else 2 if left >= 2 else 1
@@ -36,7 +36,7 @@ def rows_of(left: int) -> int:
 
 @inner
 def width_of(left: int) -> int:
-    """How many vectors of tokens the next tile takes of those that are left."""
+    """How many of the vectors of tokens that are left the next tile takes."""
     return VECTORS if left >= VECTORS else 2 if left >= 2 else 1
 
 
@@ -100,7 +100,7 @@ def _multiply_rows(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int
 
 @inner
 def _activate(activation: int, y: int, pitch: int, rows: int, width: int) -> None:
-    """The activation in place, while the rows are in the first cache."""
+    """Apply the activation in place, while the rows are in L1."""
     for i in range(rows):
         for place in range(y + i * pitch, y + i * pitch + width * BYTES, BYTES):
             value = vector_at(place)

@@ -1,7 +1,7 @@
-"""What Python hands to a compiled encoder: records with named fields, read by the same names in the kernels.
+"""What Python passes to a compiled encoder: records with named fields, read by the same names in the kernels.
 
-Fields are integers of 64 bits; a field that is an address says so. `filled` makes a record of keywords and refuses a
-name that is missing or too much, so that a wrong hand-over is an error in Python and not a wild read.
+Fields are integers of 64 bits; some are addresses, named below. `filled` makes a record from keywords and refuses
+missing and unknown names, so that a mistake is an error in Python and not a read out of bounds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ def _whole(*names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names])
 
 
-#: A strip of a listed walk: outputs that keep the same inputs. `apart`: floats from one step's weights to the next.
+#: A strip of a listed walk: outputs that keep the same inputs. `apart`: weights from one step to the next.
 STRIP = _whole("output", "outputs", "begin", "steps", "weight", "apart")
-#: A block of a rows walk: neighbouring inputs, and the sets of rows that keep them.
+#: An input block of a rows walk: neighbouring inputs, and the sets of rows that keep them.
 BLOCK = _whole("input", "inputs", "begin", "end")
-#: A set: how many rows, the first of its weights, and the numbers of the rows.
+#: A set: how many rows, the position of its first weight, and the numbers of the rows.
 SET = np.dtype([("rows", np.int64), ("weight", np.int64), ("numbers", np.int64, (6,))])
-#: A matrix: addresses of its weights, bias and walk; `runs` parts of about equal work.
+#: A matrix: addresses of its weights, its bias and the tables of its walk, which `parts` cuts into `runs` equal runs.
 MATRIX = _whole("kind", "outputs", "inputs", "values", "bias", "index", "strips", "bands", "blocks", "sets", "height",
                 "parts", "runs")  # fmt: skip
 #: A LayerNorm: addresses of weight and bias.
@@ -58,7 +58,7 @@ def filled(kind: np.dtype[Any], /, **fields: Any) -> np.ndarray:
 
 
 def pointer_to(kind: np.dtype[Any]) -> Any:
-    """A function of kernels: an integer address as a pointer to records of `kind`."""
+    """A function for kernels that turns an integer address into a pointer to records of `kind`."""
     result = types.CPointer(from_dtype(kind))
 
     @intrinsic

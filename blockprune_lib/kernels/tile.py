@@ -2,20 +2,20 @@
 
     y[i, t] = seed[i, t] + sum over k of w[i, k] * x[k, t]                    i < R, t < V * WIDTH
 
-Activations stand as features x tokens, so an input that a group keeps is one contiguous row of x: whatever the
+Activations are stored as features x tokens, so an input that a group keeps is one contiguous row of x. Whatever the
 structure, a step loads V vectors of x, broadcasts R weights and does R x V fused multiply-adds.
 
                      t = 0 .. V vectors of tokens
-                  x[k]  |======|======|======|======|        loaded once a step
+                  x[k]  |======|======|======|======|        loaded once per step
     w[0, k] *           | sum  | sum  | sum  | sum  |
     w[1, k] *           | sum  | sum  | sum  | sum  |        R x V sums stay in registers over all k
        ..               |      |      |      |      |
 
-Three ways to say where x and w stand give three functions, for a list of inputs, for neighbouring inputs of rows
-anywhere, and for two dense matrices (attention). Each pair of R and V becomes its own straight-line loop in
-LLVM's intermediate code, emitted here from one description instead of unrolled by hand for every pair.
+Three functions differ in where x and w lie: for a list of inputs, for neighbouring inputs of any set of rows, and for
+two dense matrices (attention). Each pair of R and V gets a loop of its own in LLVM's intermediate code,
+emitted here from one description instead of unrolled by hand for every pair.
 
-Every address is an integer and nothing is checked: whoever calls has looked at shapes and indices before.
+Every address is an integer and nothing is checked: callers have checked shapes and indices before.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ VECTOR = ir.VectorType(FLOAT, WIDTH)
 BYTES = 4 * WIDTH
 #: Vectors of tokens in a tile: with 32 registers 6 x 4 sums, with 16 registers 6 x 2.
 VECTORS = 4 if WIDTH == 16 else 2
-#: Sums that must be under way at once: two units, each with a result four or five cycles later.
+#: Sums that must be in flight at once: two multiply-add units, each with a latency of four or five cycles.
 CHAINS = 8
-#: The rows and the vectors that a tile may have: what is left at an edge is made up of smaller ones.
+#: The rows and the vectors that a tile may have: the rest at an edge is covered by smaller tiles.
 SIZES, WIDTHS = (6, 4, 2, 1), tuple(width for width in (4, 2, 1) if width <= VECTORS)
 
 _Address = Callable[[Any, int], Any]
@@ -75,8 +75,8 @@ def _loop(
 ) -> list[Any]:
     """The loop over k: the sums after `count` steps, from the sums before.
 
-    A small tile has too few sums to keep the multiply-add units busy while each waits for the one before: there several
-    steps have sums of their own, which are added in the end.
+    Each addition to a sum waits for the one before. A small tile has too few sums to keep the multiply-add units busy
+    meanwhile, so it keeps several copies of them, one for each of several steps, and adds the copies up at the end.
     """
     copies = max(1, min(4, CHAINS // len(sums)))
     k = I64(0)
@@ -93,7 +93,7 @@ def _steps(
     builder: Any, start: Any, count: Any, sums: list[Any], vectors: int, copies: int,
     x_at: Callable[[Any, Any], Any], weights_at: list[_Address],
 ) -> tuple[Any, list[Any]]:  # fmt: skip
-    """`copies` steps a turn while so many are left: (the next k, the sums of each copy)."""
+    """`copies` steps per iteration while so many are left: (the next k, the sums of each copy)."""
     before, head = builder.block, builder.append_basic_block("steps")
     body, after = builder.append_basic_block("step"), builder.append_basic_block("after")
     builder.branch(head)
@@ -122,7 +122,7 @@ def _steps(
 
 
 def _each_size(builder: Any, rows: Any, vectors: Any, emit: Callable[[int, int], None]) -> None:
-    """The code of every tile, and the choice among them: by rows in SIZES and vectors in WIDTHS."""
+    """The code of every tile, and a switch among them: by rows in SIZES and vectors in WIDTHS."""
     end = builder.append_basic_block("end")
     choice = builder.switch(builder.add(builder.shl(rows, I64(3)), vectors), end)
     for r in SIZES:
@@ -138,10 +138,9 @@ def _each_size(builder: Any, rows: Any, vectors: Any, emit: Callable[[int, int],
 @intrinsic
 def listed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, index: Any, count: Any, w: Any,
                 step: Any, y: Any, ldy: Any, bias: Any, residual: Any, ldr: Any) -> Any:  # fmt: skip
-    """y[i] = bias[i] + residual[i] + sum over k < count of w[k step + i] x[index[k]]: outputs that keep the same
-    inputs.
+    """y[i] = bias[i] + residual[i] + sum over k < count of w[k step + i] x[index[k]]: outputs of the same inputs.
 
-    `index` is int32, all distances are bytes; `bias` and `residual` may be 0 for none.
+    `index` is int32; `ldx`, `step`, `ldy` and `ldr` are strides in bytes; `bias` and `residual` may be 0 for none.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -167,9 +166,9 @@ def listed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, 
 @intrinsic
 def rows_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, count: Any, w: Any, numbers: Any,
               y: Any, ldy: Any) -> Any:  # fmt: skip
-    """y[numbers[i]] += sum over k < count of w[k rows + i] x[k]: rows anywhere that keep the same neighbouring inputs.
+    """y[numbers[i]] += sum over k < count of w[k rows + i] x[k]: any rows that keep the same neighbouring inputs.
 
-    `numbers` are int64; distances are bytes.
+    `numbers` is int64; strides are in bytes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -197,8 +196,7 @@ def rows_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, co
 @intrinsic
 def dense_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, count: Any, w: Any, ldw: Any, step: Any,
                y: Any, ldy: Any, seed: Any, lds: Any) -> Any:  # fmt: skip
-    """y[i] = seed[i] + sum over k < count of w[i ldw + k step] x[k]: two dense matrices; distances in bytes, seed 0:
-    none."""
+    """y[i] = seed[i] + sum over k < count of w[i ldw + k step] x[k]: dense matrices. Strides in bytes; seed 0: none."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         rows, vectors, x, ldx, count, w, ldw, step, y, ldy, seed, lds = values
@@ -219,7 +217,7 @@ def dense_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, c
 
 
 def _seeds(builder: Any, rows: int, vectors: int, bias: Any, residual: Any, ldr: Any) -> list[Any]:
-    """What the sums begin as: bias[i] in every token (bias None: zero) plus residual[i]; an address of 0 is none."""
+    """The initial sums: bias[i] for every token (bias None: zero) plus residual[i]; an address of 0 means none."""
     zero = ir.Constant(VECTOR, None)
     sums = [zero] * (rows * vectors)
     if bias is not None:

@@ -1,8 +1,8 @@
-"""A packed matrix as what the encoder's kernels walk: tiles of listed inputs, or bands of rows and their blocks.
+"""A packed matrix as the tables that the encoder's kernels walk: strips of listed inputs, or bands of rows.
 
 Two kinds serve all structures. *Listed*: all outputs of a panel keep the same list of inputs (block_column, tile,
 column, irregular: a panel of one output). *Rows*: a row keeps runs of neighbouring inputs (block_row, row); rows of one
-band that keep the same block of inputs go together in sets of six, four, two or one.
+band that keep the same input block form sets of six, four, two or one.
 
     listed, a panel of h outputs              rows, a band of outputs
          inputs  2   7   9                         | block 0 | block 1 | block 2 |
@@ -11,7 +11,7 @@ band that keep the same block of inputs go together in sets of six, four, two or
        ..                                      row 2  wwww
                                                sets:  (0, 2)    (1)       (0, 1)
 
-Walks know nothing of the number of tokens: they are made once for a matrix.
+A walk does not depend on the number of tokens: it is made once per matrix.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from ..pruning.packing import PackedMatrix
 from .records import BLOCK, SET, STRIP
 
 LISTED, ROWS = 0, 1
-#: Outputs of a strip at most, so that threads find enough of them; inputs of a block at most, so that x stays near.
+#: At most so many outputs per strip, so that there are enough strips for all threads; at most so many inputs per input
+#: block and outputs per band, so that their rows of x and y stay in L1.
 STRIP_OUTPUTS, BLOCK_INPUTS, BAND_OUTPUTS = 48, 64, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """What is walked for one matrix. `parts`: where a list of strips, or of bands, is cut into runs of equal work."""
+    """The tables of one matrix. `parts`: where the list of strips, or of bands, is cut into runs of equal work."""
 
     kind: int
     outputs: int
@@ -46,7 +47,7 @@ class Walk:
 
 
 def walk_of(packed: PackedMatrix) -> Walk:
-    """The walk of a packed matrix that is valid."""
+    """The walk of a valid packed matrix."""
     r, c = packed.group_shape
     columns = packed.columns.numpy().astype(np.int64)
     offsets = packed.offsets.numpy()
@@ -75,7 +76,7 @@ def _listed(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, valu
         pieces.append(piece[piece["outputs"] > 0])
     strips = np.concatenate(pieces)
     strips = strips[np.argsort(strips["output"], kind="stable")]
-    inputs = np.append(inputs, 0).astype(np.int32)  # never empty
+    inputs = np.append(inputs, 0).astype(np.int32)  # so that it is never empty
     return _made(
         LISTED, packed.shape, values, strips["outputs"] * (strips["steps"] + 8), index=inputs, strips=strips, height=r
     )
@@ -107,7 +108,7 @@ def _rows(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values
             numbers = np.zeros(6, np.int64)
             numbers[:size] = row[at : at + size]
             sets.append((size, weight, numbers))
-            # One input after the other, the rows of a set side by side: a tile reads its weights in one run.
+            # Input by input, the rows of a set side by side: a tile reads its weights contiguously.
             weights.append(values[start[at : at + size] + np.arange(inputs)[:, None]].reshape(-1))
             weight += inputs * size
         blocks[number]["end"] = len(sets)
@@ -120,7 +121,7 @@ def _rows(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values
 
 
 def _sizes(begin: int, end: int) -> list[tuple[int, int]]:
-    """(first, how many): a run cut into sixes and fours, at last twos and ones.
+    """(first, how many): a run cut into sixes and fours, then twos and ones.
 
     >>> _sizes(0, 16), _sizes(0, 7)
     ([(0, 6), (6, 6), (12, 4)], [(0, 6), (6, 1)])

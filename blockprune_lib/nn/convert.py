@@ -56,12 +56,10 @@ def sparsify(
             layers[name] = BlockSparseLinear.from_linear(linear, structure)
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
+    thresholds = _thresholds(layers, keep_dense_above)
     if keep_dense_above is None:
-        thresholds = dict.fromkeys(layers, 1.0)  # swaps all
         inside = {id(part) for encoder, _ in encoders_of(model) if fuse for part in encoder.modules()}
         _warn_of_dense(layers, {name for name, linear in linears.items() if id(linear) in inside})
-    else:
-        thresholds = _thresholds(layers, keep_dense_above)
     for name, layer in layers.items():
         if layer.density <= thresholds[name]:
             model.set_submodule(name, layer)
@@ -79,15 +77,13 @@ def _check_threshold(keep_dense_above: Any) -> None:
     if keep_dense_above is None or keep_dense_above == "measured":
         return
     if finite_number(keep_dense_above, "keep_dense_above", 0, "a density such as 0.5, 'measured', or None") > 1:
-        raise ValueError(
-            f"keep_dense_above must be a density from 0 to 1, 'measured', or None; got {keep_dense_above!r}"
-        )
+        raise ValueError(f"keep_dense_above must be from 0 to 1, 'measured', or None; got {keep_dense_above!r}")
 
 
-def _thresholds(layers: dict[str, BlockSparseLinear], keep_dense_above: float | str) -> dict[str, float]:
-    """The highest density at which each layer is swapped; each shape is measured once."""
+def _thresholds(layers: dict[str, BlockSparseLinear], keep_dense_above: float | str | None) -> dict[str, float]:
+    """The highest density at which each layer is swapped; None swaps all. Each shape is measured once."""
     if not isinstance(keep_dense_above, str):
-        return dict.fromkeys(layers, float(keep_dense_above))
+        return dict.fromkeys(layers, 1.0 if keep_dense_above is None else float(keep_dense_above))
     shapes = {name: (layer.structure, layer.packed.shape) for name, layer in layers.items()}
     measured = {key: break_even_density(*key).density for key in dict.fromkeys(shapes.values())}
     return {name: measured[key] for name, key in shapes.items()}

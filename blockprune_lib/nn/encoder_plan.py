@@ -1,6 +1,6 @@
 """An encoder's layers as records that a compiled call reads, and the call itself.
 
-Left out: when a call may be made (`engine`), and what it computes (`kernels.encoder`).
+Left out: when a call may be made (`engine`), and how the kernels compute it (`kernels.encoder`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..pruning.packing import pack
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 
-#: Tokens that are worked on together: enough for every tile to be full, few enough to stay in a core's cache.
+#: At most so many tokens per call, unless one sequence has more: enough to fill every tile, and fitting a core's cache.
 TOGETHER = 256
 
 
-class Unfit(Exception):  # noqa: N818 - says what does not fit
+class Unfit(Exception):  # noqa: N818 - its message says what does not fit
     """Why an encoder has no compiled call."""
 
 
@@ -43,10 +43,10 @@ class EncoderPlan:
     heads: int
     width: int
     inner: int
-    kept: list[Any]  # what the addresses point to
-    tensors: list[tuple[dict[str, Any], str, Any, int]]  # (where it stands, its name, the tensor, its version)
-    hollow: Any  # the encoder without layers: it wraps a result as the class does
-    position: Any = None  # gives the relative position bias of so many tokens
+    kept: list[Any]  # keeps alive what the addresses point to
+    tensors: list[tuple[dict[str, Any], str, Any, int]]  # (the dict that holds it, its name, the tensor, its version)
+    hollow: Any  # the encoder without layers: its forward turns a result into what the class returns
+    position: Any = None  # the function that computes the relative position bias, if there is one
     _position: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -84,12 +84,12 @@ class EncoderPlan:
         return cls(layers, heads, width, inner, kept, tensors, hollow, position)
 
     def holds(self) -> bool:
-        """Whether every tensor is still the one that was read, and nobody has written to it since."""
+        """Whether every tensor is still the one that the plan was made from, and unchanged since."""
         return all(place.get(name) is tensor and _version(tensor) == version
                    for place, name, tensor, version in self.tensors)  # fmt: skip
 
     def run(self, hidden: Tensor, shown: Tensor, threads: int) -> Tensor:
-        """The last hidden states (batch, tokens, width); rows of hidden tokens are zero."""
+        """The last hidden states (batch, tokens, width); rows of masked tokens are zero."""
         batch, tokens, width = hidden.shape
         lengths = shown.sum(1).numpy()
         everything = int(lengths.sum()) == batch * tokens
@@ -109,9 +109,7 @@ class EncoderPlan:
     def _call(self, rows: Tensor, found: Tensor, first: int, sequences: np.ndarray, threads: int) -> None:
         tokens, longest = int(sequences["length"].sum()), int(sequences["length"].max())
         room = tokens + VECTORS * WIDTH + WIDTH
-        pitch = (
-            room // WIDTH | 1
-        ) * WIDTH  # an odd number of vectors: rows do not compete for the same lines of a cache
+        pitch = (room // WIDTH | 1) * WIDTH  # an odd number of vectors, so that rows do not share a few cache sets
         memory = _memory()
         sizes = {name: self.inner if name == "f" else self.width for name in "xqkvarf"}
         floats = memory.floats(sum(sizes.values()) * pitch)
@@ -145,7 +143,7 @@ class EncoderPlan:
 
 
 def _units(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Sequences that are worked on together: (first token, their starts and lengths); empty ones are left out."""
+    """The sequences of each call: (first token, their starts and lengths); empty sequences are left out."""
     first = 0
     unit: list[tuple[int, int]] = []
     tokens = 0
@@ -196,7 +194,7 @@ def _norm(norm: Any, width: int, kept: list[Any], tensors: list[Any]) -> np.ndar
 
 
 def activation_name(function: Any) -> str | None:
-    """Which of `ACTIVATIONS` a module or function is, None for another: of GELU the exact form only."""
+    """The name in `ACTIVATIONS` of a module or function, or None; only the exact form of GELU has one."""
     if isinstance(function, nn.GELU):
         return "gelu" if function.approximate == "none" else None
     if type(function).__name__ == "GELUActivation":
@@ -207,7 +205,7 @@ def activation_name(function: Any) -> str | None:
 
 
 def _activation(layer: Any, names: LayerPaths) -> int:
-    """The number of the activation after the first feed-forward matrix, which may do it itself."""
+    """The number of the activation after the first feed-forward matrix, whose layer may apply it itself."""
     follows = part_of(layer, names.activation)
     name = getattr(part_of(layer, names.inner), "activation", None) or activation_name(follows)
     if name is None:
@@ -216,7 +214,7 @@ def _activation(layer: Any, names: LayerPaths) -> int:
 
 
 def _check(layers: np.ndarray, width: int, heads: int) -> None:
-    """Raise Unfit unless the matrices follow each other: a kernel reads and writes by these sizes."""
+    """Raise Unfit unless the shapes of the matrices chain: a kernel reads and writes by these sizes."""
     if width % heads:
         raise Unfit(f"{width} features are no multiple of {heads} heads")
     for layer in layers:
@@ -228,7 +226,7 @@ def _check(layers: np.ndarray, width: int, heads: int) -> None:
 
 
 def _watch(module: nn.Module, tensors: list[Any]) -> None:
-    """Remember the tensors of a module, to see when one is another or was written to."""
+    """Remember the tensors of a module, to notice when one is replaced or written to."""
     for place in (module._parameters, module._buffers):
         tensors += [(place, name, tensor, _version(tensor)) for name, tensor in place.items()]
 
@@ -238,7 +236,7 @@ def _version(tensor: Tensor | None) -> int:
 
 
 class _Memory(threading.local):
-    """Memory that a calling thread keeps between calls, so that it is warm; every address is on a cache line."""
+    """Memory that a calling thread keeps between calls, so that it is warm; each piece begins on a cache line."""
 
     def __init__(self) -> None:
         self._held: dict[str, Any] = {}

@@ -1,13 +1,13 @@
 """A whole encoder run by one compiled call where that gives the same result, and layer by layer where it would not.
 
 `attach(model)` gives each encoder of a known family a `CompiledForward` in place of its `forward`. At every call it
-looks whether the compiled way is open: evaluation mode, no gradients, float32 on the CPU, a mask of padding, no hooks
-on inner modules, nothing asked for that only the layers can tell (attentions, hidden states, a cache).
-`CompiledForward.last` says which way the last call took, or why it could not take the fast one.
+checks whether the compiled call can be made: evaluation mode, no gradients, float32 on the CPU, a padding mask, no
+hooks on inner modules, no output requested that only the layers can give (attentions, hidden states, a cache).
+`CompiledForward.last` is "compiled" after a compiled call, else the reason why there was none.
 
-The compiled way leaves padding out: a token that the mask hides is not computed, and its row of the result is zero.
+The compiled call skips padding: a token that the mask hides is not computed, and its row of the result is zero.
 
-Left out: what the compiled call does (`kernels.encoder`); embeddings, pooler and heads, which stay torch's.
+Left out: how the kernels compute it (`kernels.encoder`); embeddings, pooler and heads, which torch runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..pruning.architectures import LayerPaths, layer_paths
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_plan import EncoderPlan, Unfit
 
-#: Arguments of an encoder that do not change what is asked of it.
+#: Names of the mask, and of all arguments that ask for no other output.
 _MASK = ("attention_mask", "attn_mask")
 _HARMLESS = {*_MASK, "return_dict", "position_ids", "token_type_ids", "cache_position"}
 
@@ -51,7 +51,7 @@ class CompiledForward:
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any, **more: Any) -> Any:
-        """What the encoder's class returns, by the way that `last` then names."""
+        """What the forward of the encoder's class returns; `last` then says how it was computed."""
         own = type(self.encoder).forward
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return own(self.encoder, *arguments, **more)
@@ -93,12 +93,12 @@ class CompiledForward:
 
 @cache
 def _names(forward: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a forward's arguments but self: families and versions of transformers differ."""
+    """The names of a forward's arguments except self: they differ between families and versions of transformers."""
     return tuple(inspect.signature(forward).parameters)[1:]
 
 
 def _why_not(encoder: nn.Module, hidden: Any, given: dict[str, Any]) -> str:
-    """Why this call needs the layers one by one; empty where it does not."""
+    """Why this call must go through the layers one by one; empty if it need not."""
     if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype != torch.float32 or not hidden.is_cpu:
         return "the input is not a float32 tensor (batch, tokens, features) on the CPU"
     if torch._C._functorch.maybe_current_level() is not None or torch._C._len_torch_dispatch_stack():
@@ -130,9 +130,9 @@ def _nothing(value: Any) -> bool:
 
 
 def visible(mask: Any, batch: int, tokens: int) -> Tensor | None:
-    """Which tokens a mask of padding shows: bool (batch, tokens); None for a mask that says more than that.
+    """Which tokens a padding mask leaves visible: bool (batch, tokens); None for any other kind of mask.
 
-    `mask`: None; (batch, tokens) of 0 and 1; or (batch or 1, 1, queries or 1, tokens), bool or what is added to scores.
+    `mask`: None; (batch, tokens) of 0 and 1; or (batch or 1, 1, queries or 1, tokens), bool or added to the scores.
 
     >>> visible(torch.tensor([[1, 1, 0]]), 1, 3)
     tensor([[ True,  True, False]])

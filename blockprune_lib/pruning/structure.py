@@ -181,7 +181,7 @@ class BlockStructure:
         """Cut an (M, N) `matrix` into at most four views (rows of groups, r, columns of groups, c).
 
         The interior is one view; a ragged right edge, bottom edge and corner are the others. Nothing is copied or
-        padded, so writing to a view writes to the matrix. Each comes with its position in the grid, an index of it.
+        padded, so writing to a view writes to the matrix. Before each view comes its position in the (R, C) grid.
 
         >>> [tuple(view.shape) for _, view in BlockStructure.tile(2, 2).regions(torch.ones(5, 4))]
         [(2, 2, 2, 2), (1, 1, 2, 2)]

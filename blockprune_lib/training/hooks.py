@@ -145,8 +145,7 @@ class LassoHook(Hook):
 
     def report(self, history: list[dict[str, Any]]) -> dict[str, Any]:
         """First and last penalty, first and last share of groups near zero, and how often α was refreshed."""
-        pairs = {key: first_and_last(history, key) for key in ("penalty", "near_zero")}
-        return pairs | {"refreshes": self.refreshes}
+        return {key: first_and_last(history, key) for key in ("penalty", "near_zero")} | {"refreshes": self.refreshes}
 
     def state(self) -> HookState:
         """α, how often it was refreshed, and how many epochs have ended."""
