@@ -7,7 +7,7 @@
     rows         row groups: block_row, row, irregular                     row_tiles: theirs
     gradients    the gradient of the stored weights
     transpose    x in the order in which a kernel reads it
-    gelu         GELU while results are in the first cache
+    gelu         GELU while results are in L1
     intrinsics   what a kernel needs besides vectors: raw memory, a shared counter, a prefetch
     parallel     one job shared among torch's own threads
     csr          single weights in compressed rows, as a library does it

@@ -1,4 +1,4 @@
-"""GELU in vectors: what follows a product while its results are still in the first cache.
+"""GELU in vectors: what follows a product while its results are still in L1.
 
     gelu(x) = x Φ(x) = max(x, 0) - a Q(a),    a = |x|,    Q(a) = 1 - Φ(a) ≈ 1 / (2 (1 + c1 a + ... + c7 a⁷)¹⁶)
 

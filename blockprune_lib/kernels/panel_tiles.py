@@ -19,7 +19,7 @@ from ..machine.native import inner
 from ..machine.simd import WIDTH, broadcast, fma, load, store
 from .intrinsics import element, prefetch
 
-#: Steps between asking for a line of weights and using it: about the time it takes from the second cache.
+#: Steps between asking for a line of weights and using it: about the time it takes from L2.
 AHEAD = 12
 
 

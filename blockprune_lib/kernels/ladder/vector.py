@@ -86,7 +86,7 @@ def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
 
 @native
 def side_by_side(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """6 x 2 again, tile by tile: its six tokens lie side by side in the first cache, and the weights stream by."""
+    """6 x 2 again, tile by tile: its six tokens lie side by side in L1, and the weights stream by."""
     height, outputs = values.shape[1], y.shape[1]
     x_tile = np.empty((x.shape[1], TOKENS), np.float32)
     for tile in range(0, len(x), TOKENS):
