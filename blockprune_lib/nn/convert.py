@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from .._common.checks import finite_number
+from .._common.checks import finite_number, one_of
 from ..pruning.architectures import part_of, prunable
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
@@ -21,11 +21,12 @@ BREAK_EVEN_IN_ENCODER = 0.4
 
 
 def sparsify(
-    model: Model, structure: BlockStructure, *, keep_dense_above: float | str | None = None, fuse: bool = True,
-    **which: bool,
+    model: Model, structure: BlockStructure, *, precision: str = "float32", keep_dense_above: float | str | None = None,
+    fuse: bool = True, **which: bool,
 ) -> Model:  # fmt: skip
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
+    precision          of the products: "float32", or "auto", the fastest there is, which in this version is float32 too
     keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
                        timed on this machine now; None: swap all, and warn of layers that by a rule of thumb are too
                        dense to run faster
@@ -43,6 +44,7 @@ def sparsify(
     BlockSparseLinear(in_features=8, out_features=4, structure=block_row:4, density=1, bias=True)
     """
     check_structure(structure)
+    one_of(precision, "precision", ("float32", "auto"), "this version has no kernels in another precision")
     _check_threshold(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     if "" in linears:
