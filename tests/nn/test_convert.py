@@ -560,7 +560,7 @@ def test_an_activation_that_is_unknown_is_refused() -> None:
 
 def test_a_precision_without_kernels_is_refused_before_anything_changes() -> None:
     model = nn.Sequential(nn.Linear(8, 8))
-    with pytest.raises(ValueError, match="precision must be one of float32, auto; got 'bfloat16'.*no kernels"):
+    with pytest.raises(ValueError, match=r"precision must be one of float32, auto; got 'bfloat16'.*no kernels"):
         sparsify(model, BlockStructure.irregular(), precision="bfloat16", keep_dense_above=1.0)
     assert type(model[0]) is nn.Linear
     sparsify(model, BlockStructure.irregular(), precision="auto", keep_dense_above=1.0)
