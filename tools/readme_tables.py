@@ -80,7 +80,7 @@ def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
     lines += [
         "",
         f"A step of masked retraining (batch {what['batch']} x {what['tokens']}) on the sparse support, against the "
-        f"dense one with masks: {said} as fast.",
+        f"dense one with masks: {said} as fast, on {_machine(training)}.",
     ]
     return "\n".join(lines)
 
