@@ -1,5 +1,6 @@
 """Shared settings of the tests: no network, quiet tokenisers, few hypothesis examples, two threads at most."""
 
+import gc
 import os
 
 # Read when OpenMP starts, so before torch is imported: waiting threads must not steal the core from the tests.
@@ -18,6 +19,14 @@ settings.register_profile(
 )
 settings.load_profile("blockprune")
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_stays_is_not_searched_again() -> None:
+    # Thousands of tests and compiled functions stay for the whole session; without this the collector goes through all
+    # of them again and again, and a training in the last file takes nearly twice as long as alone.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

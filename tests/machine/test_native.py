@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,14 +47,35 @@ print(sum(fill.stats.cache_hits.values()), parallel.compile_worker(worker)[2].ca
 """
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Path:
+def a_library(folder: Path) -> Path:
     """A folder with a copy of the library that nothing was compiled for, and two files that use it."""
     source = Path(blockprune_lib.__file__).parent
-    shutil.copytree(source, tmp_path / "blockprune_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "neighbour.py").write_text(NEIGHBOUR)
-    (tmp_path / "loops.py").write_text(LOOPS)
-    return tmp_path
+    shutil.copytree(source, folder / "blockprune_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "neighbour.py").write_text(NEIGHBOUR)
+    (folder / "loops.py").write_text(LOOPS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
+    """What happens over several processes, each in a library of its own; side by side, since each takes seconds."""
+    with ThreadPoolExecutor(2) as pool:
+        found = {}
+        for story in (the_next_process, no_folder_to_write_to, the_compiler_switched_off):
+            found[story.__name__] = pool.submit(story, a_library(tmp_path_factory.mktemp(story.__name__)))
+        yield found
+
+
+def test_the_next_process_finds_it_until_a_source_changes(stories: dict[str, Future[None]]) -> None:
+    stories["the_next_process"].result()
+
+
+def test_where_no_folder_can_be_written_every_process_compiles(stories: dict[str, Future[None]]) -> None:
+    stories["no_folder_to_write_to"].result()
+
+
+def test_a_user_who_switches_the_compiler_off_still_gets_results(stories: dict[str, Future[None]]) -> None:
+    stories["the_compiler_switched_off"].result()
 
 
 def run(library: Path, code: str = "import loops", **variables: str) -> str:
@@ -65,7 +88,7 @@ def run(library: Path, code: str = "import loops", **variables: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_next_process_finds_it_until_a_source_changes(library: Path) -> None:
+def the_next_process(library: Path) -> None:
     simd, neighbour = library / "blockprune_lib/machine/simd.py", library / "neighbour.py"
     assert run(library) == "0 0"
     os.utime(simd)  # a fresh checkout of the same text
@@ -79,7 +102,7 @@ def test_the_next_process_finds_it_until_a_source_changes(library: Path) -> None
     assert run(library) == "1 1"
 
 
-def test_where_no_folder_can_be_written_every_process_compiles(library: Path) -> None:
+def no_folder_to_write_to(library: Path) -> None:
     for folder in (".", *(f"blockprune_lib/{name}" for name in ("machine", "kernels", "kernels/ladder"))):
         (library / folder / "__pycache__").write_text("")  # root may write anywhere, but not into a file
     before = sorted(library.rglob("*"))
@@ -90,7 +113,7 @@ def test_where_no_folder_can_be_written_every_process_compiles(library: Path) ->
     assert sorted(library.rglob("*")) == before
 
 
-def test_a_user_who_switches_the_compiler_off_still_gets_results(library: Path) -> None:
+def the_compiler_switched_off(library: Path) -> None:
     code = """
 import numpy as np, torch, loops, blockprune_lib as bp
 from blockprune_lib.kernels import CsrMatrix, ladder

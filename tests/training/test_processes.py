@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ def run_alone(folder: Path, count: int) -> None:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     base = tmp_path_factory.mktemp("processes")
-    for count in (1, 2):
-        run_alone(base / str(count), count)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda count: run_alone(base / str(count), count), (1, 2)))
     return {count: base / str(count) for count in (1, 2)}
 
 

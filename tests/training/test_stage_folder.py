@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,15 @@ def run_alone(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
-    done = run_alone(*STAGES, str(folder), "--kill")
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()[0] in STAGES}
-    assert list(lines) == list(STAGES)
-    for line in lines.values():  # undisturbed; killed by the system, each time; to the end
-        assert line.endswith(f"[0, {', '.join(['-9'] * len(DEATHS))}, 0]"), done.stderr[-3000:]
+    halves = [list(STAGES)[half::2] for half in (0, 1)]  # side by side, a core each
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda names: run_alone(*names, str(folder), "--kill"), halves))
+    for names, done in zip(halves, found, strict=True):
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()[0] in STAGES}
+        assert list(lines) == names
+        for line in lines.values():  # undisturbed; killed by the system, each time; to the end
+            assert line.endswith(f"[0, {', '.join(['-9'] * len(DEATHS))}, 0]"), done.stderr[-3000:]
     return folder
 
 
