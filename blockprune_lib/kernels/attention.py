@@ -12,7 +12,8 @@ from ..machine.native import inner
 from ..machine.simd import WIDTH, divide
 from .lanes import every, exp2, maximum, minus, plus, put, put_first, times, vector_at
 from .product import LOG2E, rows_of, width_of
-from .tile import BYTES, VECTORS, dense_tile
+from .tile import dense_tile
+from .tile_loop import BYTES, VECTORS
 
 #: Bytes from one row of scores to the next.
 ROW = VECTORS * BYTES

@@ -36,7 +36,7 @@ from .lanes import every, minus, plus, put, spread, square_root, times, vector_a
 from .parallel import SLOT
 from .product import multiply
 from .records import CALL, LAYER, SEQUENCE, pointer_to
-from .tile import BYTES
+from .tile_loop import BYTES
 from .transpose import transpose
 
 #: Phases of a layer; counters of a phase: the next item and, on a cache line of its own (DONE), how many are done.

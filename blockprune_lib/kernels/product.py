@@ -15,7 +15,8 @@ from .gelu import gelu
 from .intrinsics import UNKNOWN, int64_at
 from .lanes import every, exp2, maximum, plus, put, spread, times, vector_at, where_negative
 from .records import BLOCK, SET, STRIP, pointer_to
-from .tile import BYTES, VECTORS, listed_tile, rows_tile
+from .tile import listed_tile, rows_tile
+from .tile_loop import BYTES, VECTORS
 from .walk import LISTED
 
 #: The activations that may follow a product: name -> its number in a record; 0 means none.

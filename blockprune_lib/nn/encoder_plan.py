@@ -20,7 +20,7 @@ from ..kernels import parallel
 from ..kernels.encoder import COUNTERS, PHASES, encoder_worker
 from ..kernels.product import ACTIVATIONS
 from ..kernels.records import CALL, LAYER, MATRIX, NORM, NORMS, PRODUCTS, SEQUENCE, filled
-from ..kernels.tile import BYTES, VECTORS, WIDTH
+from ..kernels.tile_loop import BYTES, VECTORS, WIDTH
 from ..kernels.walk import walk_of
 from ..pruning.architectures import LayerPaths, layer_paths, part_of
 from ..pruning.packing import pack

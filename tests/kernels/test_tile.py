@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from blockprune_lib.kernels.lanes import exp2, maximum, put, put_first, square_root, vector_at, where_negative
-from blockprune_lib.kernels.tile import SIZES, WIDTHS, dense_tile, listed_tile, rows_tile
+from blockprune_lib.kernels.tile import dense_tile, listed_tile, rows_tile
+from blockprune_lib.kernels.tile_loop import SIZES, WIDTHS
 from blockprune_lib.machine.native import native
 from blockprune_lib.machine.simd import WIDTH
 
