@@ -20,32 +20,26 @@ Left out: embeddings, pooler and heads, which torch runs; gradients; when a call
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
-from llvmlite import ir
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import carray
 
 from ..machine.native import inner
 from ..machine.simd import WIDTH, divide, fma
 from .attention import attend
-from .intrinsics import UNKNOWN, fetch_add, floats_at, int64_at
+from .intrinsics import UNKNOWN, fetch_add, int64_at
 from .lanes import every, minus, plus, put, spread, square_root, times, vector_at
 from .parallel import SLOT
 from .product import multiply
 from .records import CALL, LAYER, SEQUENCE, pointer_to
 from .tile_loop import BYTES
-from .transpose import transpose
+from .transpose import turn_in, turn_out
+from .waiting import wait_for
 
 #: Phases of a layer; counters of a phase: the next item and, on a cache line of its own (DONE), how many are done.
 PHASES, COUNTERS, DONE = 7, 16, 8
-#: How often a waiting thread looks again before it yields to others.
-SPINS = 2000
 
 _calls, _layers, _sequences = pointer_to(CALL), pointer_to(LAYER), pointer_to(SEQUENCE)
-_let_others_run = types.ExternalFunction("sched_yield", types.int32())
 
 
 def encoder_worker(pointer: Any) -> None:
@@ -64,7 +58,7 @@ def encoder_worker(pointer: Any) -> None:
             _do(call, layer, kind, item, memory)
             fetch_add(counters, place + DONE, 1)
             item = fetch_add(counters, place, 1)
-        _wait(counters, place + DONE, items)
+        wait_for(counters, place + DONE, items)
         phase += 1
 
 
@@ -131,48 +125,8 @@ def _normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
 def _turn(call: Any, item: int, inwards: bool) -> None:
     """Transpose one vector of tokens, inwards to features x tokens; there lanes beyond the last token become zero."""
     first = item * WIDTH
-    count, pitch = min(WIDTH, call.tokens - first), call.pitch // 4
-    rows, own = floats_at(call.input if inwards else call.result), floats_at(call.x)
-    if not inwards:
-        transpose(own, first, pitch, call.width, count, rows, first * call.width, call.width)
-        return
-    if count < WIDTH:
-        for i in range(call.width):
-            put(call.x + i * call.pitch + 4 * first, every(0.0))
-    transpose(rows, first * call.width, call.width, count, call.width, own, first, pitch)
-
-
-@inner
-def _wait(counters: Any, place: int, wanted: int) -> None:
-    """Wait until so many items are done: spin, and after a while let other threads run."""
-    spins = 0
-    while _read(counters, place) < wanted:
-        _pause()
-        spins += 1
-        if spins > SPINS:
-            _let_others_run()
-
-
-@intrinsic
-def _read(typing_context: Any, array: Any, index: Any) -> Any:
-    """array[index], an atomic load: what another thread wrote before it wrote this element is visible too."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(array)(context, builder, values[0]).data
-        where = context.cast(builder, values[1], index, types.intp)
-        return builder.load_atomic(builder.gep(data, [where]), "acquire", 8)
-
-    return types.int64(array, index), generate
-
-
-@intrinsic
-def _pause(typing_context: Any) -> Any:
-    """Tell the processor that this thread is only waiting."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        if platform.machine().lower() in ("x86_64", "amd64"):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.none(), generate
+    count, row = min(WIDTH, call.tokens - first), 4 * call.width
+    if inwards:
+        turn_in(call.input + first * row, row, count, call.width, call.x + 4 * first, call.pitch)
+    else:
+        turn_out(call.x + 4 * first, call.pitch, call.width, call.result + first * row, row, count)

@@ -84,6 +84,17 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def fetch_line(typing_context: Any, address: Any) -> Any:
+    """fetch_line(address): asks for the cache line there to read it, and waits for nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _ask(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()), 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def prefetch_to_write(typing_context: Any, array: Any, index: Any) -> Any:
     """prefetch_to_write(array, index): asks for that element's cache line to write it, and waits for nothing."""
     return types.none(array, types.intp), _prefetch(1)
@@ -93,13 +104,17 @@ def _prefetch(write: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data
         pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{_suffix(pointer.type)}")
-        builder.call(function, [pointer, i32(write), i32(3), i32(1)])  # into every level, data
+        _ask(builder, pointer, write)
         return context.get_dummy_value()
 
     return generate
+
+
+def _ask(builder: Any, pointer: Any, write: int) -> None:
+    i32 = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{_suffix(pointer.type)}")
+    builder.call(function, [pointer, i32(write), i32(3), i32(1)])  # into every level, data
 
 
 def _suffix(pointer: Any) -> str:

@@ -24,6 +24,8 @@ STRIP = _whole("output", "outputs", "begin", "steps", "weight", "apart")
 BLOCK = _whole("input", "inputs", "begin", "end")
 #: A set: how many rows, the position of its first weight, and the numbers of the rows.
 SET = np.dtype([("rows", np.int64), ("weight", np.int64), ("numbers", np.int64, (6,))])
+#: A set whose weights are where packing left them: `places`, the position of the first weight of each row.
+PLACED = np.dtype([("rows", np.int64), ("numbers", np.int64, (6,)), ("places", np.int64, (6,))])
 #: A matrix: addresses of its weights, its bias and the tables of its walk, which `parts` cuts into `runs` equal runs.
 MATRIX = _whole("kind", "outputs", "inputs", "values", "bias", "index", "strips", "bands", "blocks", "sets", "height",
                 "parts", "runs")  # fmt: skip

@@ -8,18 +8,112 @@ Left out: when and where (`panels`, `rows`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ..machine.native import inner
 from ..machine.simd import WIDTH, Vector
-from .intrinsics import element, prefetch
+from .intrinsics import element, floats_at, prefetch
 
+I64, VECTOR = ir.IntType(64), ir.VectorType(ir.FloatType(), WIDTH)
 #: Floats between asking for a row's cache line and reading it.
 PREFETCH = 96
+
+
+@inner
+def turn_in(x: int, ldx: int, count: int, features: int, target: int, pitch: int) -> None:
+    """target[j, i] = x[i, j] for up to WIDTH tokens i and all features j; lanes beyond `count` tokens become zero.
+
+    x, target   addresses of rows `ldx` and `pitch` bytes apart; a row of target takes a whole vector
+    """
+    if features < WIDTH:
+        source = floats_at(x)
+        for j in range(features):
+            row = floats_at(target + j * pitch)
+            for i in range(WIDTH):
+                row[i] = source[i * (ldx // 4) + j] if i < count else np.float32(0)
+        return
+    for j in range(0, features, WIDTH):
+        at = min(j, features - WIDTH)  # the last square overlaps the one before
+        square_in(x + 4 * at, ldx, count - 1, target + at * pitch, pitch)
+
+
+@inner
+def turn_out(source: int, pitch: int, features: int, y: int, ldy: int, count: int) -> None:
+    """y[i, j] = source[j, i] for up to WIDTH tokens i and all features j, as `turn_in` lays them out."""
+    if features < WIDTH:
+        target = floats_at(y)
+        for j in range(features):
+            row = floats_at(source + j * pitch)
+            for i in range(count):
+                target[i * (ldy // 4) + j] = row[i]
+        return
+    for j in range(0, features, WIDTH):
+        at = min(j, features - WIDTH)
+        square_out(source + at * pitch, pitch, y + 4 * at, ldy, count - 1)
+
+
+@intrinsic
+def square_in(typing_context: Any, x: Any, ldx: Any, last: Any, target: Any, pitch: Any) -> Any:
+    """Transpose WIDTH features of tokens 0 to `last` < WIDTH, all through registers; lanes beyond become zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        x, ldx, last, target, pitch = values
+        rows = [builder.load(_vector(builder, row), align=4) for row in _rows(builder, x, ldx, last)]
+        lanes = ir.Constant(ir.VectorType(I64, WIDTH), [I64(i) for i in range(WIDTH)])
+        within = builder.icmp_signed("<=", lanes, _every_lane(builder, last))
+        zero = ir.Constant(VECTOR, None)
+        for j, column in enumerate(_transposed(rows, partial(_shuffle, builder))):
+            place = builder.add(target, builder.mul(pitch, I64(j)))
+            builder.store(builder.select(within, column, zero), _vector(builder, place), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
+@intrinsic
+def square_out(typing_context: Any, source: Any, pitch: Any, y: Any, ldy: Any, last: Any) -> Any:
+    """The way back: WIDTH features of tokens 0 to `last`.
+
+    What registers hold beyond goes where token `last` belongs and is overwritten there: the last to be written is 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source, pitch, y, ldy, last = values
+        places = [builder.add(source, builder.mul(pitch, I64(j))) for j in range(WIDTH)]
+        columns = [builder.load(_vector(builder, place), align=4) for place in places]
+        tokens = list(zip(_rows(builder, y, ldy, last), _transposed(columns, partial(_shuffle, builder)), strict=True))
+        for place, token in reversed(tokens):
+            builder.store(token, _vector(builder, place), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
+def _rows(builder: Any, start: Any, apart: Any, last: Any) -> list[Any]:
+    """The addresses of WIDTH rows, all beyond `last` the same as it."""
+    numbers = [builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last) for i in range(WIDTH)]
+    return [builder.add(start, builder.mul(apart, number)) for number in numbers]
+
+
+def _shuffle(builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), picks))
+
+
+def _vector(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, VECTOR.as_pointer())
+
+
+def _every_lane(builder: Any, number: Any) -> Any:
+    kind = ir.VectorType(I64, WIDTH)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.IntType(32)(0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), mask)
 
 
 @inner

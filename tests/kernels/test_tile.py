@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blockprune_lib.kernels.lanes import exp2, maximum, put, put_first, square_root, vector_at, where_negative
-from blockprune_lib.kernels.tile import dense_tile, listed_tile, rows_tile
+from blockprune_lib.kernels.tile import dense_tile, listed_tile, placed_tile, rows_tile
 from blockprune_lib.kernels.tile_loop import SIZES, WIDTHS
 from blockprune_lib.machine.native import native
 from blockprune_lib.machine.simd import WIDTH
@@ -22,6 +22,11 @@ def listed(rows, vectors, x, pitch, index, count, w, apart, y, bias, residual):
 @native
 def in_rows(rows, vectors, x, pitch, count, w, table, y):
     rows_tile(rows, vectors, x, pitch, count, w, table, y, pitch)
+
+
+@native
+def placed(rows, vectors, x, pitch, count, w, places, table, y):
+    placed_tile(rows, vectors, x, pitch, count, w, places, table, y, pitch)
 
 
 @native
@@ -65,6 +70,16 @@ def test_rows_anywhere(r, v):
     numbers, wanted = np.arange(r)[::-1] * 2, y.astype(float)
     wanted[numbers] += w.T.astype(float) @ x.astype(float)
     in_rows(r, v, x.ctypes.data, x.strides[0], 5, w.ctypes.data, numbers.copy().ctypes.data, y.ctypes.data)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("r", "v"), SIZE)
+def test_rows_anywhere_whose_weights_are_anywhere(r, v):
+    x, w, y = matrix(5, v * WIDTH), matrix(80), matrix(2 * r, v * WIDTH)
+    numbers, places, wanted = np.arange(r) * 2, 11 * np.arange(r)[::-1] + 3, y.astype(float)
+    wanted[numbers] += np.stack([w[at : at + 5] for at in places]).astype(float) @ x.astype(float)
+    placed(r, v, x.ctypes.data, x.strides[0], 5, w.ctypes.data, places.copy().ctypes.data, numbers.ctypes.data,
+           y.ctypes.data)  # fmt: skip
     np.testing.assert_allclose(y, wanted, atol=1e-5)
 
 
