@@ -172,7 +172,7 @@ def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: t
         bands = plan.bands(1)
         count, (_, table, where), discard = len(bands.input_blocks), bands.addresses, LANE_TOKENS * bands.height
     items = min(count, 1 if workers == 1 else 2 * workers)
-    gradient = torch.zeros(elements + 6 * WIDE * items)
+    gradient = torch.zeros(elements + 6 * WIDE * items, dtype=torch.float32, device="cpu")
     if tokens and items:
         workers, parts = min(workers, items), plan.parts(items)
         own = parallel.workspace()

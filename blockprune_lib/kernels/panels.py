@@ -167,7 +167,7 @@ def multiply(
 ) -> Tensor:
     """x (T, inputs), contiguous float32 rows → (T, outputs), `gelu`: with GELU applied. The caller checks `values`."""
     tokens = x.shape[0]
-    y = torch.empty(tokens, plan.outputs)
+    y = torch.empty(tokens, plan.outputs, dtype=torch.float32, device="cpu")
     if tokens == 0 or len(plan.strips) == 0:
         return y
     if (tokens, workers) not in plan.splits:

@@ -105,7 +105,7 @@ class PanelPlan:
     @cached_property
     def no_bias(self) -> Tensor:
         """Zeros (outputs,), for a product without a bias."""
-        return torch.zeros(self.outputs)
+        return torch.zeros(self.outputs, dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)

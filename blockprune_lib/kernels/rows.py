@@ -124,7 +124,7 @@ def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, 
 def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, gelu: bool = False) -> Tensor:
     """x (T, inputs), contiguous float32 rows → (T, outputs), `gelu`: with GELU applied. The caller checks `values`."""
     tokens = x.shape[0]
-    y = torch.empty(tokens, plan.outputs)
+    y = torch.empty(tokens, plan.outputs, dtype=torch.float32, device="cpu")
     if tokens == 0:
         return y
     if (tokens, workers) not in plan.splits:

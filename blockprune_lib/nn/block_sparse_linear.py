@@ -47,7 +47,7 @@ class BlockSparseLinear(nn.Module):
         shape = (positive_int(out_features, "out_features"), positive_int(in_features, "in_features"))
         (R, C), (r, c) = structure.grid(shape), structure.group_shape(shape)
         if keep is None:
-            keep = torch.ones(R, C, dtype=torch.bool)
+            keep = torch.ones(R, C, dtype=torch.bool, device="cpu")
         if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
             got = getattr(keep, "dtype", type(keep))
             raise TypeError(f"keep must be a bool tensor, as select() returns; got {got}")
@@ -55,10 +55,11 @@ class BlockSparseLinear(nn.Module):
             raise ValueError(
                 f"keep must have the grid's shape {(R, C)} for {structure} over {shape}; got {tuple(keep.shape)}"
             )
-        offsets = torch.zeros(R + 1, dtype=torch.int64)
-        offsets[1:] = keep.cpu().sum(1).cumsum(0)
-        self._set(structure, shape, keep.cpu().nonzero()[:, 1].to(torch.int32).to(device), offsets.to(device))
-        self.values = nn.Parameter(torch.empty(len(self.columns), c, r, device=device, dtype=dtype))
+        offsets = torch.nn.functional.pad(keep.cpu().sum(1).cumsum(0), (1, 0))
+        columns = keep.cpu().nonzero()[:, 1].to(torch.int32)
+        values = torch.empty(len(columns), c, r, device=device, dtype=dtype)
+        self._set(structure, shape, columns.to(values.device), offsets.to(values.device))
+        self.values = nn.Parameter(values)
         free = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
         self.register_parameter("bias", free)
         self.reset_parameters()
@@ -73,11 +74,10 @@ class BlockSparseLinear(nn.Module):
         """Draw stored weights and bias uniformly from ±1/sqrt(in_features), as `nn.Linear` does."""
         bound = 1 / math.sqrt(self.in_features)
         self.values.uniform_(-bound, bound)
-        (r, c), (M, N) = self.structure.group_shape(self._shape), self._shape
-        (R, C), rows = self.structure.grid(self._shape), torch.arange(len(self.offsets) - 1, device=self.offsets.device)
-        rows = rows.repeat_interleave(self.offsets.diff())
-        self.values[rows == R - 1, :, M - (R - 1) * r :] = 0  # padding beyond the edge
-        self.values[self.columns == C - 1, N - (C - 1) * c :] = 0
+        (r, c), (M, N), (R, C) = self.structure.group_shape(self._shape), self._shape, self.structure.grid(self._shape)
+        bottom, right = self.packed._group_rows() == R - 1, self.columns == C - 1
+        self.values[:, :, M - (R - 1) * r :].masked_fill_(bottom[:, None, None], 0)  # padding beyond the edge
+        self.values[:, N - (C - 1) * c :].masked_fill_(right[:, None, None], 0)
         if self.bias is not None:
             self.bias.uniform_(-bound, bound)
 

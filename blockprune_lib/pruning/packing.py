@@ -45,7 +45,8 @@ class PackedMatrix:
     @property
     def elements(self) -> int:
         """How many elements of the matrix are stored; padding at a ragged edge is not counted."""
-        return int(self.structure.sizes(self.shape)[self._group_rows().cpu(), self.columns.cpu().long()].sum())
+        sizes = self.structure.sizes(self.shape, device="cpu")
+        return int(sizes[self._group_rows().cpu(), self.columns.cpu().long()].sum())
 
     @property
     def density(self) -> float:
@@ -90,6 +91,7 @@ class PackedMatrix:
         cells = cells.index_copy(0, self._group_rows() * C + self.columns, self.values)
         return cells.view(R, C, c, r).permute(0, 3, 1, 2).reshape(R * r, C * c)[:M, :N].contiguous()
 
+    @torch.no_grad()
     def validate(self) -> PackedMatrix:
         """The matrix itself, safe for a kernel, which checks nothing; else raises ValueError naming the part.
 
