@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from accelerate import PartialState
 from filelock import FileLock
 
 from ..data import models, own_data, tasks
+from ..pruning.architectures import prunable_weights
+from ..pruning.depth import keep_layers_
 from ..pruning.masks import Masks
 from ..pruning.selection import select_model
 from ..pruning.structure import BlockStructure
@@ -27,12 +29,18 @@ from ..training import stages
 from ..training.distillation import Teacher
 from ..training.evaluation import evaluate
 from ..training.report import StageReport
-from .methods import FINE_TUNE, Stage
+from .bag_of_words import bag_of_words_scores
+from .held_out import hold_out
+from .methods import BOTH, FINE_TUNE, Stage
 from .run_spec import Run
 
 #: Called with one line per stage, e.g. print.
 Reporter = Callable[[str], object]
 
+#: Settings of a stage that say what its teacher is.
+TEACHING = ("distil", "temperature", "hidden")
+#: Settings of the penalty that only `lam: auto` reads.
+_WITH_AUTO = ("reach", "hold")
 #: For these sequences of actions, folders exist from before names hashed the actions; they must still be found.
 _HASHED_WITHOUT_ACTIONS = (
     ("fine_tune", "train_reweighted", "prune", "retrain"), ("fine_tune", "train_reweighted", "prune_gradually"),
@@ -53,14 +61,24 @@ class RunState:
         own, options = run.description, run.options
         rows = {"train": options["train_rows"], "validation": options["validation_rows"], "seed": options["data_seed"]}
         self.task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
+        if part := options.get("held_out"):
+            self.task = hold_out(self.task, part, options["data_seed"])
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
         select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for a matrix it cannot cut
+        self.whole = _weights_of(self.model, run.which)
         self.masks: Masks | None = None
-        self.teacher: Teacher | None = None
+        self.dense: Any = None
         self.reports: list[StageReport] = []
         self._scores: dict[str, float] | None = None
         self._done: list[tuple[Stage, tuple[Any, ...]]] = []  # the stages so far, each with its identity
+
+    def teacher(self, key: str) -> Teacher | None:
+        """The fine-tuned dense model as the teacher that a stage's settings ask for; None where they ask for none."""
+        told = {name: value for name, value in self.run.extra(key).items() if name in TEACHING}
+        if not (told.get("distil") or told.get("hidden")) or self.dense is None:
+            return None
+        return Teacher(self.dense, told.get("distil", 0.0), told.get("temperature", 2.0), told.get("hidden", 0.0))
 
     def train(self, stage: Stage, function: Callable[..., StageReport], *identity: Any) -> None:
         """Train one stage under its lock, in a folder whose name hashes this stage and all before it.
@@ -94,6 +112,10 @@ class RunState:
         max_length = self.run.settings("fine_tune").max_length
         return self._scores or evaluate(self.model, self.tokenizer, self.task, max_length=max_length)
 
+    def scored(self, scores: dict[str, float]) -> None:
+        """Note the scores of what was trained without the Trainer."""
+        self._scores = scores
+
     def _digest(self) -> str:
         """Twelve hex digits that tell a model after these stages from every other."""
         actions = tuple(stage.action for stage, _ in self._done)
@@ -108,19 +130,51 @@ class RunState:
 
 
 def fine_tune(state: RunState, stage: Stage) -> None:
-    """Train on the task's loss alone; the first time the model becomes the teacher, if retraining distils."""
+    """Train without any pruning; after the first time the model may be the teacher of what follows."""
+    if stage == FINE_TUNE:
+        state.train(stage, stages.fine_tune)
+        if any(state.run.extra(key).get(name) for key in BOTH for name in ("distil", "hidden")):
+            state.dense = copy.deepcopy(state.model)
+        return
     # As a stand-in for the penalty stage it trains equally long: the penalty is all that differs.
-    state.train(stage, stages.fine_tune, *([] if stage == FINE_TUNE else ["no penalty"]))
-    extra = state.run.extra("retrain")
-    if stage == FINE_TUNE and extra.get("distil"):
-        state.teacher = Teacher(copy.deepcopy(state.model), extra["distil"], extra.get("temperature", 2.0))
+    teacher = state.teacher(stage.key)
+    told = _told(state.run.extra(stage.key), TEACHING)
+    state.train(stage, partial(stages.fine_tune, teacher=teacher), "no penalty", *([told] if teacher else []))
 
 
 def train_reweighted(state: RunState, stage: Stage) -> None:
     """Train with the penalty."""
     run, extra = state.run, {**state.run.extra(stage.key), **stage.changes}
-    train = partial(stages.train_reweighted, structure=state.structure, **extra, **run.which)
-    state.train(stage, train, run.structure, extra, run.which)
+    ours = {name: value for name, value in extra.items() if name not in (*TEACHING, *_WITH_AUTO)}
+    more = {"structure": state.structure, "teacher": state.teacher(stage.key), **ours, **run.which}
+    state.train(stage, partial(stages.train_reweighted, **more), run.structure, extra, run.which)
+
+
+def shrink_gradually(state: RunState, stage: Stage) -> None:
+    """Prune to the rate by a penalty whose strength follows the share of zero groups."""
+    run = state.run
+    penalty = {**_told(run.extra("reweight"), ("eps", "refresh_every", *_WITH_AUTO)), **stage.changes}
+    options = {**penalty, **_told(run.extra("prune"), ("scope", "balanced", "begin", "end", "fix")), **run.which}
+    options |= {"structure": state.structure, "rate": run.rate, "teacher": state.teacher(stage.key)}
+
+    def train(**inputs: Any) -> StageReport:
+        report, state.masks = stages.shrink_gradually(**inputs, **options)
+        return report
+
+    state.train(stage, train, penalty, *_pruning(run))
+
+
+def keep_layers(state: RunState, stage: Stage) -> None:
+    """Remove all layers but so many."""
+    assert state.run.layers is not None
+    kept = keep_layers_(state.model, state.run.layers, state.run.extra("prune").get("keep", "first"))
+    select_model(state.model, state.structure, state.run.rate, **state.run.which)
+    state.changed(stage, kept)
+
+
+def bag_of_words(state: RunState, stage: Stage) -> None:
+    """Score logistic regression on TF-IDF; the model stays as it is."""
+    state.scored(bag_of_words_scores(state.task))
 
 
 def prune(state: RunState, stage: Stage) -> None:
@@ -135,15 +189,16 @@ def retrain(state: RunState, stage: Stage) -> None:
     """Train under the masks."""
     support = state.run.extra(stage.key).get("support", "masks")
     assert state.masks is not None, "no masks: METHODS must prune first"
-    train = partial(stages.retrain, masks=state.masks, teacher=state.teacher, support=support)
+    train = partial(stages.retrain, masks=state.masks, teacher=state.teacher(stage.key), support=support)
     state.train(stage, train, *_pruning(state.run))
 
 
 def prune_gradually(state: RunState, stage: Stage) -> None:
     """Prune to the rate while training."""
     run = state.run
-    options = {name: value for name, value in run.extra("prune").items() if name != "schedule"}
-    options |= {"structure": state.structure, "rate": run.rate, "teacher": state.teacher, **stage.changes, **run.which}
+    options = _told(run.extra("prune"), ("scope", "balanced", "begin", "end"))
+    options |= {"structure": state.structure, "rate": run.rate, **stage.changes, **run.which}
+    options["teacher"] = state.teacher(stage.key)
 
     def train(**inputs: Any) -> StageReport:
         report, state.masks = stages.prune_gradually(**inputs, **options)
@@ -155,8 +210,21 @@ def prune_gradually(state: RunState, stage: Stage) -> None:
 
 #: What `Stage.action` may name.
 ACTIONS: Mapping[str, Callable[[RunState, Stage], None]] = {
-    action.__name__: action for action in (fine_tune, train_reweighted, prune, retrain, prune_gradually)
-}
+    action.__name__: action for action in (
+        fine_tune, train_reweighted, shrink_gradually, prune, retrain, prune_gradually, keep_layers, bag_of_words,
+    )
+}  # fmt: skip
+
+
+def _told(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those of the settings that have one of the names."""
+    return {name: value for name, value in settings.items() if name in (*names,)}
+
+
+def _weights_of(model: Any, which: Mapping[str, bool]) -> tuple[int, int]:
+    """How many weights can be pruned, and how many parameters there are."""
+    prunable = sum(weight.numel() for weight in prunable_weights(model, **which).values())
+    return prunable, sum(parameter.numel() for parameter in model.parameters())
 
 
 def _pruning(run: Run) -> tuple[Any, ...]:

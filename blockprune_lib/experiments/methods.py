@@ -29,7 +29,10 @@ class Stage:
 FINE_TUNE = Stage("fine_tune", "fine_tune")
 PRUNE = Stage("prune", "prune")
 RETRAIN = Stage("retrain", "retrain")
+KEEP_LAYERS = Stage("prune", "keep_layers")
 GRADUAL_RETRAIN = Stage("retrain", "prune_gradually", {"score": "magnitude"})
+#: Without a second stage the last one trains for the steps of both, so that no method gets fewer steps.
+BOTH = ("reweight", "retrain")
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,15 @@ class Method:
     stages: tuple[Stage, ...]
     meaning: str
 
-    def stages_with(self, schedule: str) -> tuple[Stage, ...]:
-        """The stages; for "gradual", pruning and retraining become one stage (a method without both stays as it is)."""
+    def stages_with(self, schedule: str, auto: bool = False) -> tuple[Stage, ...]:
+        """The stages; for "gradual", pruning and retraining become one stage (a method without both stays as it is).
+
+        `auto`: where λ follows the share of zero groups, the penalty's stage is one with them too.
+        """
+        penalised = [stage for stage in self.stages if stage.action == "train_reweighted"]
+        if auto and penalised and self.stages[-2:] == (PRUNE, RETRAIN):
+            before = self.stages[: self.stages.index(penalised[0])]
+            return (*before, Stage("retrain", "shrink_gradually", penalised[0].changes, budget=BOTH))
         if schedule == "gradual" and self.stages[-2:] == (PRUNE, RETRAIN):
             return (*self.stages[:-2], GRADUAL_RETRAIN)
         return self.stages
@@ -52,8 +62,7 @@ def _penalised(**changes: Any) -> tuple[Stage, ...]:
 
 
 def _gradual(score: str) -> tuple[Stage, ...]:
-    # Without a second stage the last one trains for the steps of both, so that no method gets fewer steps.
-    return FINE_TUNE, Stage("retrain", "prune_gradually", {"score": score}, budget=("reweight", "retrain"))
+    return FINE_TUNE, Stage("retrain", "prune_gradually", {"score": score}, budget=BOTH)
 
 
 # fmt: off
@@ -73,5 +82,10 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (
            "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, for the reweight and "
            "retrain budgets together"),
     Method("one-shot", (FINE_TUNE, PRUNE), "fine-tune and prune; nothing is retrained"),
+    Method("dense", (FINE_TUNE, Stage("retrain", "fine_tune", budget=BOTH)),
+           "fine-tune, then train on for the reweight and retrain budgets together, without cutting any group: what "
+           "the others' steps and teacher are worth by themselves; with `layers`, a model of so many layers"),
+    Method("bag-of-words", (Stage("fine_tune", "bag_of_words"),),
+           "no transformer at all: logistic regression on TF-IDF of words and pairs of words, the floor"),
 )}
 # fmt: on

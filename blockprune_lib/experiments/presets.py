@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_BEST_TRAINED = {"optimizer": "adamw_torch_fused", "freeze_embeddings": True, "warmup_ratio": 0.1, "weight_decay": 0.01}
-_PROXIMAL = {"method": "proximal", "lam": 4.0, "eps": 1e-3, "refresh_every": 50}
+_BEST_TRAINED = {
+    "optimizer": "adamw_torch_fused", "freeze_embeddings": True, "warmup_ratio": 0.1, "weight_decay": 0.01,
+    "bf16": "auto",
+}  # fmt: skip
+_TAUGHT = {"distil": 0.7, "temperature": 2.0, "hidden": 2.0}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "paper": {
         "fine_tune": {"learning_rate": 2e-5, "epochs": 3.0},
@@ -23,11 +26,14 @@ _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "best": {
         "fine_tune": {**_BEST_TRAINED, "learning_rate": 1e-4, "epochs": 3.0},
-        "reweight": {**_BEST_TRAINED, "learning_rate": 1e-4, "epochs": 2.0, **_PROXIMAL},
-        "prune": {"scope": "matrix", "schedule": "once"},
-        "retrain": {**_BEST_TRAINED, "learning_rate": 2e-4, "epochs": 3.0, "distil": 0.5},
+        "reweight": {
+            **_BEST_TRAINED, **_TAUGHT, "learning_rate": 1e-4, "epochs": 2.0,
+            "lam": "auto", "eps": 1e-3, "refresh_every": 10, "method": "proximal",
+        },
+        "prune": {"scope": "matrix", "schedule": "once", "begin": 0.0, "end": 0.6},
+        "retrain": {**_BEST_TRAINED, **_TAUGHT, "learning_rate": 2e-4, "epochs": 3.0, "schedule": "cosine"},
     },
-}
+}  # fmt: skip
 #: What a preset changes in a stage for a task.
 _FOR_TASK: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     ("paper", "rte", "fine_tune"): {"learning_rate": 5e-5, "epochs": 7.0},

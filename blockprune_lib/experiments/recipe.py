@@ -2,7 +2,8 @@
 
     {task: rte, structure: [block_row:64, tile:32x32], rate: [1.79, 5], preset: best, retrain: {epochs: 10}}
 
-Keys with a list are swept: every combination is one `Run`. Settings of a stage override the preset's.
+Keys with a list are swept: every combination is one `Run`. Settings of a stage override the preset's. `parts` is a list
+of recipes that say what differs from the whole: they are run in that order, and what two of them ask for is run once.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from . import safe_yaml
 from .methods import METHODS
 from .presets import preset
 from .run_spec import Run
-from .stage_settings import STAGE_SETTINGS, TRAINED, Prune, Retrain, Reweight, Trained
+from .stage_settings import AUTO, STAGE_SETTINGS, TRAINED, Prune, Retrain, Reweight, Trained
 
 #: The keys that may have a list; the first change least often, so that neighbouring runs share their stages.
-SWEPT = ("model", "task", "structure", "method", "seed", "rate")
+SWEPT = ("model", "task", "structure", "layers", "method", "seed", "rate")
+#: Options that came later: they are told of a run only where they are not at their defaults.
+_LATER = ("layers", "held_out")
 
 
 def _task(task: Any) -> Any:
@@ -46,11 +49,13 @@ class Recipe(Settings):
     rate: Number = Field(ge=1, examples=[5])
     model: str = Field("minilm", min_length=1, examples=["minilm"])
     method: Annotated[str, BeforeValidator(lambda name: one_of(name, "method", METHODS))] = "reweighted"
+    layers: Positive | None = None
     seed: Whole = Field(42, ge=0, le=2**32 - 1, examples=[42])
     preset: Literal["best", "paper"] = "best"
     train_rows: Positive | None = None
     validation_rows: Positive | None = None
     data_seed: Whole = Field(0, ge=0)
+    held_out: Number = Field(0.0, ge=0, lt=1, examples=[0.1])
     embeddings: bool = False
     pooler: bool = False
     classifier: bool = False
@@ -89,6 +94,8 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
     """
     if not isinstance(recipe, Mapping):
         raise TypeError(f"recipe must be a dict; got {type(recipe).__name__}: read_recipe(path) makes one of a file")
+    if "parts" in recipe:
+        return _plan_parts(recipe)
     if unknown := [str(key) for key in recipe if key not in Recipe.model_fields]:
         raise ValueError(unknown_name(unknown[0], list(Recipe.model_fields), "recipe"))
     if missing := [key for key, field in Recipe.model_fields.items() if field.is_required() and key not in recipe]:
@@ -107,6 +114,23 @@ def plan(recipe: Mapping[str, Any]) -> list[Run]:
     return runs
 
 
+def _plan_parts(recipe: Mapping[str, Any]) -> list[Run]:
+    """The runs of every part of a recipe, in order, each once."""
+    common = {key: value for key, value in recipe.items() if key != "parts"}
+    parts = recipe["parts"]
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, Mapping) for part in parts):
+        raise TypeError(f"recipe: parts must be a list of keys and values; got {parts!r:.100}")
+    runs: dict[str, Run] = {}
+    for part in parts:
+        if "parts" in part:
+            raise ValueError("recipe: a part cannot have parts")
+        stages = {key: {**common.get(key, {}), **part[key]} for key in STAGE_SETTINGS if key in part}
+        for run in plan({**common, **part, **stages}):
+            if runs.setdefault(run.name, run) != run:
+                raise ValueError(f"recipe: two parts have different runs by one name, {run.name!r}")
+    return list(runs.values())
+
+
 def _run(one: Recipe) -> Run:
     """The run of a recipe without lists: the preset's settings, and over them the recipe's."""
     task, description = (one.task, None) if isinstance(one.task, str) else (check_description(one.task), dict(one.task))
@@ -120,9 +144,19 @@ def _run(one: Recipe) -> Run:
             stages[key]["freeze_embeddings"] = False
     run = Run(
         model=one.model, task=task, structure=one.structure, method=one.method, seed=one.seed, rate=float(one.rate),
-        stages=stages, options=one.model_dump(include=set(OPTIONS)), description=description,
+        stages=stages, options=_options(one), description=description,
     )  # fmt: skip
+    every = run.stages["reweight"].get("refresh_every")
+    if run.stages["reweight"].get("lam") == AUTO and isinstance(every, str):
+        raise ValueError(
+            f"recipe: reweight.refresh_every must be steps or null with lam: auto; got {every!r}: 10 would do"
+        )
     for stage in run.method_stages:
         if stage.key in TRAINED:
             run.budget(stage)  # refuses steps and epochs that cannot be added
     return run
+
+
+def _options(one: Recipe) -> dict[str, Any]:
+    told = one.model_dump(include={*OPTIONS, *_LATER})
+    return {key: value for key, value in told.items() if key not in _LATER or value != Recipe.model_fields[key].default}

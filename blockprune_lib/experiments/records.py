@@ -41,6 +41,9 @@ class RunRecord(Settings):
     stages: list[StageReport]
     compression: Facts = Field(description="rates by each definition and bytes, with the block-sparse layers packed")
     densities: dict[str, float] = Field(description="the kept fraction of each pruned matrix")
+    flags: list[str] = Field(default_factory=list, description="what went wrong, such as a score of the majority class")
+    precisions: dict[str, Scores] = Field(default_factory=dict, description="at the end, multiplied in fewer bits")
+    latency: Facts | None = Field(None, description="milliseconds a text, and what they were measured on")
 
 
 #: The JSON schema of a record.

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from .._common.settings import Number, Settings, Whole
 from ..training.settings import LearningSettings, TrainingSettings
-from .methods import METHODS, Stage
-from .stage_settings import TRAINED
+from .methods import KEEP_LAYERS, METHODS, Stage
+from .stage_settings import AUTO, TRAINED
 
 
 class Run(Settings):
@@ -31,7 +31,8 @@ class Run(Settings):
     def name(self) -> str:
         """A file name, that of the record, which tells the runs of one recipe apart."""
         structure, rate, seed = self.structure.replace(":", "-"), f"rate{self.rate:g}", f"seed{self.seed}"
-        parts = (self.task, Path(self.model).name, structure, self.method, rate, seed)
+        layers = f"{self.method}-{self.layers}-layers" if self.layers else self.method
+        parts = (self.task, Path(self.model).name, structure, layers, rate, seed)
         return "_".join(re.sub(r"[^\w.\-]+", "-", part) for part in parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,9 +45,16 @@ class Run(Settings):
         return {part: self.options[part] for part in ("embeddings", "pooler", "classifier")}
 
     @property
+    def layers(self) -> int | None:
+        """How many of the encoder's layers are kept; None for all."""
+        return self.options.get("layers")
+
+    @property
     def method_stages(self) -> tuple[Stage, ...]:
         """What is done, in order."""
-        return METHODS[self.method].stages_with(self.stages["prune"].get("schedule", "once"))
+        auto = self.stages["reweight"].get("lam") == AUTO
+        first, *rest = METHODS[self.method].stages_with(self.stages["prune"].get("schedule", "once"), auto)
+        return (first, *([KEEP_LAYERS] if self.layers else []), *rest)
 
     def settings(self, key: str) -> TrainingSettings:
         """The `TrainingSettings` of a trained stage, by its key in the recipe."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from ..nn.model_size import compression
 from ..nn.storage import save
 from . import records
 from .actions import ACTIONS, Reporter, RunState
+from .flags import flags
+from .precisions import precision_scores
 from .run_spec import Run
 
 
@@ -47,6 +50,8 @@ def run_one(run: Run, folder: Path, report: Reporter = lambda line: None, progre
     PartialState().wait_for_everyone()
     dense, final = record["dense"][record["metric"]], record["final"][record["metric"]]
     report(f"{run.name}: {record['metric']} {dense:.3f} dense, {final:.3f} at the end")
+    for flag in record["flags"]:
+        report(f"{run.name}: WARNING: {flag}")
     return record
 
 
@@ -60,23 +65,42 @@ def run_stages(run: Run, folder: Path, report: Reporter = lambda line: None, pro
 
 def record_of(state: RunState) -> dict[str, Any]:
     """The record of a run whose stages are done; the pruned model is kept first."""
-    run, final = state.run, state.scores()
+    run, final, task = state.run, state.scores(), state.task
     linear_only = {part: flag for part, flag in run.which.items() if part != "embeddings"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TooDenseWarning)
-        packed = sparsify(copy.deepcopy(state.model).cpu(), state.structure, **linear_only)
-    if run.options["keep_model"] and PartialState().is_main_process:
+    packed = copy.deepcopy(state.model).cpu()
+    if state.masks is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TooDenseWarning)
+            packed = sparsify(packed, state.structure, **linear_only)
+    if run.options["keep_model"] and state.reports and PartialState().is_main_process:
         (state.folder / "models").mkdir(exist_ok=True)
         save(packed, state.folder / "models" / run.name, state.tokenizer)
     record = {
         "format": records.FORMAT, "name": run.name, "run": run.to_dict(),
         "provenance": provenance(), "hardware": hardware().to_dict(),
-        "model": state.loaded.to_dict(), "data": state.task.to_dict(),
-        "metric": state.task.primary, "examples": len(state.task.validation), "majority": state.task.majority,
-        "dense": state.reports[0].after, "final": final,
+        "model": state.loaded.to_dict() | {"parameters": state.whole[1]}, "data": task.to_dict(),
+        "metric": task.primary, "examples": len(task.validation), "majority": task.majority,
+        "dense": state.reports[0].after if state.reports else final, "final": final,
+        "flags": flags(task.primary, task.majority, final, state.reports),
+        "precisions": _precisions(state) if state.reports else {},
         # A record goes to other machines: no path of this one.
         "stages": [report.model_dump(exclude={"settings": {"output_dir"}}) for report in state.reports],
-        "compression": compression(packed, **linear_only).to_dict(),
+        "compression": _compression(state, packed, linear_only),
         "densities": {row["matrix"]: row["density"] for row in state.masks.rows()} if state.masks else {},
     }  # fmt: skip
     return json.loads(json.dumps(record))  # as a file has it: lists for tuples
+
+
+def _precisions(state: RunState) -> dict[str, dict[str, float]]:
+    length = state.run.settings("fine_tune").max_length
+    return precision_scores(state.model, state.tokenizer, state.task, length, dense=state.masks is None)
+
+
+def _compression(state: RunState, packed: Any, which: Mapping[str, bool]) -> dict[str, Any]:
+    """What `nn.compression` says; where layers were removed, the rates are those of the whole model."""
+    found = compression(packed, **which).to_dict()
+    if state.run.layers:
+        prunable, parameters = state.whole
+        found["rate_pruned"] *= prunable / found["pruned"][0]
+        found["rate_parameters"] *= parameters / found["parameters"][0]
+    return found

@@ -4,6 +4,7 @@
     groups          the norm of each group, its gradient, its score, its proximal step
     architectures   the register of model families: which matrices are pruned, and whatever else differs
     lasso           the penalty that makes whole groups vanish
+    zero_target     its step with a strength that follows a share of groups at zero
     selection       which groups stay                                      masks: what holds them while a model trains
     packing         what is left, stored
 

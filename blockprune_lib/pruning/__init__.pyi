@@ -13,3 +13,4 @@ from .selection import select as select
 from .selection import select_model as select_model
 from .structure import BlockStructure as BlockStructure
 from .structure import expand as expand
+from .zero_target import shrink_to_share_ as shrink_to_share_

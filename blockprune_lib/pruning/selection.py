@@ -70,13 +70,19 @@ def select_model(
         raise ValueError("balanced strips need scope='matrix': one ranking over the model cannot keep them equal")
     weights = prunable_weights(model, **which)
     grids = _grids(weights, structure, scores)
-    if scope == "model":
-        kept = _select_together(grids, rate)
-    else:
-        along = structure.strips if balanced is True else balanced
-        kept = {name: select(grid, rate, along) for name, grid in grids.items()}
+    along = structure.strips if balanced is True else balanced
+    kept = keep_largest(grids, rate, scope, along)
     masks = {name: expand(keep, structure, weights[name].shape) for name, keep in kept.items()}
     return Masks(masks, structure, {name: _squared_norm_kept(weights[name], mask) for name, mask in masks.items()})
+
+
+def keep_largest(
+    grids: Mapping[str, Tensor], rate: float, scope: Scope = "matrix", balanced: Balance = False
+) -> dict[str, Tensor]:
+    """{name: bool (R, C)}: the largest scores of each grid, or of all grids together, as `select_model` keeps them."""
+    if scope == "model":
+        return _select_together(grids, finite_number(rate, "rate", 1, _RATE))
+    return {name: select(grid, rate, balanced) for name, grid in grids.items()}
 
 
 def _top(scores: Tensor, rate: float) -> Tensor:

@@ -4,6 +4,7 @@
     settings        how a stage is trained                 report: what it did
     hooks           what pruning adds to a training step: the penalty, masks that hold
     gradual         masks that shrink on a schedule, by magnitude or movement
+    shrinking       the penalty on the same schedule, and masks that hold
     distillation    a teacher
     trainer         the Hugging Face Trainer with hooks    arguments: its settings    sampler: the order of examples
     evaluation      scoring a model on a task

@@ -7,4 +7,5 @@ from .stages import fine_tune as fine_tune
 from .stages import prune as prune
 from .stages import prune_gradually as prune_gradually
 from .stages import retrain as retrain
+from .stages import shrink_gradually as shrink_gradually
 from .stages import train_reweighted as train_reweighted

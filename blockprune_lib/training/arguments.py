@@ -13,11 +13,14 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from .._common.checks import one_of
+from ..machine.cpu import host_features
 from .settings import TrainingSettings
 
 LOGS = 20
 #: The settings that have the same name and meaning there.
-SAME = {"learning_rate", "max_steps", "weight_decay", "max_grad_norm", "seed", "bf16", "gradient_accumulation_steps"}
+SAME = {"learning_rate", "max_steps", "weight_decay", "max_grad_norm", "seed", "gradient_accumulation_steps"}
+#: LLVM's names of what multiplies bfloat16: AMX, AVX-512, Arm.
+_MULTIPLY_BFLOAT16 = ("amx-bf16", "avx512bf16", "bf16")
 #: How the Trainer is asked for batches of similar length.
 BY_LENGTH: dict[str, Any] = (
     {"group_by_length": True}
@@ -58,12 +61,22 @@ def training_arguments(settings: TrainingSettings, folder: str, examples: int) -
         logging_nan_inf_filter=False,  # a loss that is NaN must be seen, not averaged away
         dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU to pin for
         ddp_find_unused_parameters=True if processes > 1 else None,  # RoBERTa's pooler takes no part
+        bf16=in_bfloat16(settings), remove_unused_columns=False,  # the collator takes what it needs
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         **settings.model_dump(include=SAME), **saving, **(BY_LENGTH if settings.group_by_length else {}),
     )  # fmt: skip
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # several in one process would multiply the batch; `torchrun` is the way to use them
     return arguments
+
+
+def in_bfloat16(settings: TrainingSettings) -> bool:
+    """Whether a stage multiplies in bfloat16 here: as told, or with "auto" where GPU or processor does so itself."""
+    if settings.bf16 != "auto":
+        return settings.bf16
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(host_features().get(feature, False) for feature in _MULTIPLY_BFLOAT16)
 
 
 def step_count(settings: TrainingSettings, examples: int) -> int:

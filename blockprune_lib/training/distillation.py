@@ -1,13 +1,17 @@
 """Learning from a teacher: the loss that pulls a pruned model towards the dense one it came from.
 
-    L = (1 - w) · task loss + w · T² · KL(softmax(teacher / T) || softmax(student / T))     classes
-    L = (1 - w) · task loss + w · (student - teacher)²                                      a regression
+    L = (1 - w) · task loss + w · T² · KL(softmax(teacher / T) || softmax(student / T)) + h · H     classes
+    L = (1 - w) · task loss + w · (student - teacher)² + h · H                                      a regression
 
-Hinton, Vinyals and Dean 2015; T² keeps the gradient's size as the temperature T changes.
+    H = mean over layers l of  mean over real tokens of (student_l - teacher_l)²  ÷  variance of teacher_l
+
+Hinton, Vinyals and Dean 2015; T² keeps the gradient's size as the temperature T changes. H is that of Jiao et al. 2020
+(TinyBERT), divided by the variance so that a layer counts the same whatever the size of its activations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,32 +25,48 @@ from .evaluation import fingerprint
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained model to learn from: `weight` w of its part in the loss, 0 to 1, and the `temperature` T > 0.
+    """A trained model to learn from: `weight` w of its logits in the loss, 0 to 1, and the `temperature` T > 0.
 
-    The teacher is put in eval mode and gets no gradient; its logits must have the student's shape.
+    `hidden`: the weight h ≥ 0 of the hidden states of all layers; 0 leaves them out. The teacher is put in eval mode
+    and gets no gradient; its logits and hidden states must have the student's shape, but it may have more layers.
     """
 
     model: nn.Module
     weight: float = 0.5
     temperature: float = 2.0
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         if finite_number(self.weight, "weight", 0, "0.5 is usual") > 1:
             raise ValueError(f"weight must be a part of the loss, 0 to 1; got {self.weight!r}: 0.5 would do")
         finite_number(self.temperature, "temperature", 0, "2.0 is usual", above=True)
+        finite_number(self.hidden, "hidden", 0, "2.0 would do")
         self.model.eval()
         self.model.requires_grad_(False)
 
     def config(self) -> dict[str, Any]:
         """A checksum of the weights, and the settings, JSON-able: a stage is resumed only with the same."""
-        return {"weights": fingerprint(self.model), "weight": self.weight, "temperature": self.temperature}
+        told = {"weights": fingerprint(self.model), "weight": self.weight, "temperature": self.temperature}
+        return told | ({"hidden": self.hidden} if self.hidden else {})  # folders from before know no hidden states
 
-    def loss(self, task_loss: Tensor, logits: Tensor, inputs: dict[str, Any]) -> Tensor:
-        """The mixed loss of one micro-batch: `logits` (batch, classes) of the student, `inputs` what it was fed."""
+    def asks(self) -> dict[str, Any]:
+        """What the student's forward pass must be told besides its inputs."""
+        return {"output_hidden_states": True} if self.hidden else {}
+
+    def loss(self, task_loss: Tensor, outputs: Any, inputs: dict[str, Any]) -> Tensor:
+        """The mixed loss of one micro-batch: `outputs` of the student, `inputs` what it was fed."""
+        logits = outputs["logits"]
         with torch.no_grad():
             self.model.to(logits.device)
-            target = self.model(**{key: value for key, value in inputs.items() if key != "labels"}).logits
-        return (1 - self.weight) * task_loss + self.weight * distillation_loss(logits, target, self.temperature)
+            fed = {key: value for key, value in inputs.items() if key != "labels"}
+            target = self.model(**(fed | self.asks()))
+        loss = (1 - self.weight) * task_loss
+        if self.weight:
+            loss = loss + self.weight * distillation_loss(logits, target.logits, self.temperature)
+        if self.hidden:
+            states = outputs["hidden_states"][1:], target.hidden_states[1:]  # the first are the embeddings
+            loss = loss + self.hidden * hidden_loss(*states, inputs["attention_mask"])
+        return loss
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
@@ -64,3 +84,28 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0
         return mse_loss(student, teacher)
     soft, target = (log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
     return temperature**2 * kl_div(soft, target, reduction="batchmean", log_target=True)
+
+
+def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """H: how far the student's hidden states are from the teacher's, in units of their variance, mean over layers.
+
+    `student` and `teacher` hold (batch, tokens, width) for each layer; layer i of k students learns from layer
+    round(i · n / k) of n teachers, so that the last learns from the last. `mask` (batch, tokens): 1 at real tokens; the
+    others do not count. Raises ValueError where shapes differ or the student has more layers.
+
+    >>> states = [torch.tensor([[[1.0, 3.0], [9.0, 9.0]]])]
+    >>> hidden_loss([states[0] + 1], states, torch.tensor([[1, 0]]))  # each 1 away, the variance of 1 and 3 is 1
+    tensor(1.)
+    """
+    if len(student) > len(teacher):
+        raise ValueError(f"teacher has {len(teacher)} layers, the student {len(student)}: as many would do")
+    if student[0].shape != teacher[0].shape:
+        shapes = tuple(teacher[0].shape), tuple(student[0].shape)
+        raise ValueError("teacher's hidden states have shape {}, the student's {}".format(*shapes))
+    real = mask.bool()
+    losses = []
+    for i, states in enumerate(student, 1):
+        target = teacher[round(i * len(teacher) / len(student)) - 1][real].float()
+        spread = target.var(correction=0).clamp_min(torch.finfo(torch.float32).tiny)
+        losses.append(mse_loss(states[real].float(), target) / spread)
+    return torch.stack(losses).mean()

@@ -54,6 +54,10 @@ class TrainingData:
     tokenizer: Any
     source: Any
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The examples to train on as plain dicts: a Dataset would decode each again whenever it is drawn."""
+        return _rows(self.train)
+
     def collate(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """A batch padded to its longest example: {name: (batch, length)}, and the labels (batch,)."""
         lengths = [len(example["input_ids"]) for example in examples]

@@ -17,7 +17,9 @@ Pair = Annotated[tuple[float, float], Field(strict=False)]
 class StageReport(Settings):
     """What one stage did. Scores are the task's metrics on the validation set, a loss is a mean over some steps.
 
-    `seconds` is the training alone, `evaluation_seconds` the scoring around and within it. `metric` names the score to
+    `seconds` is the training alone, `evaluation_seconds` the scoring around and within it, `cpu_seconds` what all
+    threads computed in training, scoring within it included: other programs do not change it much. `tokens` were
+    trained on, padding left out; `bf16`: multiplied in bfloat16. `metric` names the score to
     compare by; `before` and `after` hold all scores, `majority` what predicting the commonest label (the mean) would
     get. `penalty` and `near_zero` (the fraction of groups whose root mean square is below a tenth of their matrix's)
     are pairs (first, last); `density` is the fraction of the masked matrices that is kept, `densities` that of each;
@@ -44,12 +46,17 @@ class StageReport(Settings):
     settings: TrainingSettings
     densities: dict[str, float] = Field(default_factory=dict)
     processes: int = 1
+    tokens: int | None = None
+    cpu_seconds: float | None = None
+    bf16: bool | None = None
     resumed: int = 0
     history: list[dict[str, Any]] = Field(default_factory=list)
 
     def rows(self) -> dict[str, str]:
         """What a reader sees: {label: text}."""
         pace = f", {1000 * self.seconds / self.steps:.0f} ms per step" if self.steps else ""
+        if self.tokens and self.seconds:
+            pace += f", {self.tokens / self.seconds:,.0f} tokens per second"
         batch = self.settings.batch_size * self.settings.gradient_accumulation_steps
         rows = {"steps": f"{self.steps:,} of {batch} in {self.seconds:.1f} s on {self.device}{pace}"}
         if self.loss:

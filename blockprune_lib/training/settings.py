@@ -18,6 +18,10 @@ LamSchedule = Literal["constant", "rise"]
 PruningScore = Literal["magnitude", "movement"]
 #: What retraining computes with: dense layers under masks, or block-sparse layers.
 Support = Literal["masks", "packed"]
+#: Multiply in bfloat16: always, never, or "auto": where the processor has instructions for it.
+Bfloat16 = bool | Literal["auto"]
+#: Settings that came later: where they are at their defaults they are left out of what a stage is known by on disk.
+_LATER = {"dropout": None}
 #: Settings that say where a stage is kept, when it is scored and what is shown; the weights come out the same.
 _NO_EFFECT = {"output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first"}
 #: Text, or what stands for a path; kept as text.
@@ -37,7 +41,8 @@ class LearningSettings(Settings):
     max_grad_norm: Number = Field(default=1.0, ge=0, examples=[1.0])
     evaluate_every: Positive | None = Field(default=None, examples=[100])
     freeze_embeddings: bool = False
-    bf16: bool = False
+    bf16: Bfloat16 = Field(default=False, examples=["auto", True])
+    dropout: Number | None = Field(default=None, ge=0, lt=1, examples=[0.1])
     gradient_accumulation_steps: Whole = Field(default=1, ge=1, examples=[1])
     optimizer: str = Field(default="adamw_torch", examples=["adamw_torch"])
     group_by_length: bool = True
@@ -59,8 +64,9 @@ class TrainingSettings(LearningSettings):
     `gradient_accumulation_steps` of them. `warmup_ratio` is the part of the steps in which the learning rate rises, 0
     to 1. `max_grad_norm` 0 does not clip. `evaluate_every`: steps between evaluations on the way. `evaluate_first`:
     score the model before the stage too. `freeze_embeddings` leaves the embeddings as they are and computes no gradient
-    for them. `bf16`: autocast, which pays only where the hardware multiplies bfloat16. `group_by_length`: batches of
-    similar length, less padding. `optimizer` and `schedule` are names the Trainer knows. `max_length`: tokens at which
+    for them. `bf16`: autocast, which pays only where the hardware multiplies bfloat16, as "auto" finds out. `dropout`:
+    of every layer in training, 0 to below 1; None keeps the model's own. `group_by_length`: batches of similar length,
+    almost no padding. `optimizer` and `schedule` are names the Trainer knows. `max_length`: tokens at which
     an example is cut. `output_dir`: where the stage is kept, in a folder of its name, and where it resumes from; None
     keeps nothing. `checkpoint_every`: steps between checkpoints there; None: only the finished stage. In a run of
     several processes they share `batch_size`. Raises TypeError for a wrong type and ValueError for a value out of
@@ -77,7 +83,8 @@ class TrainingSettings(LearningSettings):
 
     def identity(self) -> dict[str, Any]:
         """The settings that change the weights which come out, JSON-able."""
-        return self.model_dump(exclude=_NO_EFFECT)
+        known = self.model_dump(exclude=_NO_EFFECT)
+        return {name: value for name, value in known.items() if name not in _LATER or value != _LATER[name]}
 
 
 def check_settings(settings: Any) -> TrainingSettings:

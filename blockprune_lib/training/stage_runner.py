@@ -100,15 +100,16 @@ class _Stage(NamedTuple):
         """Train from the start or from `checkpoint` to the end, with the Trainer's `arguments`."""
         from .trainer import PruningTrainer
 
-        # What a checkpoint remembers: the scores at the beginning, and the seconds that killed runs spent.
-        memory: dict[str, Any] = {"seconds": 0.0, "resumed": 0}
+        # What a checkpoint remembers: the scores at the beginning, and what killed runs spent.
+        memory: dict[str, Any] = {"seconds": 0.0, "cpu_seconds": 0.0, "tokens": 0, "resumed": 0}
 
         def remembered() -> dict[str, Any]:
-            return memory | {"seconds": memory["seconds"] + time.perf_counter() - start}
+            now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time(), "tokens": trainer.tokens}
+            return memory | {key: memory.get(key, 0) + value - begun.get(key, 0) for key, value in now.items()}
 
         data, scores = self.data, Scores(self.model, self.data)
         trainer = PruningTrainer(
-            model=self.model, args=arguments, data_collator=data.collate, train_dataset=data.train,
+            model=self.model, args=arguments, data_collator=data.collate, train_dataset=data.rows(),
             eval_dataset=data.validation, compute_metrics=metrics.for_trainer(data.metric_set),
             hooks=self.hooks, teacher=self.teacher, checkpointed=remembered,
         )  # fmt: skip
@@ -118,16 +119,17 @@ class _Stage(NamedTuple):
         else:
             memory = load_hooks(checkpoint, self.hooks)
             memory["resumed"] += 1
-        start = time.perf_counter()
+        begun = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        seconds = remembered()["seconds"]
+        spent = remembered()
         history = [{"step": 0, **memory["begin"]}] if memory["begin"] else []
         history += [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
         on_the_way = sum(entry.get("eval_runtime", 0.0) for entry in history)
         after = scores.now()
         return StageReport(
             stage=self.name, steps=trainer.state.global_step, device=arguments.device.type,
-            seconds=seconds - on_the_way, evaluation_seconds=scores.seconds + on_the_way,
+            seconds=spent["seconds"] - on_the_way, cpu_seconds=spent["cpu_seconds"], tokens=spent["tokens"],
+            bf16=arguments.bf16, evaluation_seconds=scores.seconds + on_the_way,
             before=memory["before"], after=after, loss=first_and_last(history, "loss"), history=history,
             processes=arguments.world_size, resumed=memory["resumed"], settings=self.settings, **data.report(),
             **{field: value for hook in self.hooks for field, value in hook.report(history).items()},
@@ -136,8 +138,9 @@ class _Stage(NamedTuple):
 
 @contextmanager
 def _isolated(model: Any, settings: TrainingSettings) -> Iterator[None]:
-    """Freeze what the settings freeze; afterwards put the model in eval mode and all else back as it was."""
+    """Freeze and drop what the settings say; afterwards put the model in eval mode and all else back as it was."""
     frozen = [weight for weight in _embeddings(model) if weight.requires_grad] if settings.freeze_embeddings else []
+    dropouts = {module: module.p for module in model.modules() if isinstance(module, nn.Dropout)}
     attributes = dict(vars(model))
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION")  # transformers 4.57 sets it for bf16, for good
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -145,6 +148,8 @@ def _isolated(model: Any, settings: TrainingSettings) -> Iterator[None]:
     try:
         for weight in frozen:
             weight.requires_grad_(False)
+        for module, p in dropouts.items():
+            module.p = p if settings.dropout is None else float(settings.dropout)
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
@@ -155,6 +160,8 @@ def _isolated(model: Any, settings: TrainingSettings) -> Iterator[None]:
         np.random.set_state(states[1])  # noqa: NPY002
         for weight in frozen:
             weight.requires_grad_(True)
+        for module, p in dropouts.items():
+            module.p = p
         # Accelerate marks the model, and under bf16 leaves an autocast around its forward.
         for key in set(vars(model)) - set(attributes):
             delattr(model, key)

@@ -6,6 +6,7 @@
     retrain           minimise the task's loss again; the masks hold to the last bit
 
     prune_gradually   the last two at once: the masks shrink while the model trains
+    shrink_gradually  the last three at once: the penalty's strength follows the share of groups that should be at zero
 
 Each stage trains the model in place, prints nothing, leaves the global random state as it was, and returns a
 `StageReport`. With `TrainingSettings(output_dir=...)` it is kept there: called again after it was killed it goes on
@@ -31,26 +32,30 @@ from .gradual import GradualPruning
 from .hooks import LassoHook, MaskHook
 from .report import StageReport
 from .settings import LamSchedule, PenaltyMethod, PruningScore, Support, TrainingSettings, check_settings
+from .shrinking import ShrinkToRate
 from .stage_runner import run_stage
 
 
-def fine_tune(model: Any, tokenizer: Any, data: Any, settings: TrainingSettings | None = None) -> StageReport:
+def fine_tune(
+    model: Any, tokenizer: Any, data: Any, settings: TrainingSettings | None = None, *, teacher: Teacher | None = None
+) -> StageReport:
     """Stage 1: train `model` on `data`, a `tasks.Task` or a pair (train, validation) of encoded datasets.
 
     An encoded dataset is a sequence of dicts with input_ids and label (or labels); validation may be None.
+    `teacher`: learn from a trained model too.
     Raises ValueError for data without examples or labels that do not fit the model's head, and FloatingPointError
     where the training diverges.
 
     >>> fine_tune(model, tokenizer, tasks.load("rte"), TrainingSettings(max_steps=80))  # doctest: +SKIP
     """
-    return run_stage("fine-tune", model, tokenizer, data, settings)
+    return run_stage("fine-tune", model, tokenizer, data, settings, teacher=teacher)
 
 
 def train_reweighted(
     model: Any, tokenizer: Any, data: Any, structure: BlockStructure, lam: float | Mapping[str, float] = 1e-4,
     eps: float = 1e-3, *, refresh_every: int | str | None = "epoch", method: PenaltyMethod = "penalty",
     lam_schedule: LamSchedule = "constant", scale_by_size: bool = False, reweighted: bool = True,
-    settings: TrainingSettings | None = None, **which: bool,
+    settings: TrainingSettings | None = None, teacher: Teacher | None = None, **which: bool,
 ) -> StageReport:  # fmt: skip
     """Stage 2: train with sum over n, g of λ · α_g · ||W_g||_2 added, α_g = 1 / (||W_g|| + ε).
 
@@ -65,7 +70,7 @@ def train_reweighted(
     _refuse_frozen(settings, which)
     penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)
     hook = LassoHook(penalty, method, refresh_every, lam_schedule)
-    return run_stage("reweight", model, tokenizer, data, settings, [hook])
+    return run_stage("reweight", model, tokenizer, data, settings, [hook], teacher)
 
 
 def prune(
@@ -118,6 +123,29 @@ def prune_gradually(
     """
     _refuse_frozen(settings, which)
     hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, **which)
+    report = run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
+    return report, hook.masks
+
+
+def shrink_gradually(
+    model: Any, tokenizer: Any, data: Any, structure: BlockStructure, rate: float,
+    *, eps: float = 1e-3, reweighted: bool = True, refresh_every: int | None = 10, reach: float | None = None,
+    hold: bool = False, scope: Scope = "matrix", balanced: Balance = False, begin: float = 0.1, end: float = 0.7,
+    fix: float | None = None, settings: TrainingSettings | None = None, teacher: Teacher | None = None, **which: bool,
+) -> tuple[StageReport, Masks]:  # fmt: skip
+    """Stages 2 to 4 at once, without a λ to choose: the reweighted group Lasso as far as the share of zero groups says.
+
+    Every `refresh_every` steps a proximal step of the penalty (`pruning.zero_target`) leaves as many groups at zero as
+    the cubic schedule asks for: none up to `begin`, all but 1 / `rate` from `end` on, shares of the steps. Groups may
+    come back until `fix` (None: `end`), when the best ones become the masks, which then hold. `reweighted=False`: plain
+    group Lasso; `refresh_every=None`: α of the first weights for good. `reach`: only groups near the threshold pay;
+    `hold`: zero groups do not come back. Returns the report and the masks. The rest as in `prune` and `retrain`.
+    """
+    _refuse_frozen(settings, which)
+    hook = ShrinkToRate(
+        model, structure, rate, eps=eps, reweighted=reweighted, refresh_every=refresh_every, reach=reach, hold=hold,
+        scope=scope, balanced=balanced, begin=begin, end=end, fix=fix, **which,
+    )  # fmt: skip
     report = run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
     return report, hook.masks
 

@@ -27,8 +27,9 @@ from .stage_folder import mark_whole, save_hooks
 class PruningTrainer(Trainer):
     """A Trainer with hooks and perhaps a teacher; every other argument is the Trainer's.
 
-    `checkpointed() -> dict`: called at each checkpoint, what it returns is kept in it. The Trainer's printed logs are
-    always off, and a loss that is not finite ends the training with FloatingPointError.
+    `tokens`: how many this process has trained on, padding left out. `checkpointed() -> dict`: called at each
+    checkpoint, what it returns is kept in it. The Trainer's printed logs are always off, and a loss that is not finite
+    ends the training with FloatingPointError.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class PruningTrainer(Trainer):
         # their mean loss by the accumulation count.
         self.model_accepts_loss_kwargs = False
         self.hooks, self.teacher, self.checkpointed = tuple(hooks), teacher, checkpointed
+        self.tokens = 0
         self.remove_callback(PrinterCallback)
         if self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -47,6 +49,8 @@ class PruningTrainer(Trainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The Trainer's work on one micro-batch; after a step's last one, the hooks on the gradients."""
+        inputs: dict[str, Any] = args[1] if len(args) > 1 else kwargs["inputs"]
+        self.tokens += int(inputs["attention_mask"].sum())
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
             self.call_hooks("before_optimizer_step")
@@ -56,8 +60,10 @@ class PruningTrainer(Trainer):
         """The task's loss, mixed with the teacher's where there is one."""
         if self.teacher is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
-        loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
-        loss = self.teacher.loss(loss, outputs["logits"], inputs)
+        loss, outputs = super().compute_loss(model, inputs | self.teacher.asks(), True, **kwargs)
+        # Accelerate's autocast is around the student's forward pass alone.
+        with torch.autocast(loss.device.type, torch.bfloat16, enabled=self.args.bf16):
+            loss = self.teacher.loss(loss, outputs, inputs)
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

@@ -41,7 +41,7 @@ def test_every_setting_in_the_tables_is_one():
     known = {key for stage in STAGE_SETTINGS.values() for key in stage.model_fields} | set(STAGE_SETTINGS)
     named_in_meanings = {"max_steps", "epochs", "max_grad_norm", "penalty", "proximal", "constant", "rise", "matrix",
                          "model", "rows", "columns", "once", "gradual", "masks", "packed", "epoch", "null", "true",
-                         "lam", "linear", "adamw_torch_fused"}  # fmt: skip
+                         "lam", "linear", "auto", "false", "adamw_torch_fused"}  # fmt: skip
     assert told <= known | named_in_meanings
     assert {key for stage in TRAINED for key in STAGE_SETTINGS[stage].model_fields} <= told
 

@@ -87,6 +87,7 @@ def test_an_anchor_is_changed_in_one_place_only(file, tmp_path, capsys):
     plain = yaml.safe_load(text)
     for stage in ("fine_tune", "reweight", "retrain"):
         del plain[stage]
+    plain["method"] = "magnitude"
     lines = yaml.safe_dump(plain) + f"fine_tune: &all {json.dumps(STEPS)}\nreweight: *all\nretrain: *all\n"
     file.write_text(lines)
     flags = ["--set", "retrain.max_steps=1", "--folder", str(tmp_path / "runs"), "--json", "--quiet"]

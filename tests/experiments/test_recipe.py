@@ -37,6 +37,8 @@ TOP = {
     "pooler": True,
     "classifier": True,
     "keep_model": False,
+    "layers": 2,
+    "held_out": 0.1,
 }
 # Every key of a trained stage, then those of one stage alone.
 TRAINING = {
@@ -51,6 +53,7 @@ TRAINING = {
     "evaluate_every": 3,
     "freeze_embeddings": False,
     "bf16": True,
+    "dropout": 0.2,
     "gradient_accumulation_steps": 2,
     "optimizer": "adafactor",
     "group_by_length": False,
@@ -61,13 +64,26 @@ OTHER = {
     "reweight": {
         "lam": 0.01,
         "eps": 0.1,
-        "refresh_every": "4 epochs",
+        "refresh_every": 7,
         "method": "proximal",
         "lam_schedule": "rise",
         "scale_by_size": True,
+        "reach": 3.0,
+        "hold": True,
+        "distil": 0.25,
+        "temperature": 4.0,
+        "hidden": 1.5,
     },
-    "prune": {"scope": "model", "balanced": "rows", "schedule": "gradual", "begin": 0.2, "end": 0.9},
-    "retrain": {"support": "packed", "distil": 0.25, "temperature": 4.0},
+    "prune": {
+        "scope": "model",
+        "balanced": "rows",
+        "schedule": "gradual",
+        "begin": 0.2,
+        "end": 0.9,
+        "fix": 0.95,
+        "keep": "spread",
+    },
+    "retrain": {"support": "packed", "distil": 0.25, "temperature": 4.0, "hidden": 1.5},
 }
 STAGE_CASES = [(stage, key, value) for stage in TRAINED for key, value in TRAINING.items()]
 STAGE_CASES += [(stage, key, value) for stage, keys in OTHER.items() for key, value in keys.items()]
@@ -90,13 +106,14 @@ def test_the_cases_name_every_key():
 @pytest.mark.parametrize("key", TOP)
 def test_every_key_of_the_top_reaches_the_run(key):
     run = planned(**{key: TOP[key]})
-    assert (run.options if key in OPTIONS else vars(run))[key] == TOP[key]
+    assert (run.options if key in (*OPTIONS, "layers") else vars(run))[key] == TOP[key]
     assert run.to_dict() == json.loads(json.dumps(vars(run)))
 
 
 @pytest.mark.parametrize(("stage", "key", "value"), STAGE_CASES)
 def test_every_setting_of_a_stage_reaches_it(stage, key, value):
-    run = planned(**{stage: {key: value}})
+    # A method with a stage of its own for each key: with `lam: auto` two of them are one, and share their steps.
+    run = planned(**{stage: {key: value}}, **({"method": "magnitude"} if key == "max_steps" else {}))
     assert run.stages[stage][key] == value
     if stage in TRAINED and key in TRAINING:
         assert getattr(run.settings(stage), key) == value
@@ -144,7 +161,7 @@ def test_lists_give_every_combination_once_and_neighbours_share_their_stages():
     runs = plan(LEAST | lists)
     found = [(r.model, r.description or r.task, r.structure, r.method, r.seed, r.rate) for r in runs]
     assert found == [tuple(choice) for choice in itertools.product(*lists.values())]
-    assert len({run.name for run in runs}) == len(runs) == 224
+    assert len({run.name for run in runs}) == len(runs) == 32 * len(METHODS)
     together = [(run.model, run.task) for run in runs]
     assert [key for key, _ in itertools.groupby(together)] == sorted(set(together), key=together.index)
 
@@ -282,15 +299,16 @@ def test_planning_changes_nothing_it_is_given():
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_method_runs_can_be_done(name):
     method = METHODS[name]
-    assert (method.name, method.stages[0]) == (name, Stage("fine_tune", "fine_tune"))
-    for stage in (*method.stages, *method.stages_with("gradual")):
+    assert method.name == name
+    assert method.stages[0] == Stage("fine_tune", "bag_of_words" if name == "bag-of-words" else "fine_tune")
+    for stage in (*method.stages, *method.stages_with("gradual"), *method.stages_with("once", auto=True)):
         assert stage.action in ACTIONS
         assert {stage.key, *stage.budget} <= set(STAGE_SETTINGS)
 
 
 def test_a_gradual_schedule_puts_pruning_and_retraining_into_one_stage():
     def actions(name):
-        run = planned(method=name, prune={"schedule": "gradual"})
+        run = planned(method=name, prune={"schedule": "gradual"}, reweight={"lam": 1.0})
         return [stage.action for stage in run.method_stages]
 
     assert actions("reweighted") == ["fine_tune", "train_reweighted", "prune_gradually"]
@@ -298,9 +316,49 @@ def test_a_gradual_schedule_puts_pruning_and_retraining_into_one_stage():
     assert actions("one-shot") == ["fine_tune", "prune"]
 
 
+def test_a_strength_that_follows_the_target_puts_all_three_into_one_stage():
+    for name, changes in {
+        "reweighted": {},
+        "no-refresh": {"refresh_every": None},
+        "group-lasso": {"reweighted": False},
+    }.items():
+        first, last = planned(method=name).method_stages
+        assert (first.action, last.action, last.changes) == ("fine_tune", "shrink_gradually", changes)
+        assert last.budget == ("reweight", "retrain")
+    assert [stage.action for stage in planned(reweight={"lam": 2.0}).method_stages] == [
+        "fine_tune", "train_reweighted", "prune", "retrain",
+    ]  # fmt: skip
+
+
+def test_layers_are_removed_after_fine_tuning():
+    run = planned(layers=2, method="dense")
+    assert [stage.action for stage in run.method_stages] == ["fine_tune", "keep_layers", "fine_tune"]
+    assert "dense-2-layers" in run.name
+    assert "layers" not in planned().options
+
+
+def test_parts_are_run_in_order_and_what_two_ask_for_once():
+    recipe = LEAST | {"retrain": {"epochs": 7}, "parts": [
+        {"seed": [1, 2]},
+        {"seed": [1, 3], "method": ["reweighted", "gradual"]},
+        {"task": "mrpc", "retrain": {"learning_rate": 1e-3}},
+    ]}  # fmt: skip
+    runs = plan(recipe)
+    assert [(run.task, run.method, run.seed) for run in runs] == [
+        ("rte", "reweighted", 1), ("rte", "reweighted", 2), ("rte", "reweighted", 3), ("rte", "gradual", 1),
+        ("rte", "gradual", 3), ("mrpc", "reweighted", 42),
+    ]  # fmt: skip
+    assert runs[-1].stages["retrain"] == planned().stages["retrain"] | {"epochs": 7, "learning_rate": 1e-3}
+    with pytest.raises(ValueError, match="different runs by one name"):
+        plan(LEAST | {"parts": [{}, {"retrain": {"epochs": 9}}]})
+    for wrong in ([], {"seed": 1}, [3], [{"parts": []}]):
+        with pytest.raises((TypeError, ValueError), match="part"):
+            plan(LEAST | {"parts": wrong})
+
+
 def test_methods_without_a_second_stage_get_its_steps():
     def lasts(method, retrain, reweight):
-        run = planned(method=method, retrain=retrain, reweight=reweight)
+        run = planned(method=method, retrain=retrain, reweight=reweight | {"lam": 1.0})
         settings = run.budget(run.method_stages[-1])
         return {"epochs": settings.epochs, "max_steps": settings.max_steps}
 
@@ -355,8 +413,10 @@ def test_presets_plan_for_every_task_and_may_be_overridden(name, task):
 
 def test_the_best_preset_reweights_learns_from_the_dense_model_and_leaves_embeddings():
     run = planned(preset="best")
-    assert run.extra("reweight") == {"method": "proximal", "lam": 4.0, "eps": 1e-3, "refresh_every": 50}
-    assert run.extra("retrain") == {"distil": 0.5}
+    assert run.extra("reweight")["lam"] == "auto"
+    for stage in ("reweight", "retrain"):
+        taught = {key: run.extra(stage)[key] for key in ("distil", "temperature", "hidden")}
+        assert taught == {"distil": 0.7, "temperature": 2.0, "hidden": 2.0}
     assert all(run.settings(stage).freeze_embeddings for stage in TRAINED)
     assert run.settings("reweight").epochs > 1, "else no refresh would ever come"
     pruned = planned(preset="best", embeddings=True)

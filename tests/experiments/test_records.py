@@ -20,7 +20,7 @@ def test_what_is_saved_is_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
 
 
-@pytest.mark.parametrize("key", [key for key in records.SCHEMA["properties"] if key != "format"])
+@pytest.mark.parametrize("key", [key for key in records.SCHEMA["required"] if key != "format"])
 def test_a_record_that_lacks_a_key_is_neither_written_nor_read(key, tmp_path):
     record = record_of()
     del record[key]

@@ -14,13 +14,13 @@ import blockprune_lib as bp
 from blockprune_lib import experiments, models
 from blockprune_lib.data import own_data
 from blockprune_lib.experiments import records, report, runner
-from blockprune_lib.experiments.actions import ACTIONS
+from blockprune_lib.experiments.actions import ACTIONS, TEACHING
 from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, PRUNE, Method, Stage
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.nn.model_size import compression
 from blockprune_lib.training.evaluation import evaluate
 
-from ..helpers.small_runs import one, recipe, rows, write_jsonl
+from ..helpers.small_runs import STEPS, one, recipe, rows, write_jsonl
 
 SECOND = ("fine-tune", "reweight", "retrain")
 STAGES = {
@@ -31,7 +31,10 @@ STAGES = {
     "gradual": ("fine-tune", "retrain"),
     "movement": ("fine-tune", "retrain"),
     "one-shot": ("fine-tune",),
+    "dense": ("fine-tune", "fine-tune"),
+    "bag-of-words": (),
 }
+UNPRUNED = ("dense", "bag-of-words")
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +52,18 @@ def test_every_method_runs_to_the_end(method, every_method):
     records.RunRecord.of(record)
     assert tuple(stage["stage"] for stage in record["stages"]) == STAGES[method]
     assert record == records.read(folder / "records" / f"{record['name']}.json")
-    assert record["dense"] == found["one-shot"]["dense"], "all share the fine-tuned model"
+    if STAGES[method]:
+        assert record["dense"] == found["one-shot"]["dense"], "all share the fine-tuned model"
     assert record["data"]["fingerprint"]
     assert record["model"]["sha256"]
     for density in record["densities"].values():
         assert density == pytest.approx(0.5)
-    assert record["compression"]["rate_pruned"] == pytest.approx(2.0)
+    assert bool(record["densities"]) == (method not in UNPRUNED)
+    assert record["compression"]["rate_pruned"] == pytest.approx(1.0 if method in UNPRUNED else 2.0)
+    assert list(record["precisions"]) == ["bfloat16", "int8"][: len(STAGES[method]) and 1 + (method in UNPRUNED)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if STAGES[name]])
 def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, material):
     found, folder = every_method
     record = found[method]
@@ -71,13 +77,13 @@ def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, 
 def test_methods_get_the_same_number_of_steps(every_method):
     found, _ = every_method
     totals = {method: sum(stage["steps"] for stage in record["stages"]) for method, record in found.items()}
-    assert {total for method, total in totals.items() if method != "one-shot"} == {6}
-    assert totals["one-shot"] == 2
+    assert {total for method, total in totals.items() if len(STAGES[method]) > 1} == {6}
+    assert (totals["one-shot"], totals["bag-of-words"]) == (2, 0)
 
 
 def test_the_penalty_is_what_the_method_says(every_method):
     found, _ = every_method
-    penalised = [name for name, method in METHODS.items() if method.stages[1].action == "train_reweighted"]
+    penalised = [name for name, method in METHODS.items() if any("rew" in s.action for s in method.stages)]
     assert penalised == ["reweighted", "no-refresh", "group-lasso"]
     for method in penalised:
         second = found[method]["stages"][1]
@@ -107,6 +113,38 @@ def test_a_new_baseline_is_one_entry_and_what_its_stage_does(material, tmp_path,
     assert report.lines(found)
 
 
+def test_auto_layers_and_a_held_out_part_reach_the_result(material, tmp_path):
+    auto = {"reweight": {**STEPS, "lam": "auto", "refresh_every": 1}, "fine_tune": {**STEPS, "max_steps": 4}}
+    found = experiments.run(
+        recipe(material, method=["reweighted", "group-lasso", "no-refresh"], **auto), tmp_path / "a"
+    )
+    for record in found:
+        assert [stage["stage"] for stage in record["stages"]] == ["fine-tune", "retrain"]
+        assert record["stages"][1]["steps"] == 4
+        assert record["stages"][1]["refreshes"]
+        assert all(density == pytest.approx(0.5) for density in record["densities"].values())
+    half = recipe(material, layers=1, method=["dense", "gradual"], held_out=0.25)
+    for record in experiments.run(half, tmp_path / "b"):
+        assert "-1-layers" in record["name"]
+        assert record["data"]["train_rows"], record["data"]["validation_rows"] == (12, 4)
+        blocks = 1 if record["run"]["method"] == "dense" else 2
+        assert record["compression"]["rate_pruned"] == pytest.approx(2 * blocks)
+        assert record["compression"]["rate_parameters"] > 1
+        assert len(bp.load(tmp_path / "b" / "models" / record["name"]).bert.encoder.layer) == 1
+
+
+def test_a_collapsed_run_says_so(material, tmp_path, capsys):
+    text = write_jsonl(tmp_path / "one-label.jsonl", [{"text": row["text"], "label": 1} for row in rows()])
+    task = recipe(material)["task"] | {"validation": text, "train": str(material / "text.jsonl")}
+    said = []
+    (record,) = experiments.run(
+        recipe(material, task=task, rate=20, structure="row"), tmp_path / "runs", say=said.append
+    )
+    collapsed = record["final"]["accuracy"] <= record["majority"]["accuracy"]
+    assert any("collapsed:" in flag for flag in record["flags"]) == collapsed
+    assert sum("WARNING" in line for line in said) == len(record["flags"])
+
+
 def test_methods_with_different_actions_share_no_later_stage(material, tmp_path, monkeypatch):
     for action in ("one_thing", "another_thing"):  # as careless as can be: neither says what it did
         monkeypatch.setitem(ACTIONS, action, lambda state, stage: state.changed(stage))
@@ -130,12 +168,13 @@ def test_folders_keep_the_names_that_they_had_without_actions(method, every_meth
     (run,) = plan(recipe(material, method=method, seed=3))
     pruning = [run.structure, run.rate, run.extra("prune"), run.extra("retrain"), run.which]
     identity = [run.model, record["model"]["sha256"], record["data"]["fingerprint"], run.seed]
-    for stage in (stage for stage in run.method_stages if stage.key != "prune"):
+    for stage in (stage for stage in run.method_stages if stage.key != "prune" and STAGES[method]):
         identity += [stage.key, run.budget(stage).identity()]
         if stage.action == "train_reweighted":
             identity += [run.structure, {**run.extra("reweight"), **stage.changes}, run.which]
-        elif stage.key == "reweight":
-            identity += ["no penalty"]
+        elif stage.action == "fine_tune" and stage != FINE_TUNE:
+            taught = {name: value for name, value in run.extra(stage.key).items() if name in TEACHING}
+            identity += ["no penalty", taught]
         elif stage.key == "retrain":
             identity += [*stage.changes.values(), *pruning]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

@@ -18,7 +18,14 @@ from transformers import TrainerCallback
 
 from blockprune_lib.training import trainer
 from blockprune_lib.training.distillation import Teacher
-from blockprune_lib.training.stages import fine_tune, prune, prune_gradually, retrain, train_reweighted
+from blockprune_lib.training.stages import (
+    fine_tune,
+    prune,
+    prune_gradually,
+    retrain,
+    shrink_gradually,
+    train_reweighted,
+)
 
 from .tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
 
@@ -29,6 +36,10 @@ def _retrain(model: Any, chosen: Any, **more: Any) -> dict[str, torch.Tensor]:
     masks = prune(model, ROWS, rate=3.0)
     retrain(model, *DATA_ARGUMENTS, masks, chosen, **more)
     return dict(masks)
+
+
+def _shrink(model: Any, chosen: Any, **more: Any) -> dict[str, torch.Tensor]:
+    return dict(shrink_gradually(model, *DATA_ARGUMENTS, ROWS, 3.0, settings=chosen, **more)[1])
 
 
 def _gradual(model: Any, chosen: Any, score: Any) -> dict[str, torch.Tensor]:
@@ -47,6 +58,9 @@ STAGES: dict[str, Any] = {
     "retrain": _retrain,
     "packed": lambda m, s: _retrain(m, s, support="packed"),
     "taught": lambda m, s: _retrain(m, s, teacher=Teacher(tiny())),
+    "taught-hidden": lambda m, s: _retrain(m, s, teacher=Teacher(tiny(), 0.7, hidden=2.0)),
+    "shrink": lambda m, s: _shrink(m, s, refresh_every=2, fix=0.9),
+    "shrink-held": lambda m, s: _shrink(m, s, refresh_every=None, hold=True, reach=2.0),
     "gradual": lambda m, s: _gradual(m, s, "magnitude"),
     "movement": lambda m, s: _gradual(m, s, "movement"),
 }

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from torch import nn
 
-from blockprune_lib.training.distillation import Teacher, distillation_loss
+from blockprune_lib.pruning.depth import keep_layers_
+from blockprune_lib.training.distillation import Teacher, distillation_loss, hidden_loss
 from blockprune_lib.training.stages import fine_tune, prune, retrain
 
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
@@ -72,6 +73,64 @@ def test_weight_0_is_plain_training_and_weight_1_ignores_the_labels() -> None:
     for name, weight in zeros.items():
         assert torch.equal(weight, ones[name])
     assert any(not torch.equal(weight, plain.state_dict()[name]) for name, weight in zeros.items())
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_the_loss_of_hidden_states_by_hand(students: int, more: int, seed: int) -> None:
+    rng, teachers = np.random.default_rng(seed), students + more - 1
+    mask = rng.random((3, 5)) < 0.6
+    mask[0, 0] = True
+    student, teacher = rng.normal(size=(students, 3, 5, 4)), 2 * rng.normal(size=(teachers, 3, 5, 4))
+    total = 0.0
+    for layer in range(1, students + 1):
+        taught = teacher[round(layer * teachers / students) - 1][mask]
+        away = np.square(student[layer - 1][mask] - taught)
+        total += away.mean() / taught.var() / students
+    states = [[torch.tensor(layer) for layer in side] for side in (student, teacher)]
+    got = hidden_loss(*states, torch.tensor(mask.astype(np.int64)))
+    assert float(got) == pytest.approx(total, rel=1e-4)
+
+
+def test_padding_counts_for_nothing_and_the_last_layer_learns_from_the_last() -> None:
+    states = [torch.randn(2, 3, 4) for _ in range(6)]
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    moved = [layer + 5.0 * (1 - mask)[..., None] for layer in states]
+    assert float(hidden_loss(moved, states, mask)) == 0
+    assert float(hidden_loss([states[2], states[5]], states, mask)) == 0
+    assert float(hidden_loss([states[5]], states, mask)) == 0
+
+
+def test_the_whole_loss_is_the_sum_of_its_weighted_parts() -> None:
+    student, teacher = tiny(dropout=0.0), tiny(dropout=0.0)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    inputs = {"input_ids": torch.tensor([[1, 5, 9], [1, 7, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+    outputs = student(**inputs, labels=torch.tensor([0, 1]), output_hidden_states=True)
+    target = teacher(**inputs, output_hidden_states=True)
+    right = (
+        0.3 * outputs.loss
+        + 0.7 * distillation_loss(outputs.logits, target.logits, 2.0)
+        + 2.0 * hidden_loss(outputs.hidden_states[1:], target.hidden_states[1:], inputs["attention_mask"])
+    )
+    got = Teacher(teacher, 0.7, 2.0, hidden=2.0).loss(outputs.loss, outputs, inputs | {"labels": torch.tensor([0, 1])})
+    torch.testing.assert_close(got, right)
+
+
+def test_a_student_of_fewer_layers_is_taught_by_all() -> None:
+    teacher, student = tiny(), tiny()
+    keep_layers_(student, 1)
+    before = copy.deepcopy(student.state_dict())
+    report = fine_tune(student, TOKENIZER, DATA, settings(max_steps=8), teacher=Teacher(teacher, 0.0, hidden=3.0))
+    assert report.loss is not None
+    assert any(not torch.equal(weight, before[name]) for name, weight in student.state_dict().items())
+    with pytest.raises(ValueError, match="teacher has 1 layers, the student 2"):
+        fine_tune(teacher, TOKENIZER, DATA, settings(), teacher=Teacher(student, hidden=1.0))
+
+
+def test_hidden_states_that_differ_in_width_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"hidden states have shape \(1, 2, 4\), the student's \(1, 2, 3\)"):
+        hidden_loss([torch.zeros(1, 2, 3)], [torch.zeros(1, 2, 4)], torch.ones(1, 2))
 
 
 def test_the_teacher_stays_as_it_is() -> None:

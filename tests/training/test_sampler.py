@@ -43,4 +43,15 @@ def test_examples_of_similar_length_come_together() -> None:
     for name, given_lengths in (("grouped", lengths.tolist()), ("plain", None)):
         order = list(EpochSampler(400, 1, 8, given_lengths))
         spread[name] = np.ptp(lengths[order].reshape(-1, 8), axis=1).mean()
-    assert spread["grouped"] < 0.2 * spread["plain"]
+    assert spread["grouped"] < 0.05 * spread["plain"]
+
+
+@given(st.integers(1, 200), st.integers(1, 32), st.integers(0, 9))
+def test_hardly_anything_is_padded_and_batches_come_in_no_order_of_length(count: int, batch: int, seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(3, 60, count)
+    order = np.array(list(EpochSampler(count, seed, batch, lengths.tolist())))
+    full = lengths[order][: count - count % batch].reshape(-1, batch)
+    assert (full.max(1) - full.min(1)).sum() <= 60  # the batches divide the range of lengths among them
+    if len(full) > 20:
+        assert (np.diff(full.max(1)) < 0).any()
+        assert (np.diff(full.max(1)) > 0).any()

@@ -73,8 +73,9 @@ def test_what_changes_no_weight_is_no_part_of_the_identity(tmp_path: Path) -> No
     )
     assert told.identity() == TrainingSettings().identity()
     assert set(told.to_dict()) - set(told.identity()) == {
-        "output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first",
+        "output_dir", "checkpoint_every", "progress", "evaluate_every", "evaluate_first", "dropout",
     }  # fmt: skip
+    assert TrainingSettings(dropout=0.0).identity() == TrainingSettings().identity() | {"dropout": 0.0}
     assert TrainingSettings.of(json.loads(json.dumps(told.to_dict()))) == told
     assert TrainingSettings(seed=1).identity() != TrainingSettings().identity()
 

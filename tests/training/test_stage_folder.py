@@ -23,7 +23,7 @@ from ..helpers.stages_by_name import DEATHS, STAGES
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
-VARYING = ("seconds", "evaluation_seconds", "resumed", "settings")
+VARYING = ("seconds", "cpu_seconds", "evaluation_seconds", "resumed", "settings")
 
 
 def run_alone(*words: str) -> subprocess.CompletedProcess[str]:
