@@ -10,11 +10,14 @@ import torch
 
 from blockprune_lib import BlockStructure, pack
 from blockprune_lib.kernels import linear_reference
-from blockprune_lib.kernels.ladder import rungs
+from blockprune_lib.kernels.ladder import rungs, turned
 from blockprune_lib.kernels.ladder.assembly import InnerLoop, inner_loop, read_loop
+from tests.helpers.references import structure_texts
 
 HEIGHT = 2 * rungs.WIDTH
-ALL = [*rungs.RUNGS, *rungs.ROW_RUNGS]
+PANELS = BlockStructure.block_column(HEIGHT)
+STRUCTURES = [BlockStructure.parse(text) for text in structure_texts((4, 4), (2, 3), (3, 8), (7, 2))]
+TURNED = next(rung for rung in rungs.RUNGS if rung.turned)
 
 
 def pruned(structure, shape, share=0.4):
@@ -29,15 +32,11 @@ def reference(x, packed):
     return linear_reference(x, packed.values, packed.columns, packed.offsets, packed.shape)
 
 
-def structure_for(rung):
-    return BlockStructure.block_row(8) if rung.rows else BlockStructure.block_column(HEIGHT)
-
-
-@pytest.mark.parametrize("rung", ALL, ids=lambda rung: rung.name)
+@pytest.mark.parametrize("rung", rungs.RUNGS, ids=lambda rung: rung.name)
 @pytest.mark.parametrize("shape", [(64, 48), (70, 45)], ids=["even", "ragged"])
 @pytest.mark.parametrize("extra", [0, 5])
 def test_every_rung_gives_the_product(rung, shape, extra):
-    packed = pruned(structure_for(rung), shape)
+    packed = pruned(PANELS, shape)
     x = torch.randn(max(rung.tokens, 12) + extra, shape[1])
     y, want = rung(x, packed), reference(x, packed)
     if rung.sample:
@@ -46,10 +45,57 @@ def test_every_rung_gives_the_product(rung, shape, extra):
     np.testing.assert_allclose(y.numpy(), want, atol=1e-4)
 
 
-@pytest.mark.parametrize("rung", ALL, ids=lambda rung: rung.name)
+@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
+@pytest.mark.parametrize("shape", [(33, 45), (8, 8), (9, 70)], ids=str)
+@pytest.mark.parametrize("tokens", [1, 17, 8 * rungs.WIDTH])
+def test_the_turned_rung_takes_every_structure(structure, shape, tokens):
+    packed, x = pruned(structure, shape), torch.randn(tokens, shape[1])
+    np.testing.assert_allclose(TURNED(x, packed).numpy(), reference(x, packed), atol=1e-4)
+
+
+def rounded(numbers):
+    return torch.as_tensor(numbers).bfloat16().float()
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
+@pytest.mark.parametrize("shape", [(33, 45), (8, 8)], ids=str)
+@pytest.mark.parametrize("tokens", [1, 17])
+def test_pairs_give_the_product_of_rounded_numbers(structure, shape, tokens):
+    packed, x = pruned(structure, shape), torch.randn(tokens, shape[1])
+    want = reference(rounded(x), pack(rounded(packed.to_dense()), structure))
+    np.testing.assert_allclose(rungs.PAIRS(x, packed).numpy(), want, atol=1e-4)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
+def test_pieces_hold_each_kept_weight_once_and_at_most_four_outputs(structure):
+    packed = pruned(structure, (33, 45))
+    seen = np.zeros(packed.shape, int)
+    for outputs, inputs in turned.pieces(packed):
+        assert 1 <= len(outputs) <= 4
+        assert len(inputs)
+        seen[np.ix_(outputs, inputs)] += 1
+    grid, (r, c) = packed.keep().numpy(), packed.group_shape
+    np.testing.assert_array_equal(seen, np.kron(grid, np.ones((r, c), int))[:33, :45])
+
+
+def test_an_input_that_no_output_kept_cannot_spoil_a_sum():
+    weight, x = torch.ones(8, 6), torch.ones(3, 6)
+    weight[:, 2], x[:, 2] = 0, torch.nan
+    assert torch.equal(TURNED(x, pack(weight, BlockStructure.block_column(4))), torch.full((3, 8), 5.0))
+
+
+@pytest.mark.parametrize("rung", rungs.RUNGS, ids=lambda rung: rung.name)
 def test_a_matrix_of_which_nothing_is_left_gives_zeros(rung):
-    packed = pack(torch.zeros(64, 48), structure_for(rung))
+    packed = pack(torch.zeros(64, 48), PANELS)
     assert not rung(torch.randn(rung.tokens, 48), packed).any()
+
+
+def test_turned_rungs_give_zeros_too_where_nothing_is_left():
+    for structure in STRUCTURES:
+        for rung in (TURNED, rungs.PAIRS):
+            y = rung(torch.randn(3, 20), pack(torch.zeros(8, 20), structure))
+            assert y.shape == (3, 8)
+            assert not y.any()
 
 
 @pytest.mark.parametrize("rung", rungs.RUNGS, ids=lambda rung: rung.name)
@@ -71,8 +117,6 @@ def test_what_a_rung_cannot_do_it_refuses():
         rung(torch.randn(8, 20), pruned(BlockStructure.block_column(HEIGHT - 1), (2 * HEIGHT, 20)))
     with pytest.raises(ValueError, match="packed must be block_column"):
         rung(torch.randn(8, 20), pruned(BlockStructure.block_row(4), (HEIGHT, 20)))
-    with pytest.raises(ValueError, match="packed must be block_row"):
-        rungs.ROW_RUNGS[0](torch.randn(8, 20), packed)
     with pytest.raises(TypeError, match="PackedMatrix"):
         rung(torch.randn(8, 20), packed.to_dense())
     for x in (torch.randn(8, 19), torch.randn(20), torch.randn(8, 20).double()):
@@ -101,24 +145,30 @@ def test_a_climb_counts_kept_arithmetic_and_prints_a_table():
 
 
 def test_rungs_have_a_name_each_and_say_what_the_machine_does():
-    assert len({rung.name for rung in ALL}) == len(ALL)
-    assert all(rung.now for rung in ALL)
-    assert all(rung.source.startswith("def ") for rung in ALL if rung.kernel is not None)
+    assert len({rung.name for rung in rungs.RUNGS}) == len(rungs.RUNGS)
+    assert all(rung.now for rung in rungs.RUNGS)
+    assert all(rung.source.startswith("def ") for rung in rungs.RUNGS if rung.kernel is not None)
     assert rungs.RUNGS[-1].source == ""
 
 
 GENERIC = """
 import numpy as np, torch
-from tests.kernels.test_ladder import ALL, pruned, reference, structure_for
+from tests.kernels.test_ladder import PANELS, STRUCTURES, TURNED, pruned, reference, rungs
+from blockprune_lib.kernels.ladder import HAS_PAIRS
 from blockprune_lib.machine.simd import LANES
 torch.manual_seed(0)
 assert LANES == 4, LANES
-for rung in ALL:
+for rung in rungs.RUNGS:
     if rung.kernel is not None:
-        packed = pruned(structure_for(rung), (70, 45))
+        packed = pruned(PANELS, (70, 45))
         x = torch.randn(rung.tokens + 7, 45)
         y = rung(x, packed)
         np.testing.assert_allclose(y.numpy(), reference(x, packed)[: len(y), : y.shape[1]], atol=1e-4)
+for structure in STRUCTURES:
+    packed, x = pruned(structure, (70, 45)), torch.randn(5, 45)
+    np.testing.assert_allclose(TURNED(x, packed).numpy(), reference(x, packed), atol=1e-4)
+    np.testing.assert_allclose(rungs.PAIRS(x, packed).numpy(), reference(x, packed), atol=0.2)
+assert not HAS_PAIRS
 """
 
 
@@ -141,6 +191,14 @@ def test_the_inner_loop_of_a_tile_has_twelve_vectors_a_step():
     assert "a turn" in repr(loop)
     assert "<table" in loop._repr_html_()
     assert (inner_loop(kernel, signed=True).arithmetic) % (12 * loop.lanes) == 0
+
+
+def test_the_inner_loop_of_the_turned_kernel_spills_nothing():
+    loop = inner_loop(TURNED.kernel)
+    if not loop:
+        pytest.skip("this assembly is not one that can be read")
+    assert (loop.fused + loop.multiplies) % 8 == 0
+    assert loop.stores == loop.scalar == 0
 
 
 @pytest.mark.parametrize("kernel", [None, 3, len, lambda: None])

@@ -1,7 +1,8 @@
 """The teaching steps from a plain loop to a tile of vectors, all timed by one stopwatch.
 
 loops      scalar loops                      vector    vectors over outputs
-rows       vectors over tokens               assembly  the inner loop as the processor reads it
+turned     vectors over tokens, in pieces    assembly  the inner loop as the processor reads it
+pairs      the turned rung in bfloat16
 rungs      the steps in order, and `climb`, which times them side by side
 """
 

@@ -6,6 +6,7 @@ it. Left out: which of two versions of a loop runs where the compiler made both 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ...machine.native import inner
 
 _LABEL = re.compile(r"^(\.?L\w+):")
 _JUMP = re.compile(r"^(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.?L\w+)$")
-_FUSED = re.compile(r"^(?:vfn?m(?:add|sub)\d+[ps]s|fn?m(?:add|sub|l[as])\b)")
+_FUSED = re.compile(r"^(?:vfn?m(?:add|sub)\d+[ps]s|vdpbf16ps|fn?m(?:add|sub|l[as])\b)")
 _MULTIPLY = re.compile(r"^(?:v?mul[ps]s|fmul)\b")
 _X86_WIDTH = re.compile(r"%([xyz])mm")
 _ARM_WIDTH = re.compile(r"\bv\d+\.(\d+)s")
@@ -28,7 +29,7 @@ _ARM_WIDTH = re.compile(r"\bv\d+\.(\d+)s")
 class InnerLoop(Printed):
     """One turn of a loop: its instructions as text and counts; prints as a table. All zero where nothing was found.
 
-    fused        fused multiply-adds on vectors; `multiplies`: multiplications on vectors that are not fused
+    fused        fused multiply-adds on vectors, those of pairs too; `multiplies`: vector multiplications not fused
     scalar       both of these on one number instead of a vector
     loads        reads from memory, those inside arithmetic instructions and broadcasts too
     broadcasts   copies of one number into all lanes, from memory or a register
@@ -81,11 +82,12 @@ def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
     int32 columns instead of uint32, which the ladder does not use.
     """
     columns = types.int32[::1] if signed else types.uint32[::1]
-    matrix = types.float32[:, ::1]
+    kinds = {"columns": columns, "offsets": types.int64[::1], "rows": types.int64[:, ::1]}
     try:
         options = {name: value for name, value in kernel.targetoptions.items() if name in ("fastmath", "nogil")}
         fresh = inner(kernel.py_func, **options)
-        fresh.compile((matrix, matrix, columns, types.int64[::1], matrix))
+        names = inspect.signature(kernel.py_func).parameters
+        fresh.compile(tuple(kinds.get(name, types.float32[:, ::1]) for name in names))
         return read_loop("\n".join(fresh.inspect_asm().values()))
     except Exception:
         return InnerLoop()

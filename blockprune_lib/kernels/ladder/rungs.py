@@ -2,8 +2,8 @@
 
     y[t, m] = sum over the stored weights of output m of x[t, n] W[m, n]
 
-`RUNGS` is for panels (block_column), `ROW_RUNGS` for row groups (block_row). Left out: bias, gradients, threads, other
-float types. Importing this file imports Numba; each rung compiles at its first call, or loads from disk.
+The rungs up to "6 x 2 tile" are for panels (block_column); the last two take any structure. Left out: bias, gradients,
+threads, other float types. Importing this file imports Numba; each rung compiles at its first call, or loads from disk.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from ...machine.timing import compare
 from ...pruning.packing import PackedMatrix
 from ..functional import check_packed, linear
 from .loops import gather, one_column, one_output, unrolled
-from .rows import ROW_TOKENS, row_by_row, tokens_in_vectors
-from .vector import TOKENS, one_vector, side_by_side, six_by_two, six_sums
+from .pairs import as_pairs, four_by_four_pairs, pair_tables
+from .turned import KERNELS, TURNED_TOKENS, tables
+from .vector import TOKENS, one_vector, six_by_two, six_sums
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Rung:
     """One way to compute the product: its name, what the machine does `now` that it did not do before, and the kernel.
 
     kernel   (x, values, columns, offsets, y) → None, or None for `bp.linear`; Numba's, or plain Python
-    rows     for row groups instead of panels
+    turned   takes x and gives y as (features, tokens), for any structure; its kernel has another argument, `rows`
+    pairs    is turned, with x and the weights in bfloat16, which rounds them to 8 significant bits
     tokens   fewest tokens it takes; `multiple`: the height of a panel must be a multiple of it
     sample   so slow that two tokens and the first panel have to do
     """
@@ -41,7 +43,8 @@ class Rung:
     name: str
     now: str
     kernel: Callable[..., None] | None
-    rows: bool = False
+    turned: bool = False
+    pairs: bool = False
     tokens: int = 1
     multiple: int = 1
     sample: bool = False
@@ -58,13 +61,16 @@ class Rung:
     def ready(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
         """Check and arrange the operands once; what is returned multiplies, (T, N) x → (T, M), at each call.
 
-        A rung with `sample` returns 2 x height of them. Raises ValueError for another structure, shape or type, for
-        too few tokens and for a height that is no multiple.
+        A rung with `sample` returns 2 x height of them. Where the rung is `turned`, x is turned here, and what is
+        returned is a view. Raises ValueError for another structure, shape or type, for too few tokens and for a height
+        that is no multiple.
         """
         self._check(x, packed)
         x = x.contiguous()
         if self.kernel is None:
             return lambda: linear(x, packed)
+        if self.turned:
+            return _turned(x, packed, self.pairs)
         kernel, (M, _), (steps, c, r) = self.kernel, packed.shape, packed.values.shape
         values = packed.values.detach().reshape(steps, r * c).contiguous().numpy()
         columns, offsets = packed.columns.numpy().astype(np.uint32), packed.offsets.numpy()
@@ -92,9 +98,8 @@ class Rung:
     def _check(self, x: Tensor, packed: PackedMatrix) -> None:
         check_packed(packed)
         height, width = packed.group_shape
-        if (height if self.rows else width) != 1:
-            needed = "block_row" if self.rows else "block_column"
-            raise ValueError(f"packed must be {needed} for the rung {self.name!r}; got {packed.structure}")
+        if width != 1 and not self.turned and self.kernel is not None:
+            raise ValueError(f"packed must be block_column for the rung {self.name!r}; got {packed.structure}")
         if x.ndim != 2 or x.shape[1] != packed.shape[1] or x.dtype != torch.float32 or not x.is_cpu:
             got = f"{tuple(x.shape)} {x.dtype} on {x.device}"
             raise ValueError(f"x must be (tokens, {packed.shape[1]}) float32 on the CPU; got {got}")
@@ -104,6 +109,26 @@ class Rung:
             needed = f"a height that is a multiple of {self.multiple}"
             raise ValueError(f"packed must have {needed} for the rung {self.name!r}; got {height}")
         packed.validate()
+
+
+def _turned(x: Tensor, packed: PackedMatrix, pairs: bool) -> Callable[[], Tensor]:
+    """The product on pieces, with x turned once and filled up to whole tiles of tokens, and whole pairs of inputs.
+
+    Memory is torch's, which begins at a multiple of 64 bytes: a vector that lies across two cache lines is two reads.
+    """
+    T, (M, N) = len(x), packed.shape
+    values, columns, offsets, rows = pair_tables(packed) if pairs else tables(packed)
+    kernel, padded = four_by_four_pairs if pairs else KERNELS[rows.shape[1]], -(-T // TURNED_TOKENS) * TURNED_TOKENS
+    turned = torch.zeros(N + N % 2, padded, dtype=torch.float32, device="cpu")
+    turned[:N, :T] = x.detach().T
+    numbers = as_pairs(turned) if pairs else turned
+
+    def product() -> Tensor:
+        y = torch.zeros(M + 1, padded, dtype=torch.float32, device="cpu")
+        kernel(numbers.numpy(), values, columns, offsets, rows, y.numpy())
+        return y[:M, :T].T
+
+    return product
 
 
 RUNGS: tuple[Rung, ...] = (
@@ -116,17 +141,13 @@ RUNGS: tuple[Rung, ...] = (
     Rung("six sums", "adds to six vectors in turn, so that none is waited for", six_sums,
          tokens=TOKENS, multiple=WIDTH),
     Rung("6 x 2 tile", "uses each number that it loads at least twice", six_by_two, tokens=TOKENS, multiple=2 * WIDTH),
-    Rung("side by side", "finds the tokens of a tile together, in the nearest cache", side_by_side,
-         tokens=TOKENS, multiple=2 * WIDTH),
-    Rung("bp.linear", "does the same with ragged edges, any height, and all threads where asked", None),
+    Rung("turned", "keeps tokens in its vectors, and serves every structure", KERNELS[4], turned=True),
+    Rung("bp.linear", "does the same with ragged edges, a bias, and all threads where asked", None),
 )  # fmt: skip
 
-ROW_RUNGS: tuple[Rung, ...] = (
-    Rung("row by row", "adds one product at a time to one sum", row_by_row, rows=True),
-    Rung("tokens in vectors", "multiplies one weight with eight vectors of tokens", tokens_in_vectors,
-         rows=True, tokens=ROW_TOKENS),
-    Rung("bp.linear (rows)", "shares each load of tokens among several rows of a block", None, rows=True),
-)  # fmt: skip
+
+#: The turned rung in bfloat16, which is no rung of the ladder: its results are rounded.
+PAIRS = Rung("pairs", "multiplies two bfloat16 in each lane", four_by_four_pairs, turned=True, pairs=True)
 
 
 @dataclass(frozen=True, repr=False)
