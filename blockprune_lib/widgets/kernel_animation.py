@@ -1,6 +1,6 @@
 """The kernel animation: which weights, inputs and outputs one step of a micro-kernel touches, for each structure.
 
-The steps are those of this library's kernels, on a tile of four tokens and vectors of four numbers.
+The steps are those of the turned kernel of the ladder: four tokens in a vector, and pieces of at most four outputs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..kernels.ladder import pieces
 from ..pruning.groups import group_scores
+from ..pruning.packing import pack
 from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
 from .host import Explorer, source
 from .pictures import touched
 
-ROWS, COLUMNS, TOKENS, LANES = 8, 12, 4, 4
+ROWS, COLUMNS, TOKENS = 8, 12, 4
 STRUCTURES = ("block_column:4", "block_row:4", "tile:4x4", "column", "row", "irregular")
 RATE = 2.5
 
@@ -74,37 +76,17 @@ def kept(text: str) -> Tensor:
 def steps(text: str) -> Iterator[Step]:
     """The steps of the product, in the kernel's order; together they use each kept weight once.
 
-    >>> next(steps("irregular"))["inputs"]
-    [0]
+    >>> next(steps("block_column:4"))["inputs"]
+    [1]
     """
-    structure, mask = BlockStructure.parse(text), kept(text)
-    if structure.kind in ("block_column", "tile", "column"):
-        yield from _panel_steps(mask, structure.width or 1)
-    else:
-        yield from _row_steps(mask, COLUMNS if structure.kind == "row" else structure.width or 1)
-
-
-def _panel_steps(mask: Tensor, wide: int) -> Iterator[Step]:
-    """Panels of four outputs: a step takes one input and the four weights over it; the sums stay in registers."""
-    how = "Four neighbouring weights in one load; one input per token, broadcast; the sums of four outputs stay."
-    for top in range(0, ROWS, LANES):
-        columns = [j for j in range(COLUMNS) if mask[top, j]]
-        for j in columns:
-            ends = (j == columns[0]) + (j == columns[-1])
-            yield _step([[top + i, j] for i in range(LANES)], int(j % wide == 0), ends, how)
-
-
-def _row_steps(mask: Tensor, wide: int) -> Iterator[Step]:
-    """Rows that keep the same strip of inputs go together; the sums are fetched for every strip, and put back."""
-    how = "One input for four tokens in one load; each row's weight, broadcast; sums fetched and stored every {} steps."
-    for left in range(0, COLUMNS, wide):
-        rows = [i for i in range(ROWS) if mask[i, left]]
-        for first in range(0, len(rows), LANES):
-            together = rows[first : first + LANES]
-            for j in range(left, left + wide):
-                ends = (j == left) + (j == left + wide - 1)
-                indices = len(together) if j == left else 0
-                yield _step([[i, j] for i in together], indices, ends, how.format(wide))
+    structure = BlockStructure.parse(text)
+    width = structure.group_shape((ROWS, COLUMNS))[1]
+    for outputs, inputs in pieces(pack(weights() * kept(text), structure)):
+        share = f"serves {len(outputs)} outputs" if len(outputs) > 1 else "serves one output alone"
+        how = f"One input of four tokens in one load: it {share}. Their sums stay for {len(inputs)} steps."
+        for k, j in enumerate(inputs.tolist()):
+            ends = (k == 0) + (k == len(inputs) - 1)
+            yield _step([[int(i), j] for i in outputs], int(k == 0 or j % width == 0), ends, how)
 
 
 def _step(touched: list[list[int]], indices: int, ends: int, how: str) -> Step:

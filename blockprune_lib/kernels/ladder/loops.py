@@ -29,7 +29,7 @@ def one_output(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
 
 @native(fastmath={"contract"})
 def one_column(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """The same loops in another order: the innermost runs over neighbours, and the sums lie in y."""
+    """The innermost loop runs over neighbours; the sums lie in y."""
     height = values.shape[1]
     for panel in range(len(offsets) - 1):
         for t in range(len(x)):

@@ -55,7 +55,8 @@ class Rung:
         if self.kernel is None:
             return ""
         text = inspect.getsource(getattr(self.kernel, "py_func", self.kernel))
-        text = text.replace(": np.ndarray", "").replace(" -> None", "")
+        for written, plain in ((": np.ndarray", ""), (" -> None", ""), ("(\n    x,", "(x,"), ("y\n):", "y):")):
+            text = text.replace(written, plain)
         return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("@"))
 
     def ready(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
@@ -177,11 +178,11 @@ class Climb(Printed):
         return self.density * self.dense_gflops
 
     def _table(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("", "GFLOP/s", "quartiles", "% of peak", "× dense")]
+        rows: list[tuple[str, ...]] = [("", "× dense", "% of peak", "GFLOP/s", "quartiles")]
         for name in self.flops:
             slow, middle, fast = self.rate(name)
             share = f"{100 * middle / self.peak:.2g}" if self.peak else "?"
-            rows.append((name, f"{middle:.3g}", f"{slow:.3g}–{fast:.3g}", share, f"{middle / self.break_even:.2g}"))
+            rows.append((name, f"{middle / self.break_even:.2g}", share, f"{middle:.3g}", f"{slow:.3g}–{fast:.3g}"))
         return rows
 
     def _caption(self) -> str:

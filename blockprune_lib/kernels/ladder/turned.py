@@ -41,7 +41,7 @@ def put_four(array: np.ndarray, at: int, a: Any, b: Any, c: Any, d: Any) -> None
 def four_by_four(
     x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, rows: np.ndarray, y: np.ndarray
 ) -> None:
-    """4 outputs x 4 vectors of tokens: sixteen sums; each vector of x that is loaded serves four weights."""
+    """4 outputs x 4 vectors of tokens: each load of x serves four."""
     tokens = x.shape[1]
     for t in range(0, tokens, 4 * WIDTH):
         for p in range(len(rows)):
@@ -52,15 +52,20 @@ def four_by_four(
             c0, c1, c2, c3 = four_vectors(y, c)
             d0, d1, d2, d3 = four_vectors(y, d)
             for k in range(offsets[p], offsets[p + 1]):
-                x0, x1, x2, x3 = four_vectors(x, np.int64(columns[k]) * tokens + t)
+                at = np.int64(columns[k]) * tokens + t
+                x0, x1, x2, x3 = four_vectors(x, at)
                 w = broadcast(values[k, 0], WIDTH)
-                a0, a1, a2, a3 = fma(w, x0, a0), fma(w, x1, a1), fma(w, x2, a2), fma(w, x3, a3)
+                a0, a1 = fma(w, x0, a0), fma(w, x1, a1)
+                a2, a3 = fma(w, x2, a2), fma(w, x3, a3)
                 w = broadcast(values[k, 1], WIDTH)
-                b0, b1, b2, b3 = fma(w, x0, b0), fma(w, x1, b1), fma(w, x2, b2), fma(w, x3, b3)
+                b0, b1 = fma(w, x0, b0), fma(w, x1, b1)
+                b2, b3 = fma(w, x2, b2), fma(w, x3, b3)
                 w = broadcast(values[k, 2], WIDTH)
-                c0, c1, c2, c3 = fma(w, x0, c0), fma(w, x1, c1), fma(w, x2, c2), fma(w, x3, c3)
+                c0, c1 = fma(w, x0, c0), fma(w, x1, c1)
+                c2, c3 = fma(w, x2, c2), fma(w, x3, c3)
                 w = broadcast(values[k, 3], WIDTH)
-                d0, d1, d2, d3 = fma(w, x0, d0), fma(w, x1, d1), fma(w, x2, d2), fma(w, x3, d3)
+                d0, d1 = fma(w, x0, d0), fma(w, x1, d1)
+                d2, d3 = fma(w, x2, d2), fma(w, x3, d3)
             put_four(y, a, a0, a1, a2, a3), put_four(y, b, b0, b1, b2, b3)
             put_four(y, c, c0, c1, c2, c3), put_four(y, d, d0, d1, d2, d3)
 

@@ -8,9 +8,11 @@ Where the tokens do not divide, the last tile overlaps the one before it: a resu
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ...machine.native import native
+from ...machine.native import inner, native
 from ...machine.simd import WIDTH, broadcast, fma, load, store, zero
 
 #: Tokens in a tile.
@@ -19,14 +21,16 @@ TOKENS = 6
 
 @native
 def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """1 token x 1 vector: the sum never leaves its register, and each multiply-add waits for the one before it."""
+    """1 token x 1 vector: each multiply-add waits for the one before."""
     height, outputs = values.shape[1], y.shape[1]
     for panel in range(len(offsets) - 1):
         for j in range(0, height, WIDTH):
             for t in range(len(x)):
                 total = zero(WIDTH)
                 for k in range(offsets[panel], offsets[panel + 1]):
-                    total = fma(broadcast(x[t, columns[k]], WIDTH), load(values, k * height + j, WIDTH), total)
+                    number = broadcast(x[t, columns[k]], WIDTH)
+                    w = load(values, k * height + j, WIDTH)
+                    total = fma(number, w, total)
                 store(y, t * outputs + panel * height + j, total)
 
 
@@ -51,9 +55,15 @@ def six_sums(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np
                 store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
 
 
+@inner
+def put_two(array: np.ndarray, at: int, a: Any, b: Any) -> None:
+    """Write two vectors side by side, from flat position `at` on."""
+    store(array, at, a), store(array, at + WIDTH, b)
+
+
 @native
 def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """6 tokens x 2 vectors: twelve sums, and each broadcast serves two multiply-adds: 8 loads for 12."""
+    """6 tokens x 2 vectors: 12 multiply-adds for 8 loads."""
     height, outputs = values.shape[1], y.shape[1]
     for panel in range(len(offsets) - 1):
         for j in range(0, height, 2 * WIDTH):
@@ -63,7 +73,8 @@ def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
                 b0 = b1 = b2 = b3 = b4 = b5 = zero(WIDTH)
                 for k in range(offsets[panel], offsets[panel + 1]):
                     c, at = columns[k], k * height + j
-                    v, w = load(values, at, WIDTH), load(values, at + WIDTH, WIDTH)
+                    v = load(values, at, WIDTH)
+                    w = load(values, at + WIDTH, WIDTH)
                     s = broadcast(x[t, c], WIDTH)
                     a0, b0 = fma(s, v, a0), fma(s, w, b0)
                     s = broadcast(x[t + 1, c], WIDTH)
@@ -77,8 +88,8 @@ def six_by_two(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
                     s = broadcast(x[t + 5, c], WIDTH)
                     a5, b5 = fma(s, v, a5), fma(s, w, b5)
                 to = t * outputs + panel * height + j
-                store(y, to, a0), store(y, to + outputs, a1), store(y, to + 2 * outputs, a2)
-                store(y, to + WIDTH, b0), store(y, to + outputs + WIDTH, b1), store(y, to + 2 * outputs + WIDTH, b2)
-                to += 3 * outputs
-                store(y, to, a3), store(y, to + outputs, a4), store(y, to + 2 * outputs, a5)
-                store(y, to + WIDTH, b3), store(y, to + outputs + WIDTH, b4), store(y, to + 2 * outputs + WIDTH, b5)
+                put_two(y, to, a0, b0), put_two(y, to + outputs, a1, b1)
+                put_two(y, to + 2 * outputs, a2, b2)
+                put_two(y, to + 3 * outputs, a3, b3)
+                put_two(y, to + 4 * outputs, a4, b4)
+                put_two(y, to + 5 * outputs, a5, b5)

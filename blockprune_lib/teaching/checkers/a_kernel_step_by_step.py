@@ -1,10 +1,12 @@
-"""Checkers of the chapter "a kernel, step by step": what a tile costs, which one fits, a kernel for rows, a model."""
+"""Checkers of *a-kernel-step-by-step*: what a tile costs, which one fits, how small a group, rows, a model."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ..exercises import Function, Wrong, exercise, expect, several
+from ..exercises import Function, Wrong, exercise, expect, number, several
 
 
 @exercise("tile-cost", "cost(rows, vectors)")
@@ -42,6 +44,25 @@ def choose_tile(choose: Function) -> str:
         expect((rows, vectors) == best, message)
     expect(choose(8, 1, 12) is None, "8 registers cannot hold 12 sums: return None where no tile will do")
     return "6 x 2 for 16 registers and panels of two vectors, 6 x 4 for 32 registers and panels of four"
+
+
+@exercise("smallest-group", "smallest(peak, reads, share)")
+def smallest_group(smallest: Function) -> str:
+    """Double h, beginning with 1, until min(peak, h * reads / 2) is at least share * peak."""
+    for peak, reads, share in ((274.0, 216.0, 1.0), (274.0, 216.0, 0.8), (100.0, 400.0, 1.0), (512.0, 64.0, 0.5)):
+        got = number(smallest(peak, reads, share), f"for a peak of {peak:g}, {reads:g} GB/s and a share of {share:g}")
+        want = 1
+        while min(peak, want * reads / 2) < share * peak:
+            want *= 2
+        where = f"with a peak of {peak:g} GFLOP/s, {reads:g} GB/s and a share of {share:g} it is {want}, not {got:g}"
+        exact = 2 * share * peak / reads
+        slips = {
+            "only 1, 2, 4, 8 ... are heights to choose from": math.isclose(got, exact) or got == math.ceil(exact),
+            "a number is 4 bytes, and good for two FLOP in each of h outputs": got in (want / 2, want * 2, want * 4),
+        }
+        reason = next((slip for slip, found in slips.items() if found), "")
+        expect(got == want, where, reason)
+    return "it agrees for four made-up machines; put in the two numbers of yours"
 
 
 @exercise("row-groups", "row_product(xt, values, columns, offsets)")
