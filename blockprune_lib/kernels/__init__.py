@@ -1,6 +1,10 @@
 """Products with a packed matrix, y = x Wᵀ + b without the groups that were pruned.
 
-    functional   `linear` and its gradients, and what is checked before a kernel runs
+    functional   `linear` and its gradients: which path a product takes
+    arguments    what is checked before a kernel runs
+    traced       where torch looks on: compiling, exporting, tracing, torch.func
+    operator     the operators that it is shown
+    by_plan      product and gradients by their plan, on packed weights; memory: what they write to
     reference    the oracle: NumPy, float64, one loop
     plan         a packed matrix as the lists that a kernel walks
     panels       column panels: block_column, tile, column                 panel_tiles: their register tiles

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from numba import carray
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from ..machine.simd import WIDTH
 from . import parallel
 from .gelu import gelu_rows
 from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int32_at, int64_at, prefetch_to_write
+from .memory import new_matrix
 from .panel_tiles import panel_1x1, panel_1x2, panel_4x2, panel_6x1, panel_6x2, panel_12x1
 from .plan import PACKED_TOKENS, STRIP_FIELDS, PanelPlan
 from .transpose import pack_six
@@ -167,18 +167,19 @@ def multiply(
 ) -> Tensor:
     """x (T, inputs), contiguous float32 rows → (T, outputs), `gelu`: with GELU applied. The caller checks `values`."""
     tokens = x.shape[0]
-    y = torch.empty(tokens, plan.outputs, dtype=torch.float32, device="cpu")
+    y = new_matrix(tokens, plan.outputs)
     if tokens == 0 or len(plan.strips) == 0:
         return y
-    if (tokens, workers) not in plan.splits:
-        plan.splits[tokens, workers] = _split(plan, tokens, workers)
-    items, workers, packed_floats, *rest = plan.splits[tokens, workers]
+    split = plan.splits.get((tokens, workers))
+    if split is None:
+        split = plan.splits[tokens, workers] = _split(plan, tokens, workers)
+    items, workers, packed_floats, *rest = split
     values, bias = plan.contiguous_weights(values), plan.no_bias if bias is None else bias
     space = parallel.workspace()
     packed = space.floats(packed_floats + workers * SCRATCH_FLOATS)
     job = space.job(
         SCRATCH + 1,
-        (0, items, 0, x.data_ptr(), x.stride(0), tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.stride,
+        (0, items, 0, x.data_ptr(), x.stride()[0], tokens, y.data_ptr(), plan.outputs, values.data_ptr(), plan.stride,
          bias.data_ptr(), gelu, *plan.addresses, *rest, packed, packed + 4 * packed_floats)
     )  # fmt: skip
     parallel.run(panel_worker, job, workers)

@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numba import carray
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from ..machine.simd import WIDTH, broadcast, store
 from . import parallel
 from .gelu import gelu_rows
 from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int64_at, prefetch, prefetch_to_write
+from .memory import new_matrix
 from .plan import BLOCK_FIELDS, FIRST_ROW, FIRST_WEIGHT, LANE_TOKENS, SET_FIELDS, SET_ROWS, RowPlan
 from .row_tiles import row_4x2, row_6x1, row_6x2
 from .transpose import transpose
@@ -124,17 +124,18 @@ def _narrow_sets(sets: Any, begin: int, end: int, xt: Any, at: int, count: int, 
 def multiply(plan: RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, workers: int, gelu: bool = False) -> Tensor:
     """x (T, inputs), contiguous float32 rows → (T, outputs), `gelu`: with GELU applied. The caller checks `values`."""
     tokens = x.shape[0]
-    y = torch.empty(tokens, plan.outputs, dtype=torch.float32, device="cpu")
+    y = new_matrix(tokens, plan.outputs)
     if tokens == 0:
         return y
-    if (tokens, workers) not in plan.splits:
-        plan.splits[tokens, workers] = _split(plan, tokens, workers)
-    items, workers, space, *rest = plan.splits[tokens, workers]
+    split = plan.splits.get((tokens, workers))
+    if split is None:
+        split = plan.splits[tokens, workers] = _split(plan, tokens, workers)
+    items, workers, space, *rest = split
     own = parallel.workspace()
     scratch = own.floats(workers * space)
     job = own.job(
         SCRATCH + 1,
-        (0, items, 0, x.data_ptr(), x.stride(0), tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
+        (0, items, 0, x.data_ptr(), x.stride()[0], tokens, plan.inputs, y.data_ptr(), plan.outputs, values.data_ptr(),
          plan.stride, 0 if bias is None else bias.data_ptr(), gelu, *rest, space, scratch)
     )  # fmt: skip
     parallel.run(row_worker, job, workers)

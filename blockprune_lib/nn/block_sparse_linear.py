@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._common.checks import positive_int
-from ..kernels.functional import apply, check_activation
-from ..kernels.plan import make_plan
+from ..kernels.arguments import check_activation
+from ..kernels.functional import activated, apply
+from ..kernels.operator import plan_for, version
+from ..kernels.traced import DenseExportWarning, traced_linear, watched
 from ..pruning.packing import PackedMatrix, pack
 from ..pruning.structure import BlockStructure, check_structure
 
@@ -142,23 +145,25 @@ class BlockSparseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) → (..., out_features), through the activation if there is one."""
-        packed, plan = self._prepared()
+        values: Any = self._parameters["values"]  # where it is: `__getattr__` costs as much as a small layer
+        if watched(x, values):
+            return activated(traced_linear(x, self.packed, self.bias), self.activation)
+        packed, plan = self._prepared(values)
         return apply(x, packed, self._parameters["bias"], plan, self.activation)
 
-    def _prepared(self) -> tuple[PackedMatrix, Any]:
+    def _prepared(self, values: Tensor) -> tuple[PackedMatrix, Any]:
         """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""
-        # Looked up where they are: `__getattr__` costs as much as a small layer, and a NamedTuple 2 % of one.
-        values: Any = self._parameters["values"]
         columns: Any = self._buffers["columns"]
         offsets: Any = self._buffers["offsets"]
         of_values, of_columns, of_offsets, columns_version, offsets_version, packed, plan = self._ready
         if (
             of_values is not values or of_columns is not columns or of_offsets is not offsets
-            or columns_version != _version(columns) or offsets_version != _version(offsets)
+            or (columns_version >= 0 and columns_version != columns._version)
+            or (offsets_version >= 0 and offsets_version != offsets._version)
         ):  # fmt: skip
-            packed = self.packed.validate()
-            plan = make_plan(packed) if columns.is_cpu else None
-            self._ready = values, columns, offsets, _version(columns), _version(offsets), packed, plan
+            packed = self.packed if columns.is_meta else self.packed.validate()
+            plan = plan_for(columns, offsets, [*packed.shape, *packed.group_shape]) if columns.is_cpu else None
+            self._ready = values, columns, offsets, version(columns), version(offsets), packed, plan
         return packed, plan
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
@@ -172,6 +177,12 @@ class BlockSparseLinear(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = BlockSparseLinear._ready
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script compiles, since TorchScript reads the source of a forward: the dense layer."""
+        message = "torch.jit.script gets block-sparse layers as dense ones: torch.jit.trace or torch.compile keep them"
+        warnings.warn(message, DenseExportWarning, stacklevel=2)
+        return self.to_linear() if self.activation is None else nn.Sequential(self.to_linear(), nn.GELU())
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}
 
@@ -182,7 +193,3 @@ class BlockSparseLinear(nn.Module):
             f"density={self.density:.3g}, bias={self.bias is not None}"
             + (f", activation={self.activation!r}" if self.activation else "")
         )
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version

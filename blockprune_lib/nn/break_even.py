@@ -67,7 +67,8 @@ def break_even_density(
     """
     check_structure(structure)
     M, N = positive_int(shape[0], "shape[0]"), positive_int(shape[1], "shape[1]")
-    x, weight = torch.randn(positive_int(tokens, "tokens"), N), torch.randn(M, N)
+    x = torch.randn(positive_int(tokens, "tokens"), N, dtype=torch.float32, device="cpu")
+    weight = torch.randn(M, N, dtype=torch.float32, device="cpu")
     functions: dict[str, Any] = {"dense": partial(dense_linear, x, weight)}
     for density in sorted(densities):
         if not 0 < density <= 1:

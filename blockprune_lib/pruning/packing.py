@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,14 +98,17 @@ class PackedMatrix:
 
         Every index must be in range and in order, every value finite, and the padding zero.
         """
-        check_structure(self.structure)
-        for name in ("values", "columns", "offsets"):
-            part = getattr(self, name)
-            _require(isinstance(part, Tensor), f"{name} must be a tensor; got {type(part).__name__}")
-            _require(part.is_contiguous(), f"{name} must be contiguous; {name}.contiguous() would do")
-        _check_indices(self)
+        self.check_indices()
+        _check_tensor(self.values, "values")
         _check_values(self)
         return self
+
+    def check_indices(self) -> None:
+        """Raise ValueError unless every index is in range and in order; what kernels rely on besides shapes."""
+        check_structure(self.structure)
+        _check_tensor(self.columns, "columns")
+        _check_tensor(self.offsets, "offsets")
+        _check_indices(self)
 
     def _group_rows(self) -> Tensor:
         """(n,) int64: the row of each group in the grid."""
@@ -162,6 +166,11 @@ def _checked_keep(keep: Tensor, filled: Tensor) -> Tensor:
     if lost := int((filled & ~keep).sum()):
         raise ValueError(f"keep leaves out {lost} groups that are not zero; set them to zero first, as prune() does")
     return keep
+
+
+def _check_tensor(part: Any, name: str) -> None:
+    _require(isinstance(part, Tensor), f"{name} must be a tensor; got {type(part).__name__}")
+    _require(part.is_contiguous(), f"{name} must be contiguous; {name}.contiguous() would do")
 
 
 def _check_indices(packed: PackedMatrix) -> None:

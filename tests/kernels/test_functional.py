@@ -305,14 +305,6 @@ def test_writes_through_data_are_seen() -> None:
     assert torch.equal(linear(torch.ones(2, 8), packed), torch.full((2, 5), 24.0))
 
 
-def test_no_second_derivatives() -> None:
-    packed = pack(torch.ones(6, 8), BlockStructure.block_row(4))
-    x = torch.ones(2, 8, requires_grad=True)
-    grad = torch.autograd.grad(linear(x, packed).square().sum(), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
 CHUNKED = ["block_column:16", "block_column:20", "block_column:5", "tile:16x16", "tile:40x7", "block_row:64", "row"]
 
 

@@ -22,7 +22,8 @@ from ...machine.comparison import Comparison
 from ...machine.simd import WIDTH
 from ...machine.timing import compare
 from ...pruning.packing import PackedMatrix
-from ..functional import check_packed, linear
+from ..arguments import check_packed
+from ..functional import linear
 from .loops import gather, one_column, one_output, unrolled
 from .pairs import as_pairs, four_by_four_pairs, pair_tables
 from .turned import KERNELS, TURNED_TOKENS, tables

@@ -1,0 +1,60 @@
+"""The three things that a plan does, in float32 on the CPU: the product, its input gradient, the weights' gradient.
+
+    product(plan.forward, x, values, bias)            x (..., N) to y = x Wᵀ + b (..., M)
+    product(plan.backward, grad, values, None)        grad (..., M) to grad W (..., N)
+    values_gradient(packed, plan, x, grad)            gradᵀ x, at the places that are stored
+
+What runs on packed weights goes through here. The caller has checked types and shapes: a kernel checks nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..machine.simd import WIDTH
+from ..pruning.packing import PackedMatrix
+from . import gradients, panels, rows
+from .plan import PanelPlan, Plan, RowPlan
+
+
+def product(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """x (..., inputs) → (..., outputs) of the plan; `gelu`: with GELU applied. Any strides of x."""
+    flat, workers = _flat(x), torch.get_num_threads()
+    values, bias = values.contiguous(), None if bias is None else bias.contiguous()
+    if isinstance(plan, PanelPlan):
+        y = panels.multiply(plan, flat, values, bias, workers, gelu)
+    else:
+        y = rows.multiply(plan, flat, values, bias, workers, gelu)
+    return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
+
+
+def values_gradient(packed: PackedMatrix, plan: Plan, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of the stored weights: those places of gradᵀ x, padding at the edges zero.
+
+    Of `packed` only the indices are read; its values may be anything.
+    """
+    flat_x, flat_grad = _flat(x), _flat(grad)
+    forward, shape = plan.forward, plan.values_shape
+    if isinstance(forward, PanelPlan) or (forward.stride == 1 and shape[1] >= WIDTH):
+        return gradients.values_gradient(forward, flat_x, flat_grad, shape, torch.get_num_threads())
+    return dense_values_gradient(packed, flat_x, flat_grad)  # groups that no vector fits
+
+
+def dense_values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:
+    """`values_gradient` by the dense product, in any float type and on any device; x (T, N), grad (T, M)."""
+    (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape
+    dense = x.new_zeros(R * r, C * c)
+    dense[:M, :N] = grad.t() @ x
+    cells = dense.view(R, r, C, c)
+    return cells.permute(0, 2, 3, 1)[packed._group_rows(), packed.columns.long()].contiguous()
+
+
+def _flat(x: Tensor) -> Tensor:
+    """x as (tokens, features) with neighbouring features; a copy only where its strides ask for one."""
+    if x.ndim == 2 and x.is_contiguous():
+        return x
+    flat = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    if flat.stride(1) != 1 or (flat.shape[0] > 1 and flat.stride(0) < flat.shape[1]):
+        flat = flat.contiguous()
+    return flat
