@@ -44,6 +44,12 @@ _calls, _layers, _sequences = pointer_to(CALL), pointer_to(LAYER), pointer_to(SE
 
 def encoder_worker(pointer: Any) -> None:
     """Take items of every phase until the last is done; `pointer`: a job whose fourth field is a call's address."""
+    work_through(pointer, _do)
+
+
+@inner(inline="always")  # else `do` would be a pointer, and the code could not be kept on disk
+def work_through(pointer: Any, do: Any) -> None:
+    """Take items of every phase and do(call, layer, kind of phase, item, scratch memory), until the last is done."""
     job = carray(pointer, (UNKNOWN,))
     own = fetch_add(job, SLOT, 1)
     call = carray(_calls(job[3]), (1,))[0]
@@ -55,7 +61,7 @@ def encoder_worker(pointer: Any) -> None:
         place, items = COUNTERS * phase, _items(call, layer, kind)
         item = fetch_add(counters, place, 1)
         while item < items:
-            _do(call, layer, kind, item, memory)
+            do(call, layer, kind, item, memory)
             fetch_add(counters, place + DONE, 1)
             item = fetch_add(counters, place, 1)
         wait_for(counters, place + DONE, items)
@@ -94,19 +100,19 @@ def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
     elif kind == 3:
         multiply(layer.output, item, call.a, call.r, pitch, vectors, call.x, 0)
     elif kind == 4:
-        _normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+        normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
     elif kind == 5:
         multiply(layer.inner, item, call.x, call.f, pitch, vectors, 0, layer.activation)
     elif kind == 6:
         multiply(layer.outer, item, call.f, call.r, pitch, vectors, call.x, 0)
     elif kind == PHASES:
-        _normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+        normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
     else:
-        _turn(call, item, kind == 0)
+        turn(call, item, kind == 0)
 
 
 @inner
-def _normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
+def normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
     """y = (r - mean) / sqrt(variance + epsilon) * weight + bias over the features of one vector of tokens."""
     total, squares = every(0.0), every(0.0)
     for i in range(width):
@@ -122,7 +128,7 @@ def _normalise(norm: Any, width: int, r: int, y: int, pitch: int) -> None:
 
 
 @inner
-def _turn(call: Any, item: int, inwards: bool) -> None:
+def turn(call: Any, item: int, inwards: bool) -> None:
     """Transpose one vector of tokens, inwards to features x tokens; there lanes beyond the last token become zero."""
     first = item * WIDTH
     count, row = min(WIDTH, call.tokens - first), 4 * call.width

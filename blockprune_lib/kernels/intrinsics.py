@@ -88,7 +88,7 @@ def fetch_line(typing_context: Any, address: Any) -> Any:
     """fetch_line(address): asks for the cache line there to read it, and waits for nothing."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _ask(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()), 0)
+        ask_for(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()))
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
@@ -104,19 +104,16 @@ def _prefetch(write: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data
         pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
-        _ask(builder, pointer, write)
+        ask_for(builder, pointer, write)
         return context.get_dummy_value()
 
     return generate
 
 
-def _ask(builder: Any, pointer: Any, write: int) -> None:
+def ask_for(builder: Any, pointer: Any, write: int = 0, level: int = 3) -> None:
+    """Code that asks for the cache line at an i8 pointer; `level` as LLVM counts: 3 into every cache, 2 not into L1."""
     i32 = ir.IntType(32)
+    suffix = "p0i8" if llvm.llvm_version_info[0] < 15 else "p0"  # how LLVM spells a pointer: it once said to what
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{_suffix(pointer.type)}")
-    builder.call(function, [pointer, i32(write), i32(3), i32(1)])  # into every level, data
-
-
-def _suffix(pointer: Any) -> str:
-    """How LLVM spells a pointer in an intrinsic's name: it once said to what."""
-    return "p0i8" if llvm.llvm_version_info[0] < 15 else "p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.prefetch.{suffix}")
+    builder.call(function, [pointer, i32(write), i32(level), i32(1)])  # of data

@@ -22,6 +22,8 @@ from .walk import LISTED
 #: The activations that may follow a product: name -> its number in a record; 0 means none.
 ACTIVATIONS = {"gelu": 1, "relu": 2, "silu": 3}
 LOG2E = 1.4426950408889634
+#: How far ahead of its use a row's weight is asked for, in bytes: memory answers after some hundred cycles.
+AHEAD = 2048
 SET_BYTES, NUMBERS = SET.itemsize, 16  # the size of a set in bytes, and the offset of its `numbers`
 
 _strips, _blocks, _sets = pointer_to(STRIP), pointer_to(BLOCK), pointer_to(SET)
@@ -51,34 +53,47 @@ def multiply(matrix: Any, part: int, x: int, y: int, pitch: int, vectors: int, r
         width, shift = width_of(vectors - v), v * BYTES
         rest = residual + shift if residual != 0 else 0
         if matrix.kind == LISTED:
-            _multiply_listed(matrix, begin, end, x + shift, y + shift, pitch, width, rest, activation)
+            # Weights come from memory in the first pass over a part: so ask for the next strip's in the pass before.
+            coming = begin if v == 0 else end
+            until = min(end + 1, parts[matrix.runs]) if v + width >= vectors else end
+            _multiply_listed(matrix, begin, end, coming, until, x + shift, y + shift, pitch, width, rest, activation)
         else:
-            _multiply_rows(matrix, begin, end, x + shift, y + shift, pitch, width, rest, activation)
+            ahead = AHEAD if v == 0 else 0
+            _multiply_rows(matrix, begin, end, ahead, x + shift, y + shift, pitch, width, rest, activation)
         v += width
 
 
 @inner
-def _multiply_listed(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int, width: int, residual: int,
-                     activation: int) -> None:  # fmt: skip
+def spread_of(coming: Any, steps: int, outputs: int) -> int:
+    """Bytes from one step to the next at which a strip's tiles ask for the weights that come next."""
+    return 4 * coming.steps * coming.apart // max(1, steps * ((outputs + 5) // 6)) + 1
+
+
+@inner
+def _multiply_listed(matrix: Any, begin: int, end: int, coming: int, until: int, x: int, y: int, pitch: int,
+                     width: int, residual: int, activation: int) -> None:  # fmt: skip
     strips = carray(_strips(matrix.strips), (UNKNOWN,))
     for number in range(begin, end):
         strip = strips[number]
         index, weights = matrix.index + 4 * strip.begin, matrix.values + 4 * strip.weight
-        i = 0
+        i, ahead, apart = 0, weights, 0
+        if coming <= number + 1 < until:
+            ahead = matrix.values + 4 * strips[number + 1].weight
+            apart = spread_of(strips[number + 1], strip.steps, strip.outputs)
         while i < strip.outputs:
             rows, output = rows_of(strip.outputs - i), strip.output + i
             bias = matrix.bias + 4 * output if matrix.bias != 0 else 0
             rest = residual + output * pitch if residual != 0 else 0
-            listed_tile(rows, width, x, pitch, index, strip.steps, weights + 4 * i, 4 * strip.apart,
+            listed_tile(rows, width, x, pitch, index, strip.steps, weights + 4 * i, 4 * strip.apart, ahead, apart,
                         y + output * pitch, pitch, bias, rest, pitch)  # fmt: skip
-            i += rows
+            i, ahead = i + rows, ahead + strip.steps * apart
         if activation != 0:
-            _activate(activation, y + strip.output * pitch, pitch, strip.outputs, width)
+            activate(activation, y + strip.output * pitch, pitch, strip.outputs, width)
 
 
 @inner
-def _multiply_rows(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int, width: int, residual: int,
-                   activation: int) -> None:  # fmt: skip
+def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int, pitch: int, width: int,
+                   residual: int, activation: int) -> None:  # fmt: skip
     bands = int64_at(matrix.bands)
     blocks, sets = carray(_blocks(matrix.blocks), (UNKNOWN,)), carray(_sets(matrix.sets), (UNKNOWN,))
     for band in range(begin, end):
@@ -94,13 +109,14 @@ def _multiply_rows(matrix: Any, begin: int, end: int, x: int, y: int, pitch: int
             block = blocks[number]
             for s in range(block.begin, block.end):
                 weights, numbers = matrix.values + 4 * sets[s].weight, matrix.sets + SET_BYTES * s + NUMBERS
-                rows_tile(sets[s].rows, width, x + block.input * pitch, pitch, block.inputs, weights, numbers, y, pitch)
+                rows_tile(sets[s].rows, width, x + block.input * pitch, pitch, block.inputs, weights, ahead, numbers,
+                          y, pitch)  # fmt: skip
         if activation != 0:
-            _activate(activation, y + top * pitch, pitch, rows, width)
+            activate(activation, y + top * pitch, pitch, rows, width)
 
 
 @inner
-def _activate(activation: int, y: int, pitch: int, rows: int, width: int) -> None:
+def activate(activation: int, y: int, pitch: int, rows: int, width: int) -> None:
     """Apply the activation in place, while the rows are in L1."""
     for i in range(rows):
         for place in range(y + i * pitch, y + i * pitch + width * BYTES, BYTES):

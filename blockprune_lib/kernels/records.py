@@ -39,7 +39,7 @@ SEQUENCE = _whole("start", "length")
 #: A call: addresses of layers, sequences, input, output and memory; `pitch`: bytes from one feature's row to the next.
 CALL = np.dtype([(name, np.int64) for name in (
     "layers", "count", "heads", "width", "tokens", "pitch", "sequences", "sequence_count", "input", "result",
-    "x", "q", "k", "v", "a", "r", "f", "counters", "scratch", "scratch_bytes", "position", "position_pitch",
+    "x", "pairs", "q", "k", "v", "a", "r", "f", "counters", "scratch", "scratch_bytes", "position", "position_pitch",
     "position_head",
 )] + [("scale", np.float64)])  # fmt: skip
 

@@ -33,10 +33,12 @@ from .tile_loop import (
 
 @intrinsic
 def listed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, index: Any, count: Any, w: Any,
-                step: Any, y: Any, ldy: Any, bias: Any, residual: Any, ldr: Any) -> Any:  # fmt: skip
+                step: Any, ahead: Any, apart: Any, y: Any, ldy: Any, bias: Any, residual: Any,
+                ldr: Any) -> Any:  # fmt: skip
     """y[i] = bias[i] + residual[i] + sum over k < count of w[k step + i] x[index[k]]: outputs of the same inputs.
 
     `index` is int32; `ldx`, `step`, `ldy` and `ldr` are strides in bytes; `bias` and `residual` may be 0 for none.
+    Step k asks for the cache line at `ahead + k apart`, weights that are needed next: memory is slower than a tile.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -44,7 +46,7 @@ def listed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, 
         emit_listed(builder, [rows, vectors, *others], lambda v: listed(x, ldx, index, v), multiply_add)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 13), generate
+    return types.void(*[types.int64] * 15), generate
 
 
 def listed(x: Any, ldx: Any, index: Any, vectors: int) -> Loaded:
@@ -58,18 +60,18 @@ def listed(x: Any, ldx: Any, index: Any, vectors: int) -> Loaded:
 
 
 @intrinsic
-def rows_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, count: Any, w: Any, numbers: Any,
-              y: Any, ldy: Any) -> Any:  # fmt: skip
+def rows_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, count: Any, w: Any, ahead: Any,
+              numbers: Any, y: Any, ldy: Any) -> Any:  # fmt: skip
     """y[numbers[i]] += sum over k < count of w[k rows + i] x[k]: any rows that keep the same neighbouring inputs.
 
-    `numbers` is int64; strides are in bytes.
+    `numbers` is int64; strides are in bytes. Weights are asked for `ahead` bytes before they are needed.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         emit_rows(builder, values, multiply_add)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 9), generate
+    return types.void(*[types.int64] * 10), generate
 
 
 @intrinsic

@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from ..machine.simd import WIDTH
+from .intrinsics import ask_for
 
 FLOAT, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, WIDTH)
@@ -99,6 +100,11 @@ def neighbours(address_of: Address, vectors: int) -> Loaded:
 def spaced(start: Any, apart: Any) -> Address:
     """The address of a step: start + step * apart."""
     return lambda builder, step: builder.add(start, builder.mul(step, apart))
+
+
+def prefetch(builder: Any, address: Any) -> None:
+    """Ask for the cache line at an address, into the second level."""
+    ask_for(builder, builder.inttoptr(address, ir.IntType(8).as_pointer()), level=2)
 
 
 def loop(
@@ -216,21 +222,35 @@ def store_rows(builder: Any, sums: list[Any], vectors: int, places: list[Any]) -
 
 def emit_listed(builder: Any, values: Any, load_of: Callable[[int], Loaded], arithmetic: Arithmetic) -> None:
     """`listed_tile`; `load_of(v)`: how its v vectors of x are loaded."""
-    rows, vectors, count, w, step, y, ldy, bias, residual, ldr = values
+    rows, vectors, count, w, step, ahead, apart, y, ldy, bias, residual, ldr = values
 
     def weight(i: int) -> Address:
         return lambda builder, k: plus(builder, builder.add(w, builder.mul(k, step)), 4 * i)
 
+    def load(v: int) -> Loaded:
+        def load_and_prefetch(builder: Any, k: Any) -> list[Any]:
+            prefetch(builder, builder.add(ahead, builder.mul(k, apart)))
+            return load_of(v)(builder, k)
+
+        return load_and_prefetch
+
     def tile(r: int, v: int) -> None:
         sums = seeds(builder, r, v, bias, residual, ldr)
-        store(builder, loop(builder, count, sums, load_of(v), [weight(i) for i in range(r)], arithmetic), v, y, ldy)
+        store(builder, loop(builder, count, sums, load(v), [weight(i) for i in range(r)], arithmetic), v, y, ldy)
 
     each_size(builder, rows, vectors, tile)
 
 
 def emit_rows(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     """`rows_tile`."""
-    rows, vectors, x, ldx, count, w, numbers, y, ldy = values
+    rows, vectors, x, ldx, count, w, ahead, numbers, y, ldy = values
+
+    def load(r: int, v: int) -> Loaded:
+        def load_and_prefetch(builder: Any, k: Any) -> list[Any]:
+            prefetch(builder, builder.add(builder.add(w, ahead), times(builder, k, 4 * r)))
+            return neighbours(spaced(x, ldx), v)(builder, k)
+
+        return load_and_prefetch
 
     def weight(i: int, r: int) -> Address:
         return lambda builder, k: plus(builder, builder.add(w, times(builder, k, 4 * r)), 4 * i)
@@ -240,7 +260,7 @@ def emit_rows(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
         places = [builder.add(y, builder.mul(number, ldy)) for number in found]
         sums = [load_vector(builder, plus(builder, place, BYTES * j)) for place in places for j in range(v)]
         weights = [weight(i, r) for i in range(r)]
-        sums = loop(builder, count, sums, neighbours(spaced(x, ldx), v), weights, arithmetic)
+        sums = loop(builder, count, sums, load(r, v), weights, arithmetic)
         store_rows(builder, sums, v, places)
 
     each_size(builder, rows, vectors, tile)

@@ -92,7 +92,7 @@ def _rows(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values
     row = np.broadcast_to(row[:, None], first.shape).reshape(-1)
     first, count, start = first.reshape(-1), np.broadcast_to(count, first.shape).reshape(-1), start.reshape(-1)
     row, first, count, start = (part[count > 0] for part in (row, first, count, start))
-    height = min(BAND_OUTPUTS, max(6, -(-M // 8)))
+    height = min(BAND_OUTPUTS, max(6, 2 * -(-M // 16)))  # even, as pairs of outputs ask
     band = row // height
     order = np.lexsort((row, first, band))
     row, first, count, start, band = (part[order] for part in (row, first, count, start, band))

@@ -5,8 +5,9 @@
 
 Numba's own cache notices an edit of the file that a function stands in, but not of what else it is built from, such as
 an intrinsic in `simd`. Here an entry is only used while the text of every file in this folder and in the function's own
-is what it was. Where no folder can be written, every process compiles for itself. `NUMBA_DISABLE_JIT` is for the code
-that a user debugs: these functions are compiled all the same, since most are made of instructions that Python lacks.
+room is what it was; for a function from outside the library, the text of all of it. Where no folder can be written,
+every process compiles for itself. `NUMBA_DISABLE_JIT` is for the code that a user debugs: these functions are compiled
+all the same, since most are made of instructions that Python lacks.
 """
 
 from __future__ import annotations
@@ -63,15 +64,22 @@ def keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
     cache: Any = getattr(compiled, "_cache", None)
     file: Any = getattr(cache, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
-        file._source_stamp = (file._source_stamp, _digest(HERE), _digest(Path(function.__code__.co_filename).parent))
+        file._source_stamp = (file._source_stamp, *map(_digest, _built_from(Path(function.__code__.co_filename))))
     elif hasattr(cache, "disable"):
         cache.disable()
 
 
+def _built_from(file: Path) -> list[Path]:
+    """The folders whose code may be part of a function in `file`."""
+    if not file.is_relative_to(HERE.parent):
+        return [HERE.parent, file.parent]
+    return [HERE, HERE.parent / file.relative_to(HERE.parent).parts[0]]
+
+
 @cache
 def _digest(folder: Path) -> str:
-    """Of the names and contents of a folder's Python files."""
+    """Of the names and contents of a folder's Python files, and of the folders in it."""
     found = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
+    for file in sorted(folder.rglob("*.py")):
         found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return found.hexdigest()

@@ -1,6 +1,6 @@
 """The two limits of this machine and what lies between: multiply-adds in registers, a triad in memory, and both mixed.
 
-Left out: integer and half-precision peaks, and NUMA placement. Importing this file imports Numba.
+Left out: integers, the tiles of matrix units, and NUMA placement. Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from .bursts import Spread, seconds_of, seconds_together, units_lasting
 from .cpu import processor
 from .native import inner, native
+from .pairs import HAS_PAIRS, fma_pairs
 from .simd import LANES, WIDTH, broadcast, fma, load, store
 
 #: float32 values are 4 bytes; the triad reads two arrays and writes one.
@@ -50,19 +51,55 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
         store(a, index, fma(scale, load(c, index), load(b, index)))
 
 
-class MultiplyAdds:
-    """Bursts of fused multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long."""
+@native
+def _multiply_add_pairs(out: np.ndarray, steps: int) -> None:
+    """As `_multiply_add`, on pairs of bfloat16."""
+    w, x, y = WIDTH, broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
+    a, b, c = broadcast(1, WIDTH), broadcast(2, WIDTH), broadcast(3, WIDTH)
+    d, e, f = broadcast(4, WIDTH), broadcast(5, WIDTH), broadcast(6, WIDTH)
+    g, h, i = broadcast(7, WIDTH), broadcast(8, WIDTH), broadcast(9, WIDTH)
+    j, k, m = broadcast(10, WIDTH), broadcast(11, WIDTH), broadcast(12, WIDTH)
+    for _ in range(steps):
+        a, b, c = fma_pairs(x, y, a), fma_pairs(x, y, b), fma_pairs(x, y, c)
+        d, e, f = fma_pairs(x, y, d), fma_pairs(x, y, e), fma_pairs(x, y, f)
+        g, h, i = fma_pairs(x, y, g), fma_pairs(x, y, h), fma_pairs(x, y, i)
+        j, k, m = fma_pairs(x, y, j), fma_pairs(x, y, k), fma_pairs(x, y, m)
+    store(out, 0, a), store(out, w, b), store(out, 2 * w, c), store(out, 3 * w, d)
+    store(out, 4 * w, e), store(out, 5 * w, f), store(out, 6 * w, g), store(out, 7 * w, h)
+    store(out, 8 * w, i), store(out, 9 * w, j), store(out, 10 * w, k), store(out, 11 * w, m)
 
-    def __init__(self, threads: int, burst_seconds: float = 0.003) -> None:
+
+class MultiplyAdds:
+    """Bursts of multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long.
+
+    `pairs`: of bfloat16, two a lane, which needs `HAS_PAIRS`; else of float32.
+    """
+
+    def __init__(self, threads: int, burst_seconds: float = 0.003, *, pairs: bool = False) -> None:
         self._outs = [np.zeros(CHAINS * WIDTH, dtype=np.float32) for _ in range(threads)]
-        steps, seconds = units_lasting(burst_seconds / 2, lambda steps: _multiply_add(self._outs[0], steps), 10_000)
+        self._burst, self._per_lane = (_multiply_add_pairs, 2) if pairs else (_multiply_add, 1)
+        steps, seconds = units_lasting(burst_seconds / 2, lambda steps: self._burst(self._outs[0], steps), 10_000)
         self._steps = max(1, int(steps * burst_seconds / seconds))
 
     def rates(self, bursts: int = 1) -> list[float]:
-        """GFLOP/s of each of so many bursts, all threads together: a multiply-add is two operations a lane."""
-        operations = 2.0 * CHAINS * WIDTH * self._steps * len(self._outs)
-        found = seconds_together(lambda thread: _multiply_add(self._outs[thread], self._steps), len(self._outs), bursts)
+        """GFLOP/s of each of so many bursts, all threads together: a multiply-add is two operations."""
+        operations = 2.0 * self._per_lane * CHAINS * WIDTH * self._steps * len(self._outs)
+        found = seconds_together(lambda thread: self._burst(self._outs[thread], self._steps), len(self._outs), bursts)
         return [operations / seconds / 1e9 for seconds in found]
+
+
+#: How much faster multiply-adds in bfloat16 must be before `fastest_precision` asks for them.
+WORTH_ROUNDING = 1.3
+
+
+@cache
+def fastest_precision() -> str:
+    """ "bfloat16" where its multiply-adds, measured now for some 0.05 s, are clearly faster; else "float32"."""
+    if not HAS_PAIRS:
+        return "float32"
+    pairs, single = MultiplyAdds(1, pairs=True), MultiplyAdds(1)
+    rates = [(pairs.rates()[0], single.rates()[0]) for _ in range(8)]
+    return "bfloat16" if max(p for p, _ in rates) >= WORTH_ROUNDING * max(s for _, s in rates) else "float32"
 
 
 def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *, bursts: int = 12) -> Spread:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import parallel
-from ..kernels.encoder import COUNTERS, PHASES, encoder_worker
+from ..kernels.encoder import COUNTERS, PHASES
+from ..kernels.precision import PRECISIONS, Precision
 from ..kernels.product import ACTIVATIONS
 from ..kernels.records import CALL, LAYER, MATRIX, NORM, NORMS, PRODUCTS, SEQUENCE, filled
 from ..kernels.tile_loop import BYTES, VECTORS, WIDTH
-from ..kernels.walk import walk_of
 from ..pruning.architectures import LayerPaths, layer_paths, part_of
 from ..pruning.packing import pack
 from ..pruning.structure import BlockStructure
@@ -39,6 +39,7 @@ class Unfit(Exception):  # noqa: N818 - its message says what does not fit
 class EncoderPlan:
     """An encoder's layers as records that a kernel reads, and the tensors and arrays that they point to."""
 
+    precision: Precision
     layers: np.ndarray
     heads: int
     width: int
@@ -50,8 +51,11 @@ class EncoderPlan:
     _position: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, encoder: Any) -> EncoderPlan:
+    def of(cls, encoder: Any, precision: str = "float32") -> EncoderPlan:
         """The plan of an encoder of a known family. Raises Unfit saying what does not fit."""
+        wanted = PRECISIONS[precision]
+        if wanted.missing:
+            raise Unfit(f"{precision} needs {wanted.missing}")
         names = layer_paths(encoder)
         assert names is not None
         config = getattr(encoder, "config", None)
@@ -68,11 +72,11 @@ class EncoderPlan:
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = module.get_submodule(getattr(names, name))
-                layers[number][name] = _matrix(linear, kept, tensors)[0]
+                layers[number][name] = _matrix(linear, wanted, kept, tensors)[0]
             for name in NORMS:
                 layers[number][name] = _norm(module.get_submodule(getattr(names, name)), width, kept, tensors)[0]
             layers[number]["activation"] = _activation(module, names)
-        _check(layers, width, heads)
+        _check(layers, width, heads, wanted)
         hollow = copy.copy(encoder)
         hollow.__dict__ = {key: value for key, value in encoder.__dict__.items() if key != "forward"}
         hollow._modules = {**encoder._modules, names.layers: nn.ModuleList()}
@@ -81,7 +85,7 @@ class EncoderPlan:
             hollow.compute_position_bias = lambda *_, **__: None
             _watch(encoder.relative_attention_bias, tensors)
         inner = int(layers[0]["inner"]["outputs"])
-        return cls(layers, heads, width, inner, kept, tensors, hollow, position)
+        return cls(wanted, layers, heads, width, inner, kept, tensors, hollow, position)
 
     def holds(self) -> bool:
         """Whether every tensor is still the one that the plan was made from, and unchanged since."""
@@ -111,13 +115,13 @@ class EncoderPlan:
         room = tokens + VECTORS * WIDTH + WIDTH
         pitch = (room // WIDTH | 1) * WIDTH  # an odd number of vectors, so that rows do not share a few cache sets
         memory = _memory()
-        sizes = {name: self.inner if name == "f" else self.width for name in "xqkvarf"}
+        sizes = self.precision.rows(self.width, self.inner)
         floats = memory.floats(sum(sizes.values()) * pitch)
         places, at = {}, floats
         for name, size in sizes.items():
             places[name], at = at, at + 4 * size * pitch
         counters = memory.counters(COUNTERS * (PHASES * len(self.layers) + 2))
-        scratch_bytes = -(-(longest + self.width // self.heads + 1) * VECTORS * BYTES // 64) * 64
+        scratch_bytes = self.precision.scratch_rows(longest, self.width // self.heads) * VECTORS * BYTES
         scratch = memory.scratch(threads * scratch_bytes)
         bias = self._position_of(longest) if self.position is not None else None
         where = 4 * first * self.width
@@ -129,7 +133,7 @@ class EncoderPlan:
             position_pitch=0 if bias is None else 4 * bias.stride(1),
             position_head=0 if bias is None else 4 * bias.stride(0), scale=(self.width // self.heads) ** -0.5, **places,
         )  # fmt: skip
-        parallel.run(encoder_worker, (ctypes.c_int64 * 4)(0, threads, 0, call.ctypes.data), threads)
+        parallel.run(self.precision.worker, (ctypes.c_int64 * 4)(0, threads, 0, call.ctypes.data), threads)
 
     def _position_of(self, tokens: int) -> Tensor:
         """The position bias (heads, keys, queries) divided by the scale, with room for a tile beyond the last query."""
@@ -158,7 +162,7 @@ def _units(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield first, np.array(unit, SEQUENCE)
 
 
-def _matrix(linear: Any, kept: list[Any], tensors: list[Any]) -> np.ndarray:
+def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[Any]) -> np.ndarray:
     if isinstance(linear, BlockSparseLinear):
         packed = linear.packed.validate()
     elif type(linear) is nn.Linear and not hasattr(linear, "parametrizations"):
@@ -168,7 +172,7 @@ def _matrix(linear: Any, kept: list[Any], tensors: list[Any]) -> np.ndarray:
         raise Unfit(f"a {type(linear).__name__} is neither block-sparse nor a plain nn.Linear")
     if packed.values.dtype != torch.float32 or not packed.values.is_cpu:
         raise Unfit("the weights are not float32 on the CPU")
-    walk = walk_of(packed)
+    walk = precision.walk(packed)
     bias = None if linear.bias is None else linear.bias.detach().contiguous()
     kept += [walk, bias]
     _watch(linear, tensors)
@@ -213,10 +217,12 @@ def _activation(layer: Any, names: LayerPaths) -> int:
     return ACTIVATIONS[name]
 
 
-def _check(layers: np.ndarray, width: int, heads: int) -> None:
+def _check(layers: np.ndarray, width: int, heads: int, precision: Precision) -> None:
     """Raise Unfit unless the shapes of the matrices chain: a kernel reads and writes by these sizes."""
     if width % heads:
         raise Unfit(f"{width} features are no multiple of {heads} heads")
+    if precision.even_heads and width // heads % 2:
+        raise Unfit(f"in {precision.name} a head must have an even number of features; got {width // heads}")
     for layer in layers:
         sides = {name: (int(layer[name]["outputs"]), int(layer[name]["inputs"])) for name in PRODUCTS}
         inner = sides["inner"][0]

@@ -35,18 +35,18 @@ def encoders_of(model: nn.Module) -> list[tuple[Any, LayerPaths]]:
     return [(module, paths) for module in model.modules() if (paths := layer_paths(module)) is not None]
 
 
-def attach(model: nn.Module) -> None:
+def attach(model: nn.Module, precision: str = "float32") -> None:
     """Give every encoder of a known family inside `model` that has block-sparse layers a compiled forward."""
     for encoder, _ in encoders_of(model):
         if any(isinstance(module, BlockSparseLinear) for module in encoder.modules()):
-            encoder.forward = CompiledForward(encoder)
+            encoder.forward = CompiledForward(encoder, precision)
 
 
 class CompiledForward:
     """An encoder's `forward`: the compiled call where it can be made, else the forward of the encoder's own class."""
 
-    def __init__(self, encoder: Any) -> None:
-        self.encoder, self.last = encoder, "not called yet"
+    def __init__(self, encoder: Any, precision: str = "float32") -> None:
+        self.encoder, self.precision, self.last = encoder, precision, "not called yet"
         self._plan: EncoderPlan | None = None
         self._lock = threading.Lock()
 
@@ -81,14 +81,14 @@ class CompiledForward:
     def _plan_of(self) -> EncoderPlan:
         with self._lock:
             if self._plan is None or not self._plan.holds():
-                self._plan = EncoderPlan.of(self.encoder)
+                self._plan = EncoderPlan.of(self.encoder, self.precision)
             return self._plan
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"encoder": self.encoder}
+        return {"encoder": self.encoder, "precision": self.precision}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["encoder"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
 
 @cache

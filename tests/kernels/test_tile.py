@@ -16,12 +16,12 @@ SIZE = [(r, v) for r in SIZES for v in WIDTHS]
 
 @native
 def listed(rows, vectors, x, pitch, index, count, w, apart, y, bias, residual):
-    listed_tile(rows, vectors, x, pitch, index, count, w, apart, y, pitch, bias, residual, pitch)
+    listed_tile(rows, vectors, x, pitch, index, count, w, apart, w, apart, y, pitch, bias, residual, pitch)
 
 
 @native
 def in_rows(rows, vectors, x, pitch, count, w, table, y):
-    rows_tile(rows, vectors, x, pitch, count, w, table, y, pitch)
+    rows_tile(rows, vectors, x, pitch, count, w, 64, table, y, pitch)
 
 
 @native

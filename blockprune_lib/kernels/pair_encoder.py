@@ -1,0 +1,70 @@
+"""The encoder of `encoder` with its products in pairs of bfloat16; sums, residual, LayerNorm and softmax stay float32.
+
+    x               float32, the residual, and beside it `pairs`, the same rounded: what products read
+    q, k, a, f      pairs of features
+    v               halves: each feature's tokens as neighbours
+    r               float32
+
+Phases, threads and the order of sequences are those of `encoder`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import carray
+
+from ..machine.native import inner
+from ..machine.simd import WIDTH
+from .encoder import PHASES, normalise, turn, work_through
+from .intrinsics import UNKNOWN
+from .pair_attention import attend_in_pairs
+from .pair_product import FLOATS, HALVES, PAIRS, multiply_in_pairs, pair_rows
+from .records import SEQUENCE, pointer_to
+from .tile_loop import BYTES
+
+_sequences = pointer_to(SEQUENCE)
+
+
+def pair_encoder_worker(pointer: Any) -> None:
+    """Take items of every phase until the last is done; `pointer`: a job whose fourth field is a call's address."""
+    work_through(pointer, _do)
+
+
+@inner
+def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
+    """One item of a phase."""
+    pitch, vectors = call.pitch, (call.tokens + WIDTH - 1) // WIDTH
+    if kind == 1:
+        first, second = layer.query.runs, layer.query.runs + layer.key.runs
+        if item < first:
+            multiply_in_pairs(layer.query, item, call.pairs, call.q, pitch, vectors, PAIRS, 0, 0, memory)
+        elif item < second:
+            multiply_in_pairs(layer.key, item - first, call.pairs, call.k, pitch, vectors, PAIRS, 0, 0, memory)
+        else:
+            multiply_in_pairs(layer.value, item - second, call.pairs, call.v, pitch, vectors, HALVES, 0, 0, memory)
+    elif kind == 2:
+        sequence = carray(_sequences(call.sequences), (UNKNOWN,))[item // call.heads]
+        attend_in_pairs(call, sequence.start, sequence.length, item % call.heads, memory)
+    elif kind == 3:
+        multiply_in_pairs(layer.output, item, call.a, call.r, pitch, vectors, FLOATS, call.x, 0, memory)
+    elif kind == 4:
+        normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+        _pair(call, item)
+    elif kind == 5:
+        multiply_in_pairs(layer.inner, item, call.pairs, call.f, pitch, vectors, PAIRS, 0, layer.activation, memory)
+    elif kind == 6:
+        multiply_in_pairs(layer.outer, item, call.f, call.r, pitch, vectors, FLOATS, call.x, 0, memory)
+    elif kind == PHASES:
+        normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+        _pair(call, item)
+    else:
+        turn(call, item, kind == 0)
+        if kind == 0:
+            _pair(call, item)
+
+
+@inner
+def _pair(call: Any, item: int) -> None:
+    """Round one vector of tokens of x to pairs."""
+    pair_rows(call.x + item * BYTES, call.pitch, call.width, call.pairs + item * BYTES, call.pitch, 1)

@@ -1,0 +1,67 @@
+"""In which precision a whole encoder's products run: one entry says what a plan and a call need to know of each.
+
+Left out: which precision is the fastest here (`machine.peak.fastest_precision`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..machine.pairs import HAS_PAIRS
+from ..pruning.packing import PackedMatrix
+from .encoder import encoder_worker
+from .pair_encoder import pair_encoder_worker
+from .pair_product import ROW, SCRATCH_ROWS
+from .pair_walk import pair_walk_of
+from .walk import Walk, walk_of
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How an encoder runs in one precision.
+
+    worker         the kernel that runs a call
+    walk           a packed matrix as that kernel walks it
+    rows           (features, inner features) -> {buffer: its rows}, a row being 4 bytes a token
+    scratch_rows   (longest sequence, features of a head) -> rows of `VECTORS` vectors that each thread needs
+    missing        what this machine lacks for it; empty: nothing
+    even_heads     whether a head must have an even number of features
+    """
+
+    name: str
+    worker: Callable[[Any], None]
+    walk: Callable[[PackedMatrix], Walk]
+    rows: Callable[[int, int], dict[str, int]]
+    scratch_rows: Callable[[int, int], int]
+    missing: str = ""
+    even_heads: bool = False
+
+
+def _float32_rows(width: int, inner: int) -> dict[str, int]:
+    return dict.fromkeys(("x", "q", "k", "v", "a", "r"), width) | {"f": inner, "pairs": 0}
+
+
+def _bfloat16_rows(width: int, inner: int) -> dict[str, int]:
+    half = (width + 1) // 2
+    return {"x": width, "r": width, "f": (inner + 1) // 2} | dict.fromkeys(("q", "k", "v", "a", "pairs"), half)
+
+
+def _bfloat16_scratch(longest: int, head: int) -> int:
+    return max(SCRATCH_ROWS, longest + head + 1 + -(-8 * head // ROW))
+
+
+PRECISIONS = {
+    precision.name: precision
+    for precision in (
+        Precision(
+            "float32", encoder_worker, walk_of, _float32_rows, lambda longest, head: longest + head + 1
+        ),
+        Precision(
+            "bfloat16", pair_encoder_worker, lambda packed: pair_walk_of(walk_of(packed)), _bfloat16_rows,
+            _bfloat16_scratch, "" if HAS_PAIRS else "a processor with AVX512-BF16, for which Numba compiles",
+            even_heads=True,
+        ),
+    )
+}  # fmt: skip
