@@ -70,7 +70,8 @@ def conditions(case: Case) -> str:
 def place(machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     """The machine and the commit, in a line."""
     try:
-        passport = Hardware(**{field.name: machine[field.name] for field in dataclasses.fields(Hardware)}).passport()
+        known = {field.name for field in dataclasses.fields(Hardware)}
+        passport = Hardware(**{name: value for name, value in machine.items() if name in known}).passport()
     except (KeyError, TypeError):
         passport = str(machine.get("cpu", "an unknown machine"))
     commit, changed = origin.get("commit"), " with changes" if origin.get("changed") else ""

@@ -1,9 +1,9 @@
 """What this machine can do, and how to time on it honestly.
 
 passport        the record of a machine: processor, threads, caches, measured peak and bandwidth, versions
-cpu             what the operating system says about the processor
+cpu, amx        what the operating system says about the processor and its matrix unit
 native          machine code by Numba, kept on disk
-simd            the vector type that measured peaks and kernels are written with
+simd, pairs     the vectors that measured peaks and kernels are written with, of float32 and of pairs of bfloat16
 peak            multiply-adds and bytes a second, measured
 memory, gather  bandwidth by size; what it costs to fetch numbers from here and there
 bursts          how such loops are timed

@@ -18,8 +18,11 @@ import torch
 from .._common.checks import finite_number, positive_int
 from .._common.provenance import installed_version
 from .._common.tables import html_table
+from .amx import amx_state
 from .cpu import Processor, host_features, isa_name, processor
 from .roofline import Attainable, Placed, Placement, count
+
+NO_PAIRS = "no multiply-adds of bfloat16 in vectors (AVX512-BF16)"
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +45,10 @@ class Hardware(Processor):
     versions: Mapping[str, str | None]
     platform: str
     date: str
+    #: Of multiply-adds of bfloat16 in vectors, with float32 sums; None where there are none. `amx`: of the matrix unit.
+    bfloat16_core_gflops: float | None = None
+    bfloat16_all_gflops: float | None = None
+    amx: str | None = None
 
     def roofline(self, flops: float, bytes: float, *, threads: int | None = None) -> Attainable:
         r"""Best that this machine could do for `flops` operations on `bytes` of memory traffic.
@@ -113,6 +120,9 @@ class Hardware(Processor):
             ("peak, all", self._rate("peak_all_gflops", "GFLOP/s")),
             ("bandwidth, one thread", self._rate("bandwidth_core_gbs", "GB/s")),
             ("bandwidth, all", self._rate("bandwidth_gbs", "GB/s")),
+            ("peak, bfloat16, one core", self._rate("bfloat16_core_gflops", "GFLOP/s", NO_PAIRS)),
+            ("peak, bfloat16, all", self._rate("bfloat16_all_gflops", "GFLOP/s", NO_PAIRS)),
+            ("matrix unit (AMX)", self.amx or "unknown"),
             ("how", f"float32 multiply-adds in {_known(self.lanes)} lanes; triad over {_size(self.bandwidth_bytes)}, "
                     "12 bytes an element"),
             ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)),
@@ -120,10 +130,10 @@ class Hardware(Processor):
             ("date", self.date),
         ]  # fmt: skip
 
-    def _rate(self, name: str, unit: str) -> str:
+    def _rate(self, name: str, unit: str, without: str = "could not be measured") -> str:
         value = getattr(self, name)
         if value is None:
-            return "could not be measured"
+            return without
         spread = self.spread.get(name)
         return f"{value:.1f} {unit}" + (f" (best; median {spread['median']:.1f})" if spread else "")
 
@@ -158,7 +168,7 @@ def _measured() -> Hardware:
     packages = ("numba", "numpy", "transformers", "blockprune-lib")
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     return Hardware(
-        **asdict(facts), **_measured_rates(facts), architecture=platform.machine(),
+        **asdict(facts), **_measured_rates(facts), amx=amx_state(host_features()), architecture=platform.machine(),
         isa=isa_name(host_features(), platform.machine()), torch_threads=torch.get_num_threads(),
         versions=versions | {name.replace("-", "_"): installed_version(name) for name in packages},
         platform=f"{platform.system()} {platform.release().partition('-')[0]}",
@@ -169,6 +179,7 @@ def _measured() -> Hardware:
 def _measured_rates(facts: Processor) -> dict[str, Any]:
     from . import peak
     from .bursts import Spread
+    from .pairs import HAS_PAIRS
     from .simd import LANES
 
     arrays = peak.triad_arrays(facts.last_level_bytes, facts.memory_bytes)
@@ -179,9 +190,18 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
         "bandwidth_core_gbs": peak.triad_gbs(1, arrays),
         "bandwidth_gbs": peak.triad_gbs(facts.usable_cores, arrays),
     }
+    if HAS_PAIRS:
+        spreads |= {
+            "bfloat16_core_gflops": Spread.of(peak.MultiplyAdds(1, pairs=True).rates(40)),
+            "bfloat16_all_gflops": Spread.of(
+                peak.MultiplyAdds(facts.usable_cores, burst_seconds=0.002, pairs=True).rates(150)
+            ),
+        }
     best = {name: spread.high for name, spread in spreads.items()}
     # All cores together cannot do less than one of them: where neighbours made it look so, the one is the better bound.
     best["peak_all_gflops"] = max(best["peak_all_gflops"], best["peak_core_gflops"])
+    if HAS_PAIRS:
+        best["bfloat16_all_gflops"] = max(best["bfloat16_all_gflops"], best["bfloat16_core_gflops"])
     best["bandwidth_gbs"] = max(best["bandwidth_gbs"], best["bandwidth_core_gbs"])
     spread = {name: asdict(value) for name, value in spreads.items()}
     return best | {"spread": spread, "lanes": LANES, "bandwidth_bytes": sum(array.nbytes for array in arrays)}

@@ -2,6 +2,7 @@
 
 A folder holds `config.json`, `blockprune.json` (which layers are sparse, their structure and shape) and the tensors:
 `blockprune.safetensors`, or `model.safetensors` where no layer is sparse, so that transformers reads that one as well.
+Weights of a model made for bfloat16 are stored in it, half the bytes; a machine without it loads and runs them too.
 The name differs so that transformers refuses a sparse folder instead of filling the layers with random numbers.
 """
 
@@ -15,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._common.checks import one_of
 from .._common.files import read_json, whole_folder
+from ..kernels.precision import PRECISIONS
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .convert import fuse_gelu
-from .engine import attach
+from .engine import attach, precision_of
 
 FORMAT = "blockprune model, version 1"
 CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
@@ -49,8 +52,15 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
         except ValueError as error:
             raise ValueError(f"layer {name!r} cannot be saved: {error}") from None
     tensors, tied = _tensors(model)
+    precision = precision_of(model)
+    if precision == "bfloat16":  # half the bytes, wherever bfloat16 holds every number exactly
+        for name in (f"{layer}.values" for layer in layers):
+            rounded = tensors[name].to(torch.bfloat16)
+            if torch.equal(rounded.to(tensors[name].dtype), tensors[name]):
+                tensors[name] = rounded
     card = {
         "format": FORMAT,
+        "precision": precision,
         "architecture": type(model).__name__,
         "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
         "tied": tied,
@@ -85,7 +95,10 @@ def load(folder: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(source / CARD)!r} must have 'layers' and 'tied', each an object; save the model again")
     file = source / (SPARSE if layers else DENSE)
     tensors = _read_tensors(file)
+    precision = one_of(card.get("precision", "float32"), "precision", tuple(PRECISIONS), "save the model again")
     for name, entry in layers.items():
+        if precision != "float32" and isinstance(values := tensors.get(f"{name}.values"), Tensor):
+            tensors[f"{name}.values"] = values.float()
         _swap(model, name, entry, tensors, file, source / CARD)
     tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors}
     try:
@@ -94,7 +107,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(file)!r} does not fit {card['architecture']}: {error}") from None
     model.tie_weights()
     fuse_gelu(model)
-    attach(model)
+    attach(model, precision if not PRECISIONS[precision].missing else "float32")
     return model.eval()
 
 

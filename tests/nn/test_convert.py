@@ -556,12 +556,3 @@ def test_dense_layers_stay_dense_where_that_was_measured(monkeypatch: pytest.Mon
 def test_an_activation_that_is_unknown_is_refused() -> None:
     with pytest.raises(ValueError, match="activation must be 'gelu' or None; got 'relu'"):
         BlockSparseLinear(4, 4, BlockStructure.row(), activation="relu")
-
-
-def test_a_precision_without_kernels_is_refused_before_anything_changes() -> None:
-    model = nn.Sequential(nn.Linear(8, 8))
-    with pytest.raises(ValueError, match=r"precision must be one of float32, auto; got 'bfloat16'.*no kernels"):
-        sparsify(model, BlockStructure.irregular(), precision="bfloat16", keep_dense_above=1.0)
-    assert type(model[0]) is nn.Linear
-    sparsify(model, BlockStructure.irregular(), precision="auto", keep_dense_above=1.0)
-    assert isinstance(model[0], BlockSparseLinear)

@@ -48,11 +48,11 @@ def encoder_of(model: Any) -> Any:
     return next(module for module in model.modules() if "forward" in module.__dict__)
 
 
-def both(name: str, text: str, **sides: Any) -> tuple[Any, Any]:
+def both(name: str, text: str, precision: str = "float32", **sides: Any) -> tuple[Any, Any]:
     """The pruned model in float64, and block-sparse."""
     model, structure = family(name, **sides), bp.BlockStructure.parse(text)
     bp.prune(model, structure, 3.0)
-    return copy.deepcopy(model).double(), bp.sparsify(model, structure, keep_dense_above=1.0)
+    return copy.deepcopy(model).double(), bp.sparsify(model, structure, precision=precision, keep_dense_above=1.0)
 
 
 def states(model: Any, ids: Any, mask: Any = None) -> Any:
