@@ -50,13 +50,13 @@ def sparsify(
     """
     check_structure(structure)
     one_of(precision, "precision", (*PRECISIONS, "auto"))
+    _check_threshold(keep_dense_above)
+    linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     encoders = encoders_of(model) if fuse else []
     if precision == "auto":
         precision = fastest_precision() if encoders else "float32"
     elif precision != "float32":
         _check_precision(precision, bool(encoders), fuse)
-    _check_threshold(keep_dense_above)
-    linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     if "" in linears:
         raise ValueError("model must hold Linears; it is itself a Linear: BlockSparseLinear.from_linear would do")
     if not linears:
