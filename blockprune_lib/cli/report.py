@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
+from pathlib import Path
 
 HELP = "turn the records of `blockprune run` into tables and plots"
 DESCRIPTION = """Read every record under the folders, and print one line for each task, structure, method and rate.
 
   blockprune report runs/study
+  blockprune report runs/study --time             time the models that are kept and have no time yet, then report
+  blockprune report runs/study --frontier         score against measured latency, the best ones starred
   blockprune report runs/a runs/b --plot study.svg --json
 
 The score is the mean over seeds; its 95 % interval is Student's and needs two seeds. "sampling" says how far the score
@@ -20,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("folder", nargs="*", metavar="FOLDER", help="folders, or files, that blockprune run wrote")
     parser.add_argument("--plot", metavar="FILE", help="draw score against rate: .svg or .png")
+    parser.add_argument("--frontier", action="store_true", help="score against measured latency, of records with one")
+    parser.add_argument("--time", action="store_true", help="first time the models of records without a latency")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of --time")
     parser.add_argument("--json", action="store_true", help="print the lines as JSON")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of a record and end")
 
@@ -27,18 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, draw, print."""
     from .. import experiments
-    from ..experiments import plots, report
+    from ..experiments import frontier, latency, plots, report
 
     if options.schema:
         print(json.dumps(experiments.SCHEMA, indent=1))
         return
     if not options.folder:
         raise ValueError("FOLDER must be one that blockprune run wrote; got none: runs/rte would do")
+    for folder in options.folder if options.time else ():
+        latency.add_latencies(Path(folder), threads=options.threads, say=partial(print, file=sys.stderr, flush=True))
     found = [record for folder in options.folder for record in experiments.read_all(folder)]
     if options.plot:
         plots.save_plot(found, options.plot)
         print(f"drawn: {options.plot}", file=sys.stderr)
-    if options.json:
+    if options.frontier:
+        shown = [vars(point) | {"mean": point.mean} for point in frontier.points(found)]
+        print(json.dumps(shown, indent=1) if options.json else frontier.table(found))
+    elif options.json:
         print(json.dumps([line.to_dict() for line in report.lines(found)], indent=1))
     else:
         print(report.table(found))

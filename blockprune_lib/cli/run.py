@@ -7,10 +7,13 @@ import json
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..experiments.methods import METHODS
 
+#: Hours of training that are said before they start.
+_WORTH_SAYING = 0.05
 HELP = "fine-tune, train reweighted, prune and retrain a model on a task, as a recipe says; resumes"
 _METHODS = textwrap.fill(", ".join(METHODS) + " (default: the first)", 100, subsequent_indent=" " * 14)
 DESCRIPTION = f"""Take a model and a task through the four stages, and leave a record of what came out.
@@ -40,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=1, metavar="P", help="runs side by side on this machine")
     parser.add_argument("--extend", action="store_true", help="add the recipe's runs to a folder that holds others")
     parser.add_argument("--plan", action="store_true", help="print the runs and end")
+    parser.add_argument("--hours", action="store_true", help="with --plan: measure a few steps, say how long it takes")
     parser.add_argument("--json", action="store_true", help="print the records")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
@@ -47,18 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Plan, then run, then print."""
     from .. import experiments
-    from ..experiments import report
+    from ..experiments import estimate, report
 
     recipe = _recipe(options)
     runs = experiments.plan(recipe)
     if options.plan:
         print("\n".join(one.name for one in runs))
+        if options.hours:
+            print(f"{len(runs)} runs, about {estimate.hours(runs):.1f} hours of training here")
         return
     if not options.folder:
         raise ValueError("--folder must say where the run is kept; got none: --folder runs/mine would do")
     how = {name: getattr(options, name) for name in ("shard", "processes", "extend")}
     if not options.quiet:
         how |= {"say": partial(print, file=sys.stderr, flush=True), "progress": sys.stderr.isatty()}
+    if not options.quiet and (left := estimate.hours(runs, Path(options.folder))) > _WORTH_SAYING:
+        print(f"about {left:.1f} hours of training here", file=sys.stderr, flush=True)
     done = experiments.run(recipe, options.folder, **how)
     print(json.dumps(done, indent=1) if options.json else report.table(done))
 

@@ -6,7 +6,10 @@
     runner         one run through its stages, resumable                actions: what each stage does to the model
     sweep          every run of a recipe, over processes and machines
     records        one JSON file per run
+    flags          what went wrong in a run                              held_out: rows to choose settings by
     report         a folder of them as tables                           plots
+    latency        how long their models take, added afterwards         frontier: accuracy against it
+    bag_of_words   the floor                                            precisions: the model in fewer bits
 
 >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
 """

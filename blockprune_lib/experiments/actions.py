@@ -20,6 +20,7 @@ from accelerate import PartialState
 from filelock import FileLock
 
 from ..data import models, own_data, tasks
+from ..data.tasks import Task
 from ..pruning.architectures import prunable_weights
 from ..pruning.depth import keep_layers_
 from ..pruning.masks import Masks
@@ -58,11 +59,7 @@ class RunState:
     def __init__(self, run: Run, folder: Path, report: Reporter, progress: bool) -> None:
         self.run, self.folder, self.report, self.progress = run, folder, report, progress
         self.structure = BlockStructure.parse(run.structure)
-        own, options = run.description, run.options
-        rows = {"train": options["train_rows"], "validation": options["validation_rows"], "seed": options["data_seed"]}
-        self.task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
-        if part := options.get("held_out"):
-            self.task = hold_out(self.task, part, options["data_seed"])
+        self.task = load_task(run)
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded
         select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for a matrix it cannot cut
@@ -127,6 +124,15 @@ class RunState:
             parts = [[stage.key, stage.action, dict(stage.changes), *identity] for stage, identity in self._done]
         origin = [self.run.model, self.loaded.sha256, self.task.fingerprint, self.run.seed]
         return hashlib.sha256(json.dumps([*origin, *parts], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_task(run: Run) -> Task:
+    """The text of a run: what it trains on and is scored on."""
+    own, options = run.description, run.options
+    rows = {"train": options["train_rows"], "validation": options["validation_rows"], "seed": options["data_seed"]}
+    task = own_data.load(own, **rows) if own is not None else tasks.load(run.task, **rows, verbose=False)
+    part = options.get("held_out")
+    return hold_out(task, part, options["data_seed"]) if part else task
 
 
 def fine_tune(state: RunState, stage: Stage) -> None:

@@ -41,6 +41,7 @@ class Line:
     rate_parameters: float
     megabytes: float
     settings: str
+    flags: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -65,7 +66,7 @@ class Line:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: every field, mean, interval and sampling."""
         more = {"mean": self.mean, "interval": self.interval, "sampling": self.sampling}
-        return vars(self) | {"scores": list(self.scores)} | more
+        return vars(self) | {"scores": list(self.scores), "flags": list(self.flags)} | more
 
 
 def lines(records: Records) -> list[Line]:
@@ -77,10 +78,17 @@ def lines(records: Records) -> list[Line]:
     groups: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
     for record in records:
         run = record["run"]
-        key = (run["task"], record["model"]["name"], run["structure"], run["method"], run["rate"], _settings(record))
+        structure = run["structure"] if record.get("densities") else "none"
+        key = (run["task"], record["model"]["name"], structure, method_of(run), run["rate"], _settings(record))
         if groups.setdefault(key, {}).setdefault(run["seed"], record) != record:
             raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
     return [_line(key, [by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in sorted(groups.items())]
+
+
+def method_of(run: Mapping[str, Any]) -> str:
+    """The method's name, and how many layers it began with where some were removed."""
+    layers = run["options"].get("layers")
+    return f"{run['method']}, {layers} layers" if layers else run["method"]
 
 
 def _settings(record: Mapping[str, Any]) -> str:
@@ -120,8 +128,10 @@ def wilson_half(proportion: float, examples: int) -> float:
 
 
 def table(records: Records) -> str:
-    """The lines as a table in text."""
-    return text_table(_cells(lines(records)))
+    """The lines as a table in text, and under it what went wrong."""
+    found = lines(records)
+    wrong = [f"{' '.join(map(str, line.shown))}: {flag}" for line in found for flag in line.flags]
+    return "\n".join([text_table(_cells(found)), *(f"! {flag}" for flag in wrong)])
 
 
 def html(records: Records) -> str:
@@ -137,7 +147,7 @@ _COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "method": lambda line: line.method,
     "rate": lambda line: f"{line.rate_pruned:.2f}x",
     "seeds": lambda line: str(len(line.scores)),
-    "score": lambda line: f"{line.mean:.3f} {line.metric}",
+    "score": lambda line: f"{'! ' if line.flags else ''}{line.mean:.3f} {line.metric}",
     "95 % over seeds": lambda line: "{:.3f} to {:.3f}".format(*line.interval) if line.interval else "one seed",
     "sampling": lambda line: "" if line.sampling is None else f"± {line.sampling:.3f}",
     "dense": lambda line: f"{line.dense:.3f}",
@@ -170,4 +180,5 @@ def _line(key: tuple[Any, ...], group: list[Mapping[str, Any]]) -> Line:
         rate_pruned=mean("compression", "rate_pruned"),
         rate_parameters=mean("compression", "rate_parameters"),
         megabytes=mean("compression", "bytes_total") / 1e6,
+        flags=tuple(f"seed {record['run']['seed']}: {flag}" for record in group for flag in record.get("flags", ())),
     )
