@@ -6,18 +6,22 @@
     operator     the operators that it is shown
     by_plan      product and gradients by their plan, on packed weights; memory: what they write to
     reference    the oracle: NumPy, float64, one loop
-    plan         a packed matrix as the lists that a kernel walks
-    panels       column panels: block_column, tile, column                 panel_tiles: their register tiles
-    rows         row groups: block_row, row, irregular                     row_tiles: theirs
-    gradients    the gradient of the stored weights
-    transpose    x in the order in which a kernel reads it
-    gelu         GELU while results are in L1
+
+One family of kernels, activations as features x tokens with tokens in the lanes of vectors:
+
+    tile         the micro-kernel for all structures, written by           tile_loop
+    product      a packed matrix times features x tokens                   walk: a matrix as it is walked
+    encoder      a whole encoder in one call, with                         attention
+    plan         a packed matrix as single products walk it, both ways
+    turned_product   a product of tokens x features: transposed at both ends
+    gradients    the gradient of the stored weights, by                    dot_tile
+    transpose    tokens x features into features x tokens and back
+    gelu, lanes  the exact GELU; arithmetic on vectors at addresses
+    records      what Python hands over, by name                           waiting: for other threads in a kernel
     intrinsics   what a kernel needs besides vectors: raw memory, a shared counter, a prefetch
     parallel     one job shared among torch's own threads
+
     csr          single weights in compressed rows, as a library does it
-    encoder      a whole encoder in one call, tokens in the lanes of vectors
-    tile         its micro-kernel for all structures                       walk: a matrix as it is walked
-    product, attention, lanes (arithmetic on vectors), records (what Python hands over)
     ladder/      the teaching steps from a plain loop to a tile of vectors
 
 Importing this loads no compiler, and the name `linear` does. The first product compiles, or loads machine code from

@@ -2,9 +2,9 @@
 
     product(plan.forward, x, values, bias)            x (..., N) to y = x Wᵀ + b (..., M)
     product(plan.backward, grad, values, None)        grad (..., M) to grad W (..., N)
-    values_gradient(packed, plan, x, grad)            gradᵀ x, at the places that are stored
+    values_gradient(plan, x, grad)                    gradᵀ x, at the places that are stored
 
-What runs on packed weights goes through here. The caller has checked types and shapes: a kernel checks nothing.
+What runs on packed weights goes through here. The caller has checked types and shapes.
 """
 
 from __future__ import annotations
@@ -12,33 +12,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..machine.simd import WIDTH
 from ..pruning.packing import PackedMatrix
-from . import gradients, panels, rows
-from .plan import PanelPlan, Plan, RowPlan
+from . import gradients, turned_product
+from .plan import Plan, Side
 
 
-def product(plan: PanelPlan | RowPlan, x: Tensor, values: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    """x (..., inputs) → (..., outputs) of the plan; `gelu`: with GELU applied. Any strides of x."""
+def product(side: Side, x: Tensor, values: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """x (..., inputs) → (..., outputs) of a plan's side; `gelu`: with GELU applied. Any strides of x."""
     flat, workers = _flat(x), torch.get_num_threads()
     values, bias = values.contiguous(), None if bias is None else bias.contiguous()
-    if isinstance(plan, PanelPlan):
-        y = panels.multiply(plan, flat, values, bias, workers, gelu)
-    else:
-        y = rows.multiply(plan, flat, values, bias, workers, gelu)
+    y = turned_product.multiply(side, flat, values, bias, workers, gelu)
     return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
 
 
-def values_gradient(packed: PackedMatrix, plan: Plan, x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of the stored weights: those places of gradᵀ x, padding at the edges zero.
-
-    Of `packed` only the indices are read; its values may be anything.
-    """
-    flat_x, flat_grad = _flat(x), _flat(grad)
-    forward, shape = plan.forward, plan.values_shape
-    if isinstance(forward, PanelPlan) or (forward.stride == 1 and shape[1] >= WIDTH):
-        return gradients.values_gradient(forward, flat_x, flat_grad, shape, torch.get_num_threads())
-    return dense_values_gradient(packed, flat_x, flat_grad)  # groups that no vector fits
+def values_gradient(plan: Plan, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of the stored weights: those places of gradᵀ x, padding at the edges zero."""
+    return gradients.values_gradient(plan, _flat(x), _flat(grad), torch.get_num_threads())
 
 
 def dense_values_gradient(packed: PackedMatrix, x: Tensor, grad: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class _Linear(torch.autograd.Function):
             grad_values = operator.call(operator.values_gradient, x, grad, *rest) if needs_values else None
         else:
             grad_x = product(plan.backward, grad, values, None) if needs_x else None
-            grad_values = values_gradient(packed, plan, x, grad) if needs_values else None
+            grad_values = values_gradient(plan, x, grad) if needs_values else None
         return grad_x, grad_values, grad_bias, None, None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..machine.native import inner
-from ..machine.simd import WIDTH, absolute, broadcast, divide, fma, load, minimum, store
+from ..machine.simd import WIDTH, absolute, broadcast, divide, fma, minimum
 
 C1, C2, C3, C4 = 0.04986909678258002, 0.02112751479048708, 0.003313302286772887, -5.150257468923558e-06
 C5, C6, C7 = 7.478648053280308e-05, -2.073590445850204e-06, 8.168986899807773e-07
@@ -41,12 +41,3 @@ def gelu(x: Any) -> Any:
     p = fma(p, p, zero)
     tail = divide(fma(broadcast(-0.5, WIDTH), near, zero), p)
     return fma(half, a, fma(half, x, tail))
-
-
-@inner
-def gelu_rows(y: Any, at: int, stride: int, rows: int, width: int) -> None:
-    """gelu in place: `width` neighbours, whole vectors, in each of `rows` rows that begin `stride` apart."""
-    for i in range(rows):
-        for j in range(0, width, WIDTH):
-            place = at + i * stride + j
-            store(y, place, gelu(load(y, place, WIDTH)))

@@ -1,186 +1,173 @@
 """The gradient of the stored weights: only the elements of grad' x that are stored, and no dense matrix on the way.
 
-    d values[position + (0 .. 2W)] += sum over tokens t of series[t] * vector[t, 0 .. 2W]        for each set of six
+    d values[place of (i, k)] = sum over tokens t of grad[t, i] * x[t, k]
 
-Panels: the vectors are neighbouring outputs of the gradient, the series are kept columns of x. Row groups: the vectors
-are neighbouring inputs, the series are rows of the gradient. Either way it is the tile of `row_tiles`, with tokens in
-place of a product's inputs. The series lie transposed in scratch memory, a chunk of tokens at a time.
+The listed side of a plan says which: its strips are outputs of y and its steps list inputs, or, for groups of one row,
+the other way round. Both matrices are transposed once, a chunk of tokens at a time; then every stored weight is a dot
+product of two rows (`dot_tile`), written where packing keeps the weight.
 
-Left out: groups too flat and too narrow for a vector (`functional` takes the dense product for them).
+Left out: what a caller may pass (`functional`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numba import carray
 from torch import Tensor
 
 from ..machine.native import inner
-from ..machine.simd import WIDTH, broadcast, load, store
+from ..machine.simd import WIDTH
 from . import parallel
-from .intrinsics import UNKNOWN, element, fetch_add, floats_at, int32_at, int64_at
-from .plan import (
-    BLOCK_FIELDS,
-    FIRST_ROW,
-    FIRST_WEIGHT,
-    LANE_TOKENS,
-    PACKED_TOKENS,
-    SET_FIELDS,
-    STRIP_FIELDS,
-    PanelPlan,
-    RowPlan,
-)  # fmt: skip
-from .row_tiles import row_6x2
-from .transpose import transpose
+from .dot_tile import TILES, dots
+from .intrinsics import UNKNOWN, address_of, fetch_add, int32_at, int64_at
+from .lanes import put, vector_at
+from .plan import Plan, Side
+from .product import rows_of, width_of
+from .records import GRADIENT, STRIP, filled, pointer_to, positions
+from .tile import placed_tile
+from .tile_loop import BYTES
+from .transpose import turn_in
+from .waiting import wait_for
+from .walk import LISTED, STRIP_OUTPUTS
 
-#: Fields of a job, after those of `parallel`; TABLE and WHERE are strips and columns, or input blocks and sets.
-(VECTORS, LDV, SERIES, LDS, SERIES_COUNT, T, GRADIENT, ELEMENTS, LDW, TABLE, WHERE, PARTS, DISCARD,
- SCRATCH) = range(3, 17)  # fmt: skip
+#: Tokens of a chunk, and of an item of transposing: many, since the lanes of a sum are added up once per chunk.
+CHUNK, TURNED = 512, 64
+#: Tokens of a strip that are copied side by side: 128 of 32 outputs fill a third of L1.
+COPIED = 128
+#: Bytes of a thread: twice six whole numbers and such a copy.
+SCRATCH = 128 + 4 * COPIED * STRIP_OUTPUTS
+FOUR, TWO, ONE = TILES[4], TILES[2], TILES[1]
 
-#: Tokens of a chunk: the vectors of a strip fill a quarter of L1.
-CHUNK = 128
-#: Floats from one series to the next: a multiple of PACKED_TOKENS; a power of two would map them to one cache set.
-STRIDE = 132
-#: Two vectors, which is how wide a strip is.
-WIDE = 2 * WIDTH
+_gradients, _strips = pointer_to(GRADIENT), pointer_to(STRIP)
+_at = positions(GRADIENT)
 
 
-def panel_gradient_worker(pointer: Any) -> None:
-    """Take one part of the strips after the other; for each chunk of tokens, all steps of a strip six at a time."""
+def gradient_worker(pointer: Any) -> None:
+    """Take items until none is left: first tokens to transpose, of both matrices, then runs of bands."""
     job = carray(pointer, (UNKNOWN,))
-    strips, columns, parts = int64_at(job[TABLE]), int32_at(job[WHERE]), int64_at(job[PARTS])
-    vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
-    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
-    strip_vectors, transposed = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
-    ldw = job[LDW]
-    while True:
-        item = fetch_add(job, parallel.NEXT, 1)
-        if item >= job[parallel.ITEMS]:
-            break
-        discard = job[ELEMENTS] + 6 * WIDE * item  # the item's own room for rows and columns beyond the edge
-        for first in range(0, job[T], CHUNK):
-            n = min(CHUNK, job[T] - first)
-            transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)
-            for s in range(parts[item] * STRIP_FIELDS, parts[item + 1] * STRIP_FIELDS, STRIP_FIELDS):
-                row, valid, k, stop = strips[s], strips[s + 1], strips[s + 3], strips[s + 4]
-                at = strips[s + 2] + k * ldw
-                _take(vectors, first * job[LDV] + row, job[LDV], n, valid, strip_vectors)
-                while k < stop:
-                    _six_steps(strip_vectors, n, transposed, columns, k, stop, gradient, at, ldw, valid, discard)
-                    k, at = k + 6, at + 6 * ldw
-
-
-@inner
-def _six_steps(v: Any, n: int, transposed: Any, columns: Any, k: int, stop: int, gradient: Any, at: int, ldw: int,
-               valid: int, discard: int) -> None:  # fmt: skip
-    last, unit = stop - 1, STRIDE // PACKED_TOKENS
-    o0, o1 = unit * element(columns, k), unit * element(columns, min(k + 1, last))
-    o2, o3 = unit * element(columns, min(k + 2, last)), unit * element(columns, min(k + 3, last))
-    o4, o5 = unit * element(columns, min(k + 4, last)), unit * element(columns, min(k + 5, last))
-    if k + 6 <= stop and valid == WIDE:
-        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient,
-                at, at + ldw, at + 2 * ldw, at + 3 * ldw, at + 4 * ldw, at + 5 * ldw)  # fmt: skip
-        return
-    _clear(gradient, discard)
-    row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
-            discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
-    for i in range(min(6, stop - k)):
-        for j in range(valid):
-            gradient[at + i * ldw + j] += gradient[discard + i * WIDE + j]
-
-
-def row_gradient_worker(pointer: Any) -> None:
-    """Take one part of the input blocks after the other; for each chunk of tokens, all their sets."""
-    job = carray(pointer, (UNKNOWN,))
-    blocks, sets, parts = int64_at(job[TABLE]), int64_at(job[WHERE]), int64_at(job[PARTS])
-    vectors, gradient = floats_at(job[VECTORS]), floats_at(job[GRADIENT])
-    own = job[SCRATCH] + 4 * (job[SERIES_COUNT] * STRIDE + CHUNK * WIDE) * fetch_add(job, parallel.SLOT, 1)
-    strip_vectors, transposed = floats_at(own), floats_at(own + 4 * CHUNK * WIDE)
-    while True:
-        item = fetch_add(job, parallel.NEXT, 1)
-        if item >= job[parallel.ITEMS]:
-            break
-        discard = job[ELEMENTS] + 6 * WIDE * item
-        for first in range(0, job[T], CHUNK):
-            n = min(CHUNK, job[T] - first)
-            transpose(floats_at(job[SERIES]), first * job[LDS], job[LDS], n, job[SERIES_COUNT], transposed, 0, STRIDE)
-            for b in range(parts[item] * BLOCK_FIELDS, parts[item + 1] * BLOCK_FIELDS, BLOCK_FIELDS):
-                for j in range(0, blocks[b + 1], WIDE):
-                    valid = min(WIDE, blocks[b + 1] - j)
-                    _take(vectors, first * job[LDV] + blocks[b] + j, job[LDV], n, valid, strip_vectors)
-                    for s in range(blocks[b + 2] * SET_FIELDS, blocks[b + 3] * SET_FIELDS, SET_FIELDS):
-                        _six_rows(strip_vectors, n, transposed, sets, s, gradient, j, valid, discard, job[DISCARD])
-
-
-@inner
-def _six_rows(v: Any, n: int, transposed: Any, sets: Any, s: int, gradient: Any, j: int, valid: int, discard: int,
-              discard_row: int) -> None:  # fmt: skip
-    row, weight = s + FIRST_ROW, s + FIRST_WEIGHT
-    o0 = _series(sets, row, discard_row, 0)
-    o1, o2 = _series(sets, row + 1, discard_row, o0), _series(sets, row + 2, discard_row, o0)
-    o3, o4 = _series(sets, row + 3, discard_row, o0), _series(sets, row + 4, discard_row, o0)
-    o5 = _series(sets, row + 5, discard_row, o0)
-    if element(sets, row + 5) != discard_row and valid == WIDE:  # no place is left over, and no input
-        row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, j + element(sets, weight),
-                j + element(sets, weight + 1), j + element(sets, weight + 2), j + element(sets, weight + 3),
-                j + element(sets, weight + 4), j + element(sets, weight + 5))  # fmt: skip
-        return
-    _clear(gradient, discard)
-    row_6x2(v, 0, WIDE, n, transposed, o0, o1, o2, o3, o4, o5, gradient, discard,
-            discard + WIDE, discard + 2 * WIDE, discard + 3 * WIDE, discard + 4 * WIDE, discard + 5 * WIDE)  # fmt: skip
-    for i in range(6):
-        if element(sets, row + i) != discard_row:
-            for c in range(valid):
-                gradient[element(sets, weight + i) + j + c] += gradient[discard + i * WIDE + c]
-
-
-@inner(forceinline=True)
-def _series(sets: Any, at: int, discard_row: int, instead: int) -> int:
-    """Where the series of a place in a set begins, or `instead` where the place is left over."""
-    row = element(sets, at)
-    return row // LANE_TOKENS * STRIDE if row != discard_row else instead
-
-
-@inner
-def _take(source: Any, at: int, stride: int, rows: int, valid: int, target: Any) -> None:
-    """Two vectors of each of `rows` rows side by side; zero beyond the valid ones."""
-    for t in range(rows):
-        if valid == WIDE:
-            store(target, t * WIDE, load(source, at + t * stride, WIDTH))
-            store(target, t * WIDE + WIDTH, load(source, at + t * stride + WIDTH, WIDTH))
+    call = carray(_gradients(address_of(pointer)), (1,))[0]
+    own = call.scratch + SCRATCH * fetch_add(job, parallel.SLOT, 1)
+    tiles = (call.tokens + TURNED - 1) // TURNED
+    turned = tiles if call.wide != 0 else 2 * tiles  # how many items transpose
+    item = fetch_add(job, parallel.NEXT, 1)
+    while item < call.items:
+        if item < tiles:
+            _turn(call, call.others, call.other_bytes, call.other_count, item * TURNED, call.turned_others)
+            fetch_add(job, _DONE, 1)
+        elif item < turned:
+            _turn(call, call.rows, call.row_bytes, call.row_count, (item - tiles) * TURNED, call.turned_rows)
+            fetch_add(job, _DONE, 1)
         else:
-            for j in range(WIDE):
-                target[t * WIDE + j] = source[at + t * stride + j] if j < valid else 0.0
+            wait_for(job, _DONE, turned)
+            _part(call, item - turned, own)
+        item = fetch_add(job, parallel.NEXT, 1)
+
+
+_DONE = int(_at.done)
 
 
 @inner
-def _clear(target: Any, at: int) -> None:
-    for i in range(0, 6 * WIDE, WIDTH):
-        store(target, at + i, broadcast(0, WIDTH))
+def _turn(call: Any, x: int, ldx: int, features: int, first: int, turned: int) -> None:
+    for t in range(first, min(first + TURNED, call.tokens), WIDTH):
+        turn_in(x + t * ldx, ldx, min(WIDTH, call.tokens - t), features, turned + 4 * t, call.pitch)
 
 
-def values_gradient(plan: PanelPlan | RowPlan, x: Tensor, grad: Tensor, shape: torch.Size, workers: int) -> Tensor:
-    """The gradient of the values: x (T, inputs) and grad (T, outputs), rows of neighbouring float32 → `shape`."""
-    panels = isinstance(plan, PanelPlan)
-    vectors, series = (grad, x) if panels else (x, grad)
-    elements, tokens = shape.numel(), x.shape[0]
-    if isinstance(plan, PanelPlan):
-        count, table, where, discard = len(plan.strips), *reversed(plan.addresses), 0
-    else:
-        bands = plan.bands(1)
-        count, (_, table, where), discard = len(bands.input_blocks), bands.addresses, LANE_TOKENS * bands.height
-    items = min(count, 1 if workers == 1 else 2 * workers)
-    gradient = torch.zeros(elements + 6 * WIDE * items, dtype=torch.float32, device="cpu")
-    if tokens and items:
-        workers, parts = min(workers, items), plan.parts(items)
-        own = parallel.workspace()
-        scratch = own.floats(workers * (series.shape[1] * STRIDE + CHUNK * WIDE))
-        job = own.job(
-            SCRATCH + 1,
-            (0, items, 0, vectors.data_ptr(), vectors.stride(0), series.data_ptr(), series.stride(0), series.shape[1],
-             tokens, gradient.data_ptr(), elements, plan.stride, table, where, parts.ctypes.data, discard, scratch)
-        )  # fmt: skip
-        parallel.run(panel_gradient_worker if panels else row_gradient_worker, job, workers)
-    return gradient[:elements].view(shape)
+@inner
+def _part(call: Any, part: int, own: int) -> None:
+    """One run of bands: for each strip, tiles of its outputs by as many of its steps as a tile takes."""
+    parts, bands, strips = int64_at(call.parts), int64_at(call.bands), carray(_strips(call.strips), (UNKNOWN,))
+    vectors = (call.tokens + WIDTH - 1) // WIDTH
+    for number in range(bands[parts[part]], bands[parts[part + 1]]):
+        strip = strips[number]
+        if call.wide != 0:
+            _wide(call, strip, own)
+            continue
+        rows = call.turned_rows + strip.output * call.pitch
+        result = call.result + 4 * (strip.weight - strip.begin * strip.apart)
+        fours, twos = strip.outputs // 4 * 4, strip.outputs % 4 // 2 * 2
+        for k in range(0, strip.steps if fours else 0, FOUR):
+            for i in range(0, fours, 4):
+                _dots(call, 4, rows, i, strip.begin + k, strip.steps - k, vectors, result)
+        for k in range(0, strip.steps if twos else 0, TWO):
+            _dots(call, 2, rows, fours, strip.begin + k, strip.steps - k, vectors, result)
+        for k in range(0, strip.steps if strip.outputs % 2 else 0, ONE):
+            _dots(call, 1, rows, fours + twos, strip.begin + k, strip.steps - k, vectors, result)
+
+
+@inner
+def _wide(call: Any, strip: Any, own: int) -> None:
+    """One strip of whole vectors of outputs: these are the lanes, and tokens the steps, of a tile of a product."""
+    index, places = int32_at(call.index + 4 * strip.begin), int32_at(call.places + 4 * strip.begin)
+    numbers, begins, copied = int64_at(own), int64_at(own + 64), own + 128
+    first_weight, row = strip.weight - strip.begin * strip.apart, 4 * strip.outputs
+    for first in range(0, call.tokens, COPIED):
+        count = min(COPIED, call.tokens - first)
+        for t in range(count):  # side by side, since rows far apart would share a few cache sets
+            source = call.rows + (first + t) * call.row_bytes + 4 * strip.output
+            for shift in range(0, row, BYTES):
+                put(copied + t * row + shift, vector_at(source + shift))
+        k = 0
+        while k < strip.steps:
+            steps = rows_of(strip.steps - k)
+            for i in range(steps):
+                numbers[i] = first_weight + places[k + i]
+                begins[i] = index[k + i] * (call.pitch // 4) + first
+            v = 0
+            while v < strip.outputs // WIDTH:
+                width, shift = width_of(strip.outputs // WIDTH - v), v * BYTES
+                placed_tile(steps, width, copied + shift, row, count, call.turned_others, own + 64, own,
+                            call.result + shift, 4)  # fmt: skip
+                v += width
+            k += steps
+
+
+@inner
+def _dots(call: Any, count: int, rows: int, i: int, step: int, left: int, vectors: int, result: int) -> None:
+    dots(count, rows + i * call.pitch, call.pitch, call.turned_others, call.pitch, call.index + 4 * step,
+         call.places + 4 * step, left, vectors, result + 4 * i, call.add)  # fmt: skip
+
+
+def values_gradient(plan: Plan, x: Tensor, grad: Tensor, workers: int) -> Tensor:
+    """The gradient of the values: x (T, inputs) and grad (T, outputs), rows of neighbouring float32."""
+    result = torch.zeros(plan.values_shape, dtype=torch.float32, device="cpu")  # what pads a group at an edge stays 0
+    side, rows, others = plan.forward, grad, x
+    if side.kind != LISTED:
+        side, rows, others = plan.backward, x, grad
+    own, tokens = parallel.workspace(), x.shape[0]
+    side.check_rows("grad", grad, plan.forward.outputs)
+    side.check_rows("x", x, plan.forward.inputs)
+    if len(grad) != tokens:
+        raise ValueError(f"x must have as many tokens as the gradient, {len(grad)}; got {tokens}")
+    for first in range(0, tokens if result.numel() else 0, CHUNK):
+        threads, floats, others_at, rows_at, template = side.cut(_cut, min(CHUNK, tokens - first), workers)
+        memory = own.floats(floats)
+        record, address = own.record(template)
+        record[_at.rows], record[_at.row_bytes] = rows.data_ptr() + 4 * first * rows.stride(0), 4 * rows.stride(0)
+        record[_at.others] = others.data_ptr() + 4 * first * others.stride(0)
+        record[_at.other_bytes], record[_at.result] = 4 * others.stride(0), result.data_ptr()
+        record[_at.add], record[_at.scratch] = first > 0, memory
+        record[_at.turned_others], record[_at.turned_rows] = memory + others_at, memory + rows_at
+        parallel.run(gradient_worker, address, threads)
+    return result
+
+
+def _cut(side: Side, tokens: int, workers: int) -> tuple[int, int, int, int, np.ndarray]:
+    """(threads, floats of memory, where the two matrices begin in it, the record but for what a call adds)."""
+    # Strips of a single vector have too few sums for a tile of them, which matters where tokens are many.
+    wide = side.wide and (tokens <= 64 or float(side.strips["outputs"].mean()) >= 2 * WIDTH)
+    runs = 1 if workers == 1 else min(len(side.work), 8 * workers)
+    pitch = (-(-tokens // WIDTH) | 1) * WIDTH  # an odd number of vectors: rows do not share a few cache sets
+    items = (1 if wide else 2) * -(-tokens // TURNED) + runs
+    threads = min(workers, items)
+    others_at = threads * SCRATCH
+    rows_at = others_at + 4 * pitch * side.inputs
+    floats = rows_at // 4 + (0 if wide else pitch * side.outputs)
+    template = filled(
+        GRADIENT, next=0, items=items, slot=0, rows=0, row_bytes=0, row_count=side.outputs, others=0, other_bytes=0,
+        other_count=side.inputs, tokens=tokens, pitch=4 * pitch, turned_rows=0, turned_others=0, result=0, add=0,
+        wide=wide, parts=side.parts(runs).ctypes.data, scratch=0, done=0, **side.tables(),
+    )  # fmt: skip
+    return threads, floats, others_at, rows_at, template.view(np.int64)

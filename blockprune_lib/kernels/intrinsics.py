@@ -1,4 +1,4 @@
-"""What a kernel needs of the machine besides vectors: raw memory, one element, a shared counter, a prefetch.
+"""What a kernel needs of the machine besides vectors: raw memory, a shared counter, a prefetch.
 
 None of these checks a bound: whoever writes a job (see `parallel`) checks shapes and indices first, in Python. Left
 out: anything that knows what is multiplied.
@@ -32,6 +32,16 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     return kind(types.int64, types.unliteral(like)), generate
 
 
+@intrinsic
+def address_of(typing_context: Any, pointer: Any) -> Any:
+    """The address that a pointer holds, as an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(values[0], ir.IntType(64))
+
+    return types.int64(pointer), generate
+
+
 @inner
 def floats_at(address: int) -> np.ndarray:
     """The float32 in memory from `address` on, as an array that owns nothing and does not know its length."""
@@ -51,18 +61,6 @@ def int64_at(address: int) -> np.ndarray:
 
 
 @intrinsic
-def element(typing_context: Any, array: Any, index: Any) -> Any:
-    """element(array, index): array[index] without Numba's test for a negative index, which costs in an inner loop."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(array)(context, builder, values[0]).data
-        where = context.cast(builder, values[1], index, types.intp)
-        return builder.load(builder.gep(data, [where]))
-
-    return array.dtype(array, index), generate
-
-
-@intrinsic
 def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
     """fetch_add(array, index, n): adds n to an int64 in one indivisible step and returns what it was before.
 
@@ -78,12 +76,6 @@ def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """prefetch(array, index): asks for that element's cache line to read it, and waits for nothing."""
-    return types.none(array, types.intp), _prefetch(0)
-
-
-@intrinsic
 def fetch_line(typing_context: Any, address: Any) -> Any:
     """fetch_line(address): asks for the cache line there to read it, and waits for nothing."""
 
@@ -92,22 +84,6 @@ def fetch_line(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
-
-
-@intrinsic
-def prefetch_to_write(typing_context: Any, array: Any, index: Any) -> Any:
-    """prefetch_to_write(array, index): asks for that element's cache line to write it, and waits for nothing."""
-    return types.none(array, types.intp), _prefetch(1)
-
-
-def _prefetch(write: int) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        pointer = builder.bitcast(builder.gep(data, [values[1]]), ir.IntType(8).as_pointer())
-        ask_for(builder, pointer, write)
-        return context.get_dummy_value()
-
-    return generate
 
 
 def ask_for(builder: Any, pointer: Any, write: int = 0, level: int = 3) -> None:

@@ -63,9 +63,9 @@ def values_gradient(x: Tensor, grad: Tensor, columns: Tensor, offsets: Tensor, s
     _check(grad, sizes[0], None, columns, sizes)
     if x.shape[:-1] != grad.shape[:-1]:
         raise ValueError(f"grad must have as many tokens as x; got {tuple(grad.shape)} and {tuple(x.shape)}")
-    packed = _packed(x, columns, offsets, sizes)
     if _packed_can(x, grad):
-        return values_gradient_by_plan(packed, plan_for(columns, offsets, sizes), x, grad)
+        return values_gradient_by_plan(plan_for(columns, offsets, sizes), x, grad)
+    packed = _packed(x, columns, offsets, sizes)
     return dense_values_gradient(packed, x.reshape(-1, sizes[1]), grad.reshape(-1, sizes[0]))
 
 

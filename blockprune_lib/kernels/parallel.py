@@ -1,8 +1,9 @@
 """Share the items of one job among threads, without a second team of them beside torch's.
 
-A job is an array of int64. Its first field is the next item, its second how many there are; what the others mean is
-the kernel's business. Every thread takes the next item by one atomic addition until none is left, so the result does
-not depend on how many threads came or how fast they are, and unequal items even out.
+A job is an array of int64, as a rule a record with named fields (`records`). Its first field is the next item, its
+second how many there are; what the others mean is the kernel's business. Every thread takes the next item by one atomic
+addition until none is left, so the result does not depend on how many threads came or how fast they are, and unequal
+items even out.
 
 On Linux the threads are torch's own: its OpenMP runtime is asked, by `GOMP_parallel`, to run the kernel. A runtime of
 our own would spin beside torch's, and on two cores that makes two threads slower than one. Where torch has no such
@@ -51,7 +52,8 @@ class Workspace(threading.local):
     """Memory that a calling thread keeps between jobs, so that it is warm and nothing is asked of the system."""
 
     _floats: Any = np.empty(0, np.float32)
-    _fields: Any = None
+    _record: Any = np.empty(0, np.int64)
+    _record_address = 0
     _address = 0
 
     def floats(self, count: int) -> int:
@@ -61,13 +63,16 @@ class Workspace(threading.local):
             self._address = -(-self._floats.ctypes.data // 64) * 64
         return self._address
 
-    def job(self, count: int, fields: tuple[int, ...]) -> Any:
-        """A job of the `count` fields that its kernel reads; good until asked again."""
-        assert len(fields) == count, f"the kernel reads {count} fields; got {len(fields)}"  # it would read wild
-        if self._fields is None or len(self._fields) < len(fields):
-            self._fields = (ctypes.c_int64 * len(fields))()
-        self._fields[: len(fields)] = fields
-        return self._fields
+    def record(self, template: np.ndarray, more: int = 0) -> tuple[np.ndarray, int]:
+        """(a copy of a record's whole numbers with `more` zeros after them, its address); good until asked again."""
+        count = template.size + more
+        if self._record.size < count:
+            self._record = np.empty(count + 64, np.int64)
+            self._record_address = self._record.ctypes.data
+        record = self._record[:count]
+        record[: template.size] = template
+        record[template.size :] = 0
+        return record, self._record_address
 
 
 _workspace = Workspace()

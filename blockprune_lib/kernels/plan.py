@@ -1,30 +1,26 @@
-"""From a packed matrix to the lists that a kernel walks: made once, checked once, cached per matrix.
+"""From a packed matrix to the tables that its products walk, forwards and backwards: made once, checked once.
 
-A packed group is c columns of r neighbouring weights. Read forwards (y = W x) those r weights belong to r outputs, so
-groups at least half a vector high become column panels and flatter ones become row groups. Read backwards (the gradient
-x' = Wᵀ y') the r weights belong to r *inputs* of Wᵀ, as in a row group: panels become row groups, and the reverse.
+A product W x walks the rows of W, the gradient of x walks those of Wᵀ. Either is one of the two kinds of `walk`: strips
+of *listed* inputs, or bands of rows that keep runs of neighbouring inputs. What is a group of r x c weights one way is
+one of c x r the other way:
 
-    panel   r outputs that keep the same inputs; a strip is at most two vectors of them, a step the weights of one input
-    entry   neighbouring inputs that one row keeps; these inputs are its input block
-    band    rows whose results stay in L1; a set is up to six of its entries that have the same input block
-    tile    the outputs x tokens whose sums a kernel holds in registers
+    group            W x              gradient of x                 gradient of the weights
+    r x c, r > 1     listed           rows: an input of each        the listed way: x against the strips of y'
+    1 x c            rows             listed: groups by column      the listed way: y' against the strips of x
 
-One load of inputs serves all rows of a set. The set of rows 0, 2, 3 and 5, which keep four inputs each:
+No table holds a weight, since weights change at every step of training: tables say where packing left them. Only the
+listed way back needs whole groups in another order, `Side.order`.
 
-    row 0   . . . . a b c d        the set:  rows |  where each begins      |  where its weights begin
-    row 2   . . . . e f g h                       |  in the band            |  in a b c d e f .. p
-    row 3   . . . . i j k l                    4  |  0  2L  3L  5L   D   D  |  0   4   8  12   0   0
-    row 5   . . . . m n o p        L = LANE_TOKENS, the floats in a row of the band
-
-Four rows leave two places over: these repeat the first row's weights and add them to D, the discard row below the band.
-Nothing here copies a weight, except that the backward panels of row groups need theirs in another order.
+Left out: the products themselves (`turned_product`, `gradients`).
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,134 +29,101 @@ from torch import Tensor
 
 from ..machine.simd import WIDTH
 from ..pruning.packing import PackedMatrix
+from .records import BLOCK, PLACED, STRIP
+from .tile_loop import VECTORS
+from .walk import BAND_OUTPUTS, BLOCK_INPUTS, LISTED, ROWS, equal_runs, strips_of
 
-#: A strip: first output, outputs that exist, offset of the first within a step, first and last step (exclusive).
-STRIP_FIELDS = 5
-#: A set: how many rows, then where six rows begin in the band, and the position of the first weight of each.
-SET_ROWS, FIRST_ROW, FIRST_WEIGHT, SET_FIELDS = 0, 1, 7, 13
-#: An input block of a band: first input, how many, first and last set (exclusive).
-BLOCK_FIELDS = 4
-#: Tokens of a panel's tile, whose inputs lie packed side by side: column c begins at PACKED_TOKENS * c.
-PACKED_TOKENS = 6
-#: At most so many inputs per entry: with their tokens they fill an eighth of L1.
-BLOCK_INPUTS = 64
-#: Tokens that the kernel of row groups takes at a time: two vectors.
-LANE_TOKENS = 2 * WIDTH
+#: At most so many ways of cutting a job are kept; batches of ever new lengths would add to them for ever.
+MOST_CUTS = 64
+#: Sums of a band of rows for the tokens of a register tile: 24 KB, so that they stay in L1. The higher a band, the
+#: longer the runs of rows that its sets are cut from.
+ROW_SUMS = 6144
+#: What a run of rows is cut into when it is no multiple of six: by what is left over; last, a run of eight.
+_RESTS = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [4, 0], [4, 1], [4, 4]])
 
 
 @dataclass(frozen=True, eq=False)
-class PanelPlan:
-    """Panels of a matrix of outputs x inputs: the column of each step, `stride` weights apart, and the strips."""
+class Side:
+    """One way to walk a matrix of outputs x inputs: its tables, and how the work is cut.
 
-    outputs: int
-    inputs: int
-    stride: int
-    #: PACKED_TOKENS times the column of each step.
-    columns: np.ndarray
-    strips: np.ndarray
-    #: Positions of the groups in the order that the panels need; None: already in order.
-    order: Tensor | None
-    _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-    #: How `panels` splits the work for (tokens, threads).
-    splits: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def narrow(self) -> bool:
-        """Whether no strip is wider than one vector."""
-        return bool((self.strips[:, 1] <= WIDTH).all())
-
-    @cached_property
-    def leading_full_strips(self) -> int:
-        """How many strips come before the first that is not full: two vectors wide, or one where all are narrow."""
-        ragged = np.flatnonzero(self.strips[:, 1] != (WIDTH if self.narrow else 2 * WIDTH))
-        return int(ragged[0]) if len(ragged) else len(self.strips)
-
-    @cached_property
-    def addresses(self) -> tuple[int, int]:
-        """Addresses of columns and strips, passed to the kernel."""
-        return self.columns.ctypes.data, self.strips.ctypes.data
-
-    @cached_property
-    def weight_bytes(self) -> int:
-        """Bytes of weights that the strips read."""
-        return int(((self.strips[:, 4] - self.strips[:, 3]) * self.strips[:, 1]).sum()) * 4
-
-    def parts(self, count: int) -> np.ndarray:
-        """Bounds of `count` runs of strips with about the same number of steps in each: (count + 1,)."""
-        if count not in self._parts:
-            self._parts[count] = _equal_runs(self.strips[:, 4] - self.strips[:, 3] + 8, count)  # 8: a strip's cost
-        return self._parts[count]
-
-    def contiguous_weights(self, values: Tensor) -> Tensor:
-        """The weights as a kernel may read them: in order, and with room for whole vectors at the end.
-
-        A copy where they are not; it is not cached, since a write through `.data` would go unnoticed.
-        """
-        if self.order is not None:
-            values = values.index_select(0, self.order).transpose(1, 2)
-        elif self.stride % WIDTH == 0:
-            return values
-        return torch.cat([values.reshape(-1), values.new_zeros(2 * WIDTH)])
-
-    @cached_property
-    def no_bias(self) -> Tensor:
-        """Zeros (outputs,), for a product without a bias."""
-        return torch.zeros(self.outputs, dtype=torch.float32, device="cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class RowPlan:
-    """Entries of a matrix of outputs x inputs: row, first input, how many, position of the first weight; all int64.
-
-    `stride`: weights from one input of an entry to the next.
+    tops     first output of each band, and the end: (bands + 1,); bands: where each begins among strips or blocks
+    places   listed: position of the first weight of each step among the packed values
+    order    the order in which the groups are wanted; None: as they are
+    weights  how many numbers packing stores
     """
 
+    kind: int
     outputs: int
     inputs: int
-    stride: int
-    entries: np.ndarray
-    _bands: dict[int, Bands] = field(default_factory=dict, repr=False)
-    _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-    #: How `rows` splits the work for (tokens, threads).
-    splits: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, repr=False)
-
-    def bands(self, count: int) -> Bands:
-        """The entries cut into about `count` bands of rows, each sorted by input block and grouped into sets."""
-        height = -(-self.outputs // max(1, count))
-        height = -(-height // WIDTH) * WIDTH
-        if height not in self._bands:
-            self._bands[height] = _bands(self.entries, self.outputs, height)
-        return self._bands[height]
-
-    def parts(self, count: int) -> np.ndarray:
-        """Bounds of `count` runs of the input blocks of one band of all rows, with about the same work in each."""
-        if count not in self._parts:
-            _, inputs, first_set, end_set = self.bands(1).input_blocks.T
-            self._parts[count] = _equal_runs((end_set - first_set) * inputs, count)
-        return self._parts[count]
-
-
-@dataclass(frozen=True)
-class Bands:
-    """What `rows` walks: band b begins at row b * height and has input blocks offsets[b] to offsets[b + 1] - 1."""
-
-    height: int
-    offsets: np.ndarray
-    input_blocks: np.ndarray
+    weights: int
+    tops: np.ndarray
+    bands: np.ndarray
+    work: np.ndarray
+    index: np.ndarray
+    places: np.ndarray
+    strips: np.ndarray
+    blocks: np.ndarray
     sets: np.ndarray
+    order: Tensor | None = None
+    _parts: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    _cuts: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def addresses(self) -> tuple[int, int, int]:
-        """Addresses of offsets, input blocks and sets."""
-        return self.offsets.ctypes.data, self.input_blocks.ctypes.data, self.sets.ctypes.data
+    def highest(self) -> int:
+        """Outputs of the highest band."""
+        return int(np.diff(self.tops).max(initial=0))
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether every strip is some whole vectors of outputs."""
+        return self.kind == LISTED and bool((self.strips["outputs"] % WIDTH == 0).all())
+
+    def parts(self, count: int) -> np.ndarray:
+        """Bounds of `count` runs of bands with about the same work in each: (count + 1,)."""
+        if count not in self._parts:
+            self._parts[count] = equal_runs(self.work, count)
+        return self._parts[count]
+
+    def cut(self, how: Callable[[Side, int, int], Any], tokens: int, workers: int) -> Any:
+        """how(side, tokens, workers): how a job is cut, worked out once for each."""
+        key = (how, tokens, workers)
+        found = self._cuts.get(key)
+        if found is None:
+            if len(self._cuts) >= MOST_CUTS:
+                self._cuts.clear()
+            found = self._cuts[key] = how(self, tokens, workers)
+        return found
+
+    @staticmethod
+    def check_rows(name: str, rows: Tensor, width: int) -> None:
+        """Raise ValueError unless `rows` are (tokens, width) neighbouring float32 in memory that a kernel can read."""
+        if (rows.ndim != 2 or rows.shape[1] != width or rows.dtype is not torch.float32 or not rows.is_cpu
+                or (width > 1 and rows.stride(1) != 1)):  # fmt: skip
+            raise ValueError(f"{name} must be float32 rows of {width} neighbouring numbers; got {_said(rows)}")
+
+    @staticmethod
+    def check_flat(name: str, numbers: Tensor, count: int) -> None:
+        """Raise ValueError unless they are `count` neighbouring float32."""
+        if (numbers.numel() != count or numbers.dtype is not torch.float32 or not numbers.is_cpu
+                or not numbers.is_contiguous()):  # fmt: skip
+            raise ValueError(f"{name} must be {count} neighbouring float32; got {_said(numbers)}")
+
+    def tables(self) -> dict[str, int]:
+        """The addresses of the tables, by the names of their fields in a record."""
+        names = ("tops", "bands", "index", "places", "strips", "blocks", "sets")
+        return {name: getattr(self, name).ctypes.data for name in names}
+
+
+def _said(tensor: Tensor) -> str:
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)} and strides {tensor.stride()} on {tensor.device}"
 
 
 @dataclass(frozen=True)
 class Plan:
     """How one packed matrix is multiplied forwards and backwards."""
 
-    forward: PanelPlan | RowPlan
-    backward: PanelPlan | RowPlan
+    forward: Side
+    backward: Side
     #: (groups, c, r) of the values; with others a kernel would read out of bounds.
     values_shape: torch.Size
 
@@ -181,111 +144,86 @@ def plan_of(packed: PackedMatrix) -> Plan:
 def make_plan(packed: PackedMatrix) -> Plan:
     """The plan of a packed matrix that is valid."""
     (M, N), (r, c) = packed.shape, packed.group_shape
-    if packed.values.numel() >= 2**31 or max(M, N) >= 2**31 // PACKED_TOKENS:
+    if packed.values.numel() >= 2**31 or max(M, N) >= 2**31:
         raise ValueError(
-            f"packed must have sides below {2**31 // PACKED_TOKENS:,} and fewer than {2**31:,} values; "
-            f"got {M:,} x {N:,} with {packed.values.numel():,}"
+            f"packed must have sides and values fewer than {2**31:,}; "
+            f"got {M:,} x {N:,} with {packed.values.numel():,} values"
         )
     offsets, columns = packed.offsets.numpy(), packed.columns.numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    forward: PanelPlan | RowPlan
-    backward: PanelPlan | RowPlan
-    if 2 * r >= WIDTH:
-        forward = _panels(offsets, columns, (r, c), (M, N), None)
-    else:
-        forward = _rows(rows, columns, (r, c), (M, N), row_stride=1, stride=r)
-    if 2 * r < WIDTH <= 2 * c:
-        order = np.lexsort((rows, columns))
-        starts = np.searchsorted(columns[order], np.arange(packed.grid[1] + 1))
-        backward = _panels(starts, rows[order], (c, r), (N, M), torch.from_numpy(order))
-    else:
-        backward = _rows(columns, rows, (c, r), (N, M), row_stride=r, stride=1)
-    return Plan(forward, backward, packed.values.shape)
+    if r > 1:
+        places = r * np.arange(len(columns) * c)
+        return Plan(_listed((r, c), (M, N), columns, offsets, places), _rows(columns, rows, (c, r), (N, M)),
+                    packed.values.shape)  # fmt: skip
+    order = np.lexsort((rows, columns))
+    starts = np.searchsorted(columns[order], np.arange(packed.grid[1] + 1))
+    back = _listed((c, 1), (N, M), rows[order], starts, c * order, order)
+    if c > 1:
+        return Plan(_rows(rows, columns, (1, c), (M, N)), back, packed.values.shape)
+    return Plan(_listed((1, 1), (M, N), columns, offsets, np.arange(len(columns))), back, packed.values.shape)
 
 
-def _panels(
-    offsets: np.ndarray, columns: np.ndarray, group: tuple[int, int], shape: tuple[int, int], order: Tensor | None
-) -> PanelPlan:
+def _listed(group: tuple[int, int], shape: tuple[int, int], columns: np.ndarray, offsets: np.ndarray,
+            places: np.ndarray, order: np.ndarray | None = None) -> Side:  # fmt: skip
+    index, strips = strips_of(group, shape, columns, offsets)
+    # A band is the strips that begin in the same so many outputs: their sums fit L1, and they fill whole cache lines.
+    bands = np.flatnonzero(np.diff(strips["output"] // BAND_OUTPUTS, prepend=-1))
+    tops = np.append(strips["output"][bands], shape[0])
+    work = np.add.reduceat(strips["outputs"] * (strips["steps"] + 8), bands)
+    moved = None if order is None or (np.diff(order) == 1).all() else torch.from_numpy(order)
+    return _side(LISTED, shape, len(columns) * group[0] * group[1], tops, np.append(bands, len(strips)), work, moved,
+                 strips=strips, index=index, places=np.append(places, 0).astype(np.int32))  # fmt: skip
+
+
+def _rows(rows: np.ndarray, columns: np.ndarray, group: tuple[int, int], shape: tuple[int, int]) -> Side:
+    """Each of the r rows of a group keeps a run of c inputs, whose weights begin c after those of the row before."""
     (r, c), (M, N) = group, shape
-    steps = (columns[:, None] * c + np.arange(c)).reshape(-1)
-    begin, end = offsets[:-1] * c, offsets[1:] * c
-    # A group at the right edge is the last of its panel: its steps beyond the matrix are cut off.
-    filled = np.flatnonzero(end > begin)
-    end[filled] -= np.maximum(0, (columns[offsets[1:][filled] - 1] + 1) * c - N)
-    strips = []
-    for first in range(0, r, 2 * WIDTH):
-        row = np.arange(len(begin)) * r + first
-        valid = np.minimum(np.minimum(r - first, 2 * WIDTH), M - row)
-        part = np.stack([row, valid, np.full_like(row, first), begin, end], axis=1)
-        strips.append(part[valid > 0])
-    table = np.concatenate(strips)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    return PanelPlan(M, N, r, (PACKED_TOKENS * steps).astype(np.int32), np.ascontiguousarray(table), order)
-
-
-def _equal_runs(work: np.ndarray, count: int) -> np.ndarray:
-    """Where to cut a list into `count` runs of about equal work: (count + 1,).
-
-    >>> [int(bound) for bound in _equal_runs(np.array([1, 1, 2, 2, 2]), 2)]
-    [0, 3, 5]
-    """
-    done = np.concatenate([[0], np.cumsum(work)])
-    bounds = np.searchsorted(done, np.linspace(0, done[-1], count + 1)).astype(np.int64)
-    bounds[0], bounds[-1] = 0, len(work)
-    return bounds
-
-
-def _rows(
-    rows: np.ndarray, columns: np.ndarray, group: tuple[int, int], shape: tuple[int, int], row_stride: int, stride: int
-) -> RowPlan:
-    """One entry per row of each group: weight (row i, input k) of group g lies at g r c + i row_stride + k stride."""
-    (r, c), (M, N) = group, shape
-    row = rows[:, None, None] * r + np.arange(r)[None, :, None]
-    cuts = np.arange(0, c, BLOCK_INPUTS)
+    i, cuts = np.arange(r)[:, None], np.arange(0, c, BLOCK_INPUTS)
+    row = rows[:, None, None] * r + i
     first = columns[:, None, None] * c + cuts
     count = np.minimum(np.minimum(c - cuts, BLOCK_INPUTS), N - first)
-    at = np.arange(len(rows))[:, None, None] * r * c + np.arange(r)[None, :, None] * row_stride + cuts * stride
-    entries = np.stack([part.reshape(-1) for part in np.broadcast_arrays(row, first, count, at)], axis=1)
+    place = (np.arange(len(rows))[:, None, None] * r + i) * c + cuts
+    entries = np.stack([part.reshape(-1) for part in np.broadcast_arrays(row, first, count, place)], axis=1)
     entries = entries[(entries[:, 0] < M) & (entries[:, 2] > 0)].astype(np.int64)
-    return RowPlan(M, N, stride, entries)
-
-
-def _bands(entries: np.ndarray, outputs: int, height: int) -> Bands:
-    count = max(1, -(-outputs // height))
+    # at least four bands, for all threads, unless these are lower than any other band
+    height = min(ROW_SUMS // (VECTORS * WIDTH), max(BAND_OUTPUTS, -(-M // 4 // WIDTH) * WIDTH))
     band = entries[:, 0] // height
-    entries = entries[np.lexsort((entries[:, 0], entries[:, 1], band))]
-    band = entries[:, 0] // height
-    change = np.flatnonzero((np.diff(band) != 0) | (np.diff(entries[:, 1]) != 0)) + 1
-    starts = np.concatenate([[0], change]).astype(np.int64) if len(entries) else np.zeros(0, np.int64)
+    sort = np.lexsort((entries[:, 0], entries[:, 1], band))
+    entries, band = entries[sort], band[sort]
+    starts = np.flatnonzero((np.diff(band, prepend=-1) != 0) | (np.diff(entries[:, 1], prepend=-1) != 0))
     sizes = np.diff(np.append(starts, len(entries)))
-    sixes, fours = _set_counts(sizes)
-    per_block = sixes + fours
-    set_end = np.cumsum(per_block)
-    input_blocks = np.stack([entries[starts, 1], entries[starts, 2], set_end - per_block, set_end], axis=1)
-    sets = np.zeros((int(per_block.sum()) + 1, SET_FIELDS), np.int64)[:-1]  # the prefetch reads one past the end
-    block = np.repeat(np.arange(len(sizes)), per_block)
-    place = np.arange(len(sets)) - (set_end - per_block)[block]  # which set of its input block
-    full = np.minimum(place, sixes[block])
-    start = starts[block] + 6 * full + 4 * (place - full)
-    sets[:, SET_ROWS] = np.where(place < sixes[block], 6, 4)
+    sets, ends = _sets(entries, starts, sizes)
+    blocks = np.zeros(len(starts), BLOCK)
+    blocks["input"], blocks["inputs"] = entries[starts, 1], entries[starts, 2]
+    blocks["begin"], blocks["end"] = np.append(0, ends[:-1]), ends
+    tops = np.append(np.arange(0, M, height), M)
+    bands = np.searchsorted(band[starts], np.arange(len(tops))).astype(np.int64)
+    work = np.bincount(band, entries[:, 2], minlength=len(tops) - 1) + 8 * height
+    return _side(ROWS, shape, len(rows) * r * c, tops, bands, work, None, blocks=blocks, sets=sets)
+
+
+def _sets(entries: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of entries cut into sixes, then fours, twos and ones: (the sets and one more, where those of a run end)."""
+    rest = np.where((sizes >= 8) & (sizes % 6 == 2), 6, sizes % 6)
+    sixes = sizes // 6 - (rest == 6)
+    ends = np.cumsum(sixes + (_RESTS[rest] > 0).sum(1))
+    run = np.repeat(np.arange(len(sizes)), np.diff(ends, prepend=0))
+    place = np.arange(len(run)) - np.append(0, ends[:-1])[run]  # which set of its run
+    over = np.maximum(0, place - sixes[run])
+    rows = np.where(place < sixes[run], 6, _RESTS[rest[run], np.minimum(over, 1)])
+    start = starts[run] + 6 * np.minimum(place, sixes[run]) + np.where(over > 0, _RESTS[rest[run], 0], 0)
+    sets = np.zeros(len(run) + 1, PLACED)  # one more, since the next set's weights are asked for ahead
+    sets["rows"][:-1] = rows
     for i in range(6):
-        position = start + i
-        discarded = (position >= (starts + sizes)[block]) | (i >= sets[:, SET_ROWS])
-        chosen = entries[np.where(discarded, start, position)] if len(sets) else entries[:0]
-        # a place left over repeats the first row's weights and adds them to the discard row
-        sets[:, FIRST_ROW + i] = LANE_TOKENS * np.where(discarded, height, chosen[:, 0] % height)
-        sets[:, FIRST_WEIGHT + i] = chosen[:, 3]
-    offsets = np.searchsorted(band[starts], np.arange(count + 1)).astype(np.int64)
-    return Bands(height, offsets, np.ascontiguousarray(input_blocks), sets)
+        entry = entries[np.where(i < rows, start + i, start)] if len(run) else entries[:0]
+        sets["numbers"][:-1, i], sets["places"][:-1, i] = entry[:, 0], entry[:, 3]
+    return sets, ends
 
 
-def _set_counts(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many sets of six and of four cover each number of rows with the fewest discarded.
-
-    >>> [tuple(int(n) for n in pair) for pair in zip(*_set_counts(np.array([4, 6, 7, 9, 11])))]
-    [(0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]
-    """
-    sixes, rest = rows // 6, rows % 6
-    fours = np.where(rest == 0, 0, np.where(rest == 5, 0, 1))
-    two = (rest > 0) & (rest < 3) & (sixes > 0)
-    return np.where(two, sixes - 1, sixes + (rest == 5)), np.where(two, 2, fours)
+def _side(kind: int, shape: tuple[int, int], weights: int, tops: np.ndarray, bands: np.ndarray, work: np.ndarray,
+          order: Tensor | None, **tables: np.ndarray) -> Side:  # fmt: skip
+    none = {"index": np.zeros(1, np.int32), "places": np.zeros(1, np.int32), "strips": np.zeros(0, STRIP),
+            "blocks": np.zeros(0, BLOCK), "sets": np.zeros(1, PLACED)}  # fmt: skip
+    return Side(
+        kind, *shape, weights, tops.astype(np.int64), bands.astype(np.int64), work, order=order, **(none | tables)
+    )

@@ -56,7 +56,7 @@ def multiply(matrix: Any, part: int, x: int, y: int, pitch: int, vectors: int, r
             # Weights come from memory in the first pass over a part: so ask for the next strip's in the pass before.
             coming = begin if v == 0 else end
             until = min(end + 1, parts[matrix.runs]) if v + width >= vectors else end
-            _multiply_listed(matrix, begin, end, coming, until, x + shift, y + shift, pitch, width, rest, activation)
+            multiply_strips(matrix, begin, end, coming, until, x + shift, y + shift, pitch, width, rest, activation)
         else:
             ahead = AHEAD if v == 0 else 0
             _multiply_rows(matrix, begin, end, ahead, x + shift, y + shift, pitch, width, rest, activation)
@@ -70,8 +70,9 @@ def spread_of(coming: Any, steps: int, outputs: int) -> int:
 
 
 @inner
-def _multiply_listed(matrix: Any, begin: int, end: int, coming: int, until: int, x: int, y: int, pitch: int,
-                     width: int, residual: int, activation: int) -> None:  # fmt: skip
+def multiply_strips(matrix: Any, begin: int, end: int, coming: int, until: int, x: int, y: int, pitch: int,
+                    width: int, residual: int, activation: int) -> None:  # fmt: skip
+    """The strips from `begin` to `end` for `width` vectors of tokens, asking for those from `coming` to `until`."""
     strips = carray(_strips(matrix.strips), (UNKNOWN,))
     for number in range(begin, end):
         strip = strips[number]

@@ -6,6 +6,7 @@ missing and unknown names, so that a mistake is an error in Python and not a rea
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,20 @@ CALL = np.dtype([(name, np.int64) for name in (
     "position_head",
 )] + [("scale", np.float64)])  # fmt: skip
 
+#: What every job begins with (see `parallel`), and the tables of a `plan.Side`.
+JOB = ("next", "items", "slot")
+TABLES = ("tops", "bands", "index", "places", "strips", "blocks", "sets")
+#: A product of tokens x features. `pitch`: bytes from one feature to the next within a tile of `vectors` vectors of
+#: tokens; `tiles`: of the whole; `flags`: address of a counter for each tile, 0 where a thread turns its own tiles;
+#: `few`: not 0 where there are so few tokens that outputs are in the lanes.
+PRODUCT = _whole(*JOB, *TABLES, "kind", "values", "bias", "x", "ldx", "tokens", "inputs", "y", "outputs", "activation",
+                 "pitch", "vectors", "tiles", "few", "parts", "runs", "flags", "turned", "scratch",
+                 "scratch_bytes")  # fmt: skip
+#: A gradient of stored weights: `rows` are strips' outputs, `others` what the steps list; both turned, side by side.
+GRADIENT = _whole(*JOB, *TABLES, "rows", "row_bytes", "row_count", "others", "other_bytes", "other_count", "tokens",
+                  "pitch", "turned_rows", "turned_others", "result", "add", "wide", "parts", "scratch",
+                  "done")  # fmt: skip
+
 
 def filled(kind: np.dtype[Any], /, **fields: Any) -> np.ndarray:
     """One record of `kind`, shape (1,). Raises TypeError where a field is missing or unknown.
@@ -57,6 +72,26 @@ def filled(kind: np.dtype[Any], /, **fields: Any) -> np.ndarray:
     for name, value in fields.items():
         record[name] = value
     return record
+
+
+def positions(kind: np.dtype[Any]) -> Any:
+    """The position of each field among the whole numbers of a record, by name.
+
+    >>> positions(SEQUENCE).length
+    1
+    """
+    return SimpleNamespace(**{name: number for number, name in enumerate(kind.names or ())})
+
+
+def offset_of(kind: np.dtype[Any], name: str) -> int:
+    """Bytes from the beginning of a record to a field.
+
+    >>> offset_of(SEQUENCE, "length")
+    8
+    """
+    fields = kind.fields
+    assert fields is not None
+    return int(fields[name][1])
 
 
 def pointer_to(kind: np.dtype[Any]) -> Any:

@@ -284,6 +284,28 @@ def emit_placed(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     each_size(builder, rows, vectors, tile)
 
 
+def emit_few(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
+    """`few_tile`."""
+    tokens, vectors, x, ldx, index, count, w, step, y, ldy, bias = values
+
+    def number(i: int) -> Address:
+        row = builder.add(x, builder.mul(I64(i), ldx))
+
+        def address(builder: Any, k: Any) -> Any:
+            column = load_whole(builder, builder.add(index, times(builder, k, 4)))
+            return builder.add(row, times(builder, column, 4))
+
+        return address
+
+    def tile(r: int, v: int) -> None:
+        sums = seeds(builder, r, v, None, bias, I64(0))  # every token's row begins with the same bias
+        numbers = [number(i) for i in range(r)]
+        sums = loop(builder, count, sums, neighbours(spaced(w, step), v), numbers, arithmetic)
+        store(builder, sums, v, y, ldy)
+
+    each_size(builder, tokens, vectors, tile)
+
+
 def emit_dense(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     """`dense_tile`."""
     rows, vectors, x, ldx, count, w, ldw, step, y, ldy, seed, lds = values

@@ -58,7 +58,16 @@ def walk_of(packed: PackedMatrix) -> Walk:
 
 
 def _listed(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values: np.ndarray) -> Walk:
-    (r, c), (M, N) = packed.group_shape, packed.shape
+    index, strips = strips_of(packed.group_shape, packed.shape, columns, offsets)
+    work = strips["outputs"] * (strips["steps"] + 8)
+    return _made(LISTED, packed.shape, values, work, index=index, strips=strips, height=packed.group_shape[0])
+
+
+def strips_of(
+    group: tuple[int, int], shape: tuple[int, int], columns: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The input of each step, and the strips of a matrix whose panels keep the groups `columns`, panel by panel."""
+    (r, c), (M, N) = group, shape
     inputs = (columns[:, None] * c + np.arange(c)).reshape(-1)
     # A group at the right edge is the last of its panel: its steps beyond the matrix are cut off.
     ends = offsets[1:] * c
@@ -76,10 +85,7 @@ def _listed(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, valu
         pieces.append(piece[piece["outputs"] > 0])
     strips = np.concatenate(pieces)
     strips = strips[np.argsort(strips["output"], kind="stable")]
-    inputs = np.append(inputs, 0).astype(np.int32)  # so that it is never empty
-    return _made(
-        LISTED, packed.shape, values, strips["outputs"] * (strips["steps"] + 8), index=inputs, strips=strips, height=r
-    )
+    return np.append(inputs, 0).astype(np.int32), strips  # one more, so that it is never empty
 
 
 def _rows(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values: np.ndarray) -> Walk:
@@ -140,8 +146,17 @@ def _made(kind: int, shape: tuple[int, int], values: np.ndarray, work: np.ndarra
 ) -> Walk:  # fmt: skip
     empty = {"index": np.zeros(1, np.int32), "strips": np.zeros(0, STRIP), "bands": np.zeros(1, np.int64),
              "blocks": np.zeros(0, BLOCK), "sets": np.zeros(0, SET)}  # fmt: skip
-    count = int(min(len(work), 32))
+    bounds = equal_runs(work, int(min(len(work), 32)))
+    return Walk(kind, *shape, values, height, bounds, **(empty | parts))
+
+
+def equal_runs(work: np.ndarray, count: int) -> np.ndarray:
+    """Where to cut a list into `count` runs of about equal work: (count + 1,).
+
+    >>> [int(bound) for bound in equal_runs(np.array([1, 1, 2, 2, 2]), 2)]
+    [0, 3, 5]
+    """
     done = np.concatenate([[0], np.cumsum(work)])
     bounds = np.searchsorted(done, np.linspace(0, done[-1], count + 1)).astype(np.int64)
     bounds[0], bounds[-1] = 0, len(work)
-    return Walk(kind, *shape, values, height, bounds, **(empty | parts))
+    return bounds

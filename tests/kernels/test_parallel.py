@@ -84,8 +84,8 @@ def _features() -> str:
 
 def test_kernels_come_from_the_cache_in_the_next_process(tmp_path: Path) -> None:
     code = """
-from blockprune_lib.kernels import parallel, rows
-print(parallel.compile_worker(rows.row_worker)[2].cache_hits)
+from blockprune_lib.kernels import parallel, turned_product
+print(parallel.compile_worker(turned_product.product_worker)[2].cache_hits)
 """
     runs = [in_process(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     assert runs == ["0", "1"]
@@ -178,8 +178,3 @@ print('numba' in sys.modules)
 """
     assert in_process(code) == "False"
     assert in_process("import sys, blockprune_lib as bp; bp.linear; print('numba' in sys.modules)") == "True"
-
-
-def test_a_job_with_a_field_too_few_is_refused() -> None:
-    with pytest.raises(AssertionError, match="the kernel reads 5 fields; got 4"):
-        parallel.workspace().job(5, (0, 1, 0, 3))
