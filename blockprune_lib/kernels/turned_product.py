@@ -5,8 +5,9 @@
     y    (tokens, outputs)  <-   the band, transposed back
 
 With many tokens a thread takes tiles of its own. With fewer, all threads share each tile: first tiles are transposed,
-then bands of outputs are done; whoever takes a band waits until its tile is there. Up to 16 tokens are not transposed
-at all where outputs fill the lanes. Any way, a sum is the same to the bit for any number of threads.
+then bands of outputs are done; whoever takes a band and finds its tile not ready transposes it for itself, since the
+other thread may not run for a while. Up to 16 tokens are not transposed at all where outputs fill the lanes. Any way,
+a sum is the same to the bit for any number of threads.
 
 Left out: the tables (`plan`); what a caller may pass (`functional`).
 """
@@ -31,7 +32,7 @@ from .records import BLOCK, PLACED, PRODUCT, STRIP, filled, offset_of, pointer_t
 from .tile import few_tile, placed_tile
 from .tile_loop import BYTES
 from .transpose import turn_in, turn_out
-from .waiting import wait_for
+from .waiting import seen
 from .walk import LISTED
 
 #: Vectors of tokens in a tile: 64 tokens.
@@ -67,8 +68,11 @@ def product_worker(pointer: Any) -> None:
             fetch_add(flags, item, 1)
         else:
             tile, part = (item - call.tiles) // call.runs, (item - call.tiles) % call.runs
-            wait_for(flags, tile, 1)
-            _give(call, tile, parts[part], parts[part + 1], call.turned + tile * tile_bytes, own)
+            turned = call.turned + tile * tile_bytes
+            if seen(flags, tile) == 0:
+                turned = own
+                _take(call, tile, own)
+            _give(call, tile, parts[part], parts[part + 1], turned, own + tile_bytes)
         item = fetch_add(job, parallel.NEXT, 1)
 
 
@@ -188,7 +192,7 @@ def _cut(side: Side, tokens: int, workers: int) -> tuple[int, int, int, int, np.
     runs = min(len(side.work), -(-4 * workers // tiles)) if share else 1  # so many that no thread waits long
     items = runs if few else tiles * (1 + runs) if share else tiles
     workers, tile, band = min(workers, items), side.inputs * lanes, side.highest * lanes
-    shared, own = (tiles * tile, band) if share else (0, tile + band)
+    shared, own = tiles * tile if share else 0, tile + band
     template = filled(
         PRODUCT, next=0, items=items, slot=0, kind=side.kind, values=0, bias=0, x=0, ldx=0, tokens=tokens,
         inputs=side.inputs, y=0, outputs=side.outputs, activation=0, pitch=4 * lanes, vectors=vectors, tiles=tiles,

@@ -22,7 +22,7 @@ _let_others_run = types.ExternalFunction("sched_yield", types.int32())
 def wait_for(counters: Any, place: int, wanted: int) -> None:
     """Wait until counters[place] is at least `wanted`: what others wrote before they counted is visible then."""
     spins = 0
-    while _read(counters, place) < wanted:
+    while seen(counters, place) < wanted:
         _pause()
         spins += 1
         if spins > SPINS:
@@ -30,8 +30,8 @@ def wait_for(counters: Any, place: int, wanted: int) -> None:
 
 
 @intrinsic
-def _read(typing_context: Any, array: Any, index: Any) -> Any:
-    """array[index], an atomic load: what another thread wrote before it wrote this element is visible too."""
+def seen(typing_context: Any, array: Any, index: Any) -> Any:
+    """seen(array, index): array[index], by an atomic load: what another thread wrote before it is visible then too."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(array)(context, builder, values[0]).data
