@@ -70,8 +70,10 @@ def shrink_to_share_(
     if scope == "model":
         together = _quantile(torch.cat([ratio.flatten().cpu() for ratio in ratios.values()]), _zeros(*keep.values()))
         strength = dict.fromkeys(ratios, together)
-    else:
+    elif balanced is not False:
         strength = {name: _quantile(ratio.flatten(), _zeros(keep[name])) for name, ratio in ratios.items()}
+    else:  # the same, without sorting again
+        strength = {name: float(ratio.masked_fill(keep[name], 0.0).max()) for name, ratio in ratios.items()}
     for name, weight in weights.items():
         factor = _factors(ratios[name], keep[name], strength[name], reach).to(result_dtype(weight))
         for cells, (block,) in chunks(structure, weight):
