@@ -5,7 +5,7 @@
     hooks           what pruning adds to a training step: the penalty, masks that hold
     gradual         masks that shrink on a schedule, by magnitude or movement
     shrinking       the penalty on the same schedule, and masks that hold
-    distillation    a teacher
+    distillation    a teacher                                      remembered: its answers, computed once
     trainer         the Hugging Face Trainer with hooks    arguments: its settings    sampler: the order of examples
     evaluation      scoring a model on a task
     stage_runner    one stage from first step to report    stage_folder: on disk, resumable

@@ -21,6 +21,7 @@ from torch.nn.functional import kl_div, log_softmax, mse_loss
 
 from .._common.checks import finite_number
 from .evaluation import fingerprint
+from .remembered import Answers
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,32 @@ class Teacher:
         """What the student's forward pass must be told besides its inputs."""
         return {"output_hidden_states": True} if self.hidden else {}
 
-    def loss(self, task_loss: Tensor, outputs: Any, inputs: dict[str, Any]) -> Tensor:
-        """The mixed loss of one micro-batch: `outputs` of the student, `inputs` what it was fed."""
-        logits = outputs["logits"]
-        with torch.no_grad():
-            self.model.to(logits.device)
-            fed = {key: value for key, value in inputs.items() if key != "labels"}
-            target = self.model(**(fed | self.asks()))
+    def loss(
+        self, task_loss: Tensor, outputs: Any, inputs: dict[str, Any], remembered: Answers | None = None
+    ) -> Tensor:
+        """The mixed loss of one micro-batch: `outputs` of the student, `inputs` what it was fed.
+
+        `remembered`: the teacher's answers to the training examples, where they are known.
+        """
+        known = None if remembered is None else remembered.to(inputs)
+        logits, states = self._answer(inputs) if known is None else known
         loss = (1 - self.weight) * task_loss
         if self.weight:
-            loss = loss + self.weight * distillation_loss(logits, target.logits, self.temperature)
+            loss = loss + self.weight * distillation_loss(outputs["logits"], logits, self.temperature)
         if self.hidden:
-            states = outputs["hidden_states"][1:], target.hidden_states[1:]  # the first are the embeddings
-            loss = loss + self.hidden * hidden_loss(*states, inputs["attention_mask"])
+            real = inputs["attention_mask"].bool()
+            student = [layer[real] for layer in outputs["hidden_states"][1:]]  # the first are the embeddings
+            loss = loss + self.hidden * _states_loss(student, states)
         return loss
+
+    @torch.no_grad()
+    def _answer(self, inputs: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's logits, and of each layer the states of the real tokens (tokens, width)."""
+        self.model.to(inputs["input_ids"].device)
+        fed = {key: value for key, value in inputs.items() if key != "labels"}
+        target = self.model(**(fed | self.asks()))
+        real = inputs["attention_mask"].bool()
+        return target.logits, [layer[real] for layer in target.hidden_states[1:]] if self.hidden else []
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
@@ -97,15 +110,20 @@ def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tens
     >>> hidden_loss([states[0] + 1], states, torch.tensor([[1, 0]]))  # each 1 away, the variance of 1 and 3 is 1
     tensor(1.)
     """
+    real = mask.bool()
+    return _states_loss([layer[real] for layer in student], [layer[real] for layer in teacher])
+
+
+def _states_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """The same of the real tokens alone, (tokens, width) for each layer."""
     if len(student) > len(teacher):
         raise ValueError(f"teacher has {len(teacher)} layers, the student {len(student)}: as many would do")
     if student[0].shape != teacher[0].shape:
         shapes = tuple(teacher[0].shape), tuple(student[0].shape)
         raise ValueError("teacher's hidden states have shape {}, the student's {}".format(*shapes))
-    real = mask.bool()
     losses = []
     for i, states in enumerate(student, 1):
-        target = teacher[round(i * len(teacher) / len(student)) - 1][real].float()
+        target = teacher[round(i * len(teacher) / len(student)) - 1].float()
         spread = target.var(correction=0).clamp_min(torch.finfo(torch.float32).tiny)
-        losses.append(mse_loss(states[real].float(), target) / spread)
+        losses.append(mse_loss(states.float(), target) / spread)
     return torch.stack(losses).mean()

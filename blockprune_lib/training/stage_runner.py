@@ -26,6 +26,7 @@ from ..data.models import quiet
 from .distillation import Teacher
 from .evaluation import Scores, TrainingData, fingerprint, prepare
 from .hooks import Hook
+from .remembered import Answers, answers
 from .report import StageReport, first_and_last
 from .settings import TrainingSettings, check_settings
 from .stage_folder import StageFolder, load_hooks, save_hooks
@@ -120,6 +121,7 @@ class _Stage(NamedTuple):
             memory = load_hooks(checkpoint, self.hooks)
             memory["resumed"] += 1
         begun = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+        trainer.remembered = self.teachers_answers(arguments)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         spent = remembered()
         history = [{"step": 0, **memory["begin"]}] if memory["begin"] else []
@@ -134,6 +136,16 @@ class _Stage(NamedTuple):
             processes=arguments.world_size, resumed=memory["resumed"], settings=self.settings, **data.report(),
             **{field: value for hook in self.hooks for field, value in hook.report(history).items()},
         )  # fmt: skip
+
+    def teachers_answers(self, arguments: Any) -> Answers | None:
+        """What the teacher says to every example; None where each is seen about once, and asking pays as well."""
+        from .arguments import step_count
+
+        seen = step_count(self.settings, len(self.data.train)) * self.settings.batch_size
+        if self.teacher is None or seen * self.settings.gradient_accumulation_steps < 2 * len(self.data.train):
+            return None
+        how = (self.teacher.asks(), arguments.device, arguments.bf16)
+        return answers(self.teacher.model, self.data.rows(), self.data.collate, *how)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from .arguments import groups_by_length
 from .distillation import Teacher
 from .evaluation import column
 from .hooks import Hook, Progress
+from .remembered import Answers
 from .sampler import EpochSampler
 from .stage_folder import mark_whole, save_hooks
 
@@ -27,7 +28,8 @@ from .stage_folder import mark_whole, save_hooks
 class PruningTrainer(Trainer):
     """A Trainer with hooks and perhaps a teacher; every other argument is the Trainer's.
 
-    `tokens`: how many this process has trained on, padding left out. `checkpointed() -> dict`: called at each
+    `tokens`: how many this process has trained on, padding left out; `remembered`: the teacher's answers to the
+    training examples, where they are known beforehand. `checkpointed() -> dict`: called at each
     checkpoint, what it returns is kept in it. The Trainer's printed logs are always off, and a loss that is not finite
     ends the training with FloatingPointError.
     """
@@ -42,6 +44,7 @@ class PruningTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.hooks, self.teacher, self.checkpointed = tuple(hooks), teacher, checkpointed
         self.tokens = 0
+        self.remembered: Answers | None = None
         self.remove_callback(PrinterCallback)
         if self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -63,7 +66,7 @@ class PruningTrainer(Trainer):
         loss, outputs = super().compute_loss(model, inputs | self.teacher.asks(), True, **kwargs)
         # Accelerate's autocast is around the student's forward pass alone.
         with torch.autocast(loss.device.type, torch.bfloat16, enabled=self.args.bf16):
-            loss = self.teacher.loss(loss, outputs, inputs)
+            loss = self.teacher.loss(loss, outputs, inputs, self.remembered)
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

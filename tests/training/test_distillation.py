@@ -129,7 +129,7 @@ def test_a_student_of_fewer_layers_is_taught_by_all() -> None:
 
 
 def test_hidden_states_that_differ_in_width_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"hidden states have shape \(1, 2, 4\), the student's \(1, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"hidden states have shape \(2, 4\), the student's \(2, 3\)"):
         hidden_loss([torch.zeros(1, 2, 3)], [torch.zeros(1, 2, 4)], torch.ones(1, 2))
 
 
