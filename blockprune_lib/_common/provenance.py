@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).resolve()
-PACKAGES = ("blockprune-lib", "torch", "numba", "numpy", "scipy", "transformers", "onnx", "onnxruntime", "openvino")
+PACKAGES = ("blockprune-lib", "torch", "numba", "numpy", "scipy", "transformers", "onnx", "onnxruntime", "openvino",
+            "nncf")  # fmt: skip
 #: Settings that change how fast threads are; only these are recorded.
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "MKL_NUM_THREADS",
-             "NUMBA_NUM_THREADS", "NUMBA_CPU_NAME")  # fmt: skip
+             "NUMBA_NUM_THREADS", "NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:

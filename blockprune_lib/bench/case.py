@@ -10,14 +10,26 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from .._common.settings import Settings
-from ..machine.comparison import Comparison
-from .runtimes import Engine
+from ..machine.comparison import Comparison, Timing
+from ..machine.comparison import Ratio as Measured
+from .engine import Engine
+
+#: How the keys of this library's engines begin.
+OURS = "blockprune"
 
 
 class Part(Settings):
     """A part of a record; keys that this version does not know are passed over."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class Sparse(Part):
+    """A part that is written without its fields that are None."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, dump: Any) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None}
 
 
 class Spread(Part):
@@ -52,12 +64,13 @@ class Ratio(Part):
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-class Result(Part):
+class Result(Sparse):
     """An engine that answered rightly: how it was run and how long it took."""
 
     key: str
     name: str
     precision: str = Field(description="of its arithmetic")
+    structure: str | None = Field(default=None, description="of what it keeps, where a case has several")
     threads: int
     error: float = Field(description="largest difference from the reference ÷ largest number of the reference")
     tolerance: float = Field(description="the error that was allowed")
@@ -77,17 +90,19 @@ class Skipped(Part):
     install: str = Field(default="", description="the pip line that would help, or empty")
 
 
-class What(Part):
+class What(Sparse):
     """What was run: a matrix, which has a shape, or a model, which has a name and a batch."""
 
-    shape: list[int] | None = Field(None, description="outputs and inputs of a matrix")
+    shape: list[int] | None = Field(default=None, description="outputs and inputs of a matrix")
     model: str | None = None
-    structure: str = Field(description="as --structure takes it")
+    structure: str = Field(description="as --structure takes it; several with commas between")
     rate: float = Field(description="all groups ÷ kept groups that was asked for")
-    kept: int = Field(description="weights kept, of the pruned matrices")
+    kept: int = Field(description="weights kept, of the pruned matrices, by the first structure")
     density: float = Field(description="kept weights ÷ all weights of the pruned matrices")
-    batch: int | None = Field(None, description="sequences that a model runs at once")
-    tokens: int = Field(description="per sequence, or the rows of X")
+    batch: int | None = Field(default=None, description="sequences that a model runs at once")
+    tokens: int = Field(description="per sequence, the longest one where they are mixed; or the rows of X")
+    lengths: list[int] | None = Field(default=None, description="tokens of each sequence, where they are mixed")
+    text: str | None = Field(default=None, description="the task whose sentences they are")
     threads: int = Field(description="that were asked of every engine")
 
     @model_validator(mode="after")
@@ -96,28 +111,32 @@ class What(Part):
             raise ValueError("must have a shape, or a model and a batch")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, dump: Any) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if value is not None}
-
     def __str__(self) -> str:
         size = str(self.model) if self.shape is None else " x ".join(map(str, self.shape))
         batch = "" if self.batch is None else f"batch {self.batch} x "
+        tokens = count(self.tokens, "token")
+        if self.lengths is not None:
+            of = f" of {self.text}" if self.text else ""
+            batch, tokens = (
+                f"batch of {self.batch}{of}, ",
+                f"{min(self.lengths)} to {tokens}, {sum(self.lengths)} in all",
+            )
         pruned = f"{self.structure} at rate {self.rate:g} ({self.density:.1%} kept)"
-        return f"{size}, {pruned}, {batch}{count(self.tokens, 'token')}, {count(self.threads, 'thread')}"
+        return f"{size}, {pruned}, {batch}{tokens}, {count(self.threads, 'thread')}"
 
 
 class Case(Part):
     """The engines that ran one product or model, side by side.
 
-    The useful operations are 2 x tokens x kept weights, and in a model those of attention's products. They are the same
-    for every engine, so that GFLOP/s rank as times do and a dense engine earns nothing for multiplying by zero.
+    The useful operations are 2 x tokens x kept weights, and in a model those of attention's products; padding has none.
+    They are the same for every engine, so that GFLOP/s rank as times do and a dense engine earns nothing for
+    multiplying by zero (structures keep the same share up to one group a matrix: each engine of ours counts its own).
     """
 
     what: What
-    operations: float = Field(description="useful floating-point operations of one call, the same for every engine")
+    operations: float = Field(description="useful floating-point operations of one call, those of dense engines")
     baseline: str = Field(description="key of the engine that ratio_to_baseline divides by")
-    ours: str = Field(description="key of this library's engine")
+    ours: str = Field(description="key of this library's engine, the first of them")
     rounds: int = Field(description="samples of each engine")
     warmup: int = Field(description="untimed calls before them")
     seed: int = Field(description="of the order of turns and of the intervals")
@@ -140,12 +159,12 @@ class Case(Part):
         for key, engine in engines.items():
             timing, (error, tolerance) = compared.timings[key], errors[key]
             to_it = dataclasses.replace(compared, baseline=key).ratio(ours)
-            gflops = operations / timing.median / 1e6
+            gflops = (engine.operations or operations) / timing.median / 1e6
             results.append(Result(
-                key=key, name=engine.name, precision=engine.precision, threads=engine.threads or what.threads,
-                error=error, tolerance=tolerance, inner=timing.inner, ms=Spread.made(timing.samples_ms),
-                ratio_to_baseline=Ratio(**vars(compared.ratio(key))), ours_ratio_to_it=Ratio(**vars(to_it)),
-                useful_gflops=gflops, share_of_peak=gflops / roof.median,
+                key=key, name=engine.name, precision=engine.precision, structure=engine.structure,
+                threads=engine.threads or what.threads, error=error, tolerance=tolerance, inner=timing.inner,
+                ms=Spread.made(timing.samples_ms), ratio_to_baseline=Ratio(**vars(compared.ratio(key))),
+                ours_ratio_to_it=Ratio(**vars(to_it)), useful_gflops=gflops, share_of_peak=gflops / roof.median,
             ))  # fmt: skip
         return cls(
             what=what, operations=operations, baseline=compared.baseline, ours=ours, rounds=compared.rounds,
@@ -166,6 +185,28 @@ class Case(Part):
     def engine(self, key: str) -> Result:
         """The engine with this key."""
         return next(engine for engine in self.engines if engine.key == key)
+
+    @property
+    def rivals(self) -> list[Result]:
+        """The engines that are not of this library."""
+        return [engine for engine in self.engines if not engine.key.startswith(OURS)]
+
+    @property
+    def all_ours(self) -> list[Result]:
+        """The engines of this library."""
+        return [engine for engine in self.engines if engine.key.startswith(OURS)]
+
+    def ratio(self, key: str, baseline: str) -> Measured:
+        """How many times as fast as the engine `baseline` the engine `key` is, with its 95 % interval."""
+        timings = {name: Timing(name, tuple(self.engine(name).ms.samples), 1) for name in (key, baseline)}
+        return Comparison(timings, baseline, self.threads_in_force, self.warmup, self.seed).ratio(key)
+
+    def fastest_rivals(self) -> dict[str, Result]:
+        """The fastest rival in each precision."""
+        found: dict[str, Result] = {}
+        for engine in sorted(self.rivals, key=lambda engine: engine.ms.median):
+            found.setdefault(engine.precision, engine)
+        return found
 
 
 def count(number: int, word: str, plural: str = "") -> str:

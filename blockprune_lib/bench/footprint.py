@@ -21,15 +21,18 @@ import torch
 from ..nn.convert import sparsify
 from ..pruning.architectures import prunable_weights
 from ..pruning.structure import BlockStructure
+from .model_settings import ModelSettings
+from .rivals import SHORT
+from .sequences import of_lengths
 from .settings import ModelCase
-from .workload import LastHidden, fresh, pruned, token_ids
+from .workload import LastHidden, fresh, pruned
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CALLS, SECONDS = 3, 900  # runs of the model, and how long a child may take
 
 
-def footprints(name: str, case: ModelCase, seed: int) -> dict[str, dict[str, int | None]]:
-    """{"torch dense f32": ..., "blockprune": ...}, each with these keys, all in bytes but the last:
+def footprints(asked: ModelSettings, case: ModelCase) -> dict[str, dict[str, int | None]]:
+    """{"torch dense f32": ..., "blockprune tile:32x32 f32": ...}, each with these keys, all in bytes but the last:
 
     bytes_tensors    parameters and buffers, indices included; shared ones once
     bytes_resident   growth of the process by the model, before it runs (None where it cannot be read)
@@ -38,26 +41,30 @@ def footprints(name: str, case: ModelCase, seed: int) -> dict[str, dict[str, int
 
     Raises RuntimeError where a child fails.
     """
-    asked, models = {"name": name, "case": case, "seed": seed}, {"torch dense f32": False, "blockprune": True}
-    return {label: _in_a_child(asked | {"sparse": sparse}) for label, sparse in models.items()}
+    given = {"name": asked.model, "case": case, "seed": asked.seed}
+    models: dict[str, dict[str, Any]] = {"torch dense f32": {"structure": case.structures[0], "precision": None}}
+    for text in case.structures:
+        for precision in asked.precisions:
+            models[f"blockprune {text} {SHORT[precision]}"] = {"structure": text, "precision": precision}
+    return {label: _in_a_child(given | more) for label, more in models.items()}
 
 
-def measure_here(name: str, case: ModelCase, seed: int, sparse: bool) -> dict[str, int | None]:
-    """The bytes of one model in this process; call it in a fresh one."""
+def measure_here(name: str, case: ModelCase, seed: int, structure: str, precision: str | None) -> dict[str, int | None]:
+    """The bytes of one model in this process, dense where `precision` is None; call it in a fresh one."""
     torch.set_num_threads(case.threads)
-    structure = BlockStructure.parse(case.structure)
+    groups = BlockStructure.parse(structure)
 
     def built() -> Any:
         model = fresh(name, seed)
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()  # else one tensor left keeps all pages of a mapped file
-        pruned(model, structure, case.rate)
-        return sparsify(model, structure, keep_dense_above=1.0) if sparse else model
+        pruned(model, groups, case.rate)
+        return model if precision is None else sparsify(model, groups, precision=precision, keep_dense_above=1.0)
 
     def run(model: Any) -> None:
         with torch.inference_mode():
             for _ in range(CALLS):
-                LastHidden(model).eval()(token_ids(model, case.batch, case.tokens, seed))
+                LastHidden(model).eval()(of_lengths(model, (case.tokens,) * case.batch, seed).ids)
 
     run(built())
     idle = _resident()
@@ -122,4 +129,4 @@ def _in_a_child(arguments: dict[str, Any]) -> dict[str, int | None]:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    print(json.dumps(measure_here(asked["name"], ModelCase(*asked["case"]), asked["seed"], asked["sparse"])))
+    print(json.dumps(measure_here(**{**asked, "case": ModelCase(*asked["case"])})))

@@ -9,8 +9,7 @@ random; caches stay warm, as the repeated product of a server under load keeps t
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,21 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..nn.block_sparse_linear import BlockSparseLinear
 from ..pruning.groups import group_scores
 from ..pruning.packing import pack
 from ..pruning.selection import select
 from ..pruning.structure import BlockStructure, expand
-from . import formats, runtimes
 from .case import Case, What
+from .engine import Engine, Work, engine_of, imported
 from .measuring import Progress, measure_all, measured
 from .records import Record
-from .runtimes import Engine, UnavailableError, Work
+from .rivals import rivals_of
 from .settings import MatrixCase, MatrixSettings
-
-CSR = BlockStructure.irregular()  # single weights, which `formats` stores as compressed sparse rows
 
 #: Largest error that passes, relative to the largest number of the answer. bfloat16 keeps 8 bits of a number.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2}
@@ -40,34 +36,40 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2}
 
 @dataclass(frozen=True)
 class Problem(Work):
-    """One product: masked `weight` (M, N) float32, `given` X (T, N) float32."""
+    """One product: masked `weight` (M, N) float32, `x` (T, N) float32."""
 
+    structure: BlockStructure
+    x: Tensor
+    threads: int
     weight: Tensor
 
     def reference(self) -> np.ndarray:
         """X Wᵀ in float64, shape (T, M)."""
-        return np.asarray(self.given.double().numpy() @ self.weight.double().numpy().T)
+        return np.asarray(self.x.double().numpy() @ self.weight.double().numpy().T)
 
-    def dense(self, dtype: torch.dtype) -> Callable[[], Tensor]:
-        """`F.linear` with every zero stored."""
-        weight, x = self.weight.to(dtype), self.given.to(dtype)
-        return lambda: functional.linear(x, weight)
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """X."""
+        return {"x": self.x}
 
-    def sparse(self) -> Callable[[], Tensor]:
-        """The layer over the groups that were kept."""
-        layer, x = BlockSparseLinear.from_packed(pack(self.weight, self.structure)), self.given
-        return lambda: layer(x)
+    def given(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """X in another type."""
+        return (self.x.to(dtype),)
 
-    def module(self) -> torch.nn.Linear:
+    def module(self, dtype: torch.dtype) -> torch.nn.Linear:
         """The dense layer."""
         layer = torch.nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=False, device="meta")
-        layer.weight = torch.nn.Parameter(self.weight, requires_grad=False)
+        layer.weight = torch.nn.Parameter(self.weight.to(dtype), requires_grad=False)
         return layer.eval()
+
+    def read(self, result: np.ndarray) -> np.ndarray:
+        """All of it."""
+        return result.astype(np.float64)
 
     def graph(self) -> bytes:
         """The product as a serialised ONNX graph with the weight inside it."""
-        onnx = runtimes.imported("onnx")
-        helper, (tokens, inputs), outputs = onnx.helper, self.given.shape, self.weight.shape[0]
+        onnx = imported("onnx")
+        helper, (tokens, inputs), outputs = onnx.helper, self.x.shape, self.weight.shape[0]
         node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
         given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [tokens, inputs])
         result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [tokens, outputs])
@@ -76,52 +78,10 @@ class Problem(Work):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         return bytes(model.SerializeToString())
 
-
-def torch_csr(problem: Problem) -> Engine:
-    """`W @ Xᵀ` with W in compressed sparse rows."""
-    matrix, right = formats.to_torch(problem.weight, CSR), problem.given.T.contiguous()
-    return Engine.of_torch("torch-csr", "torch CSR @ X", lambda: matrix @ right, transposed=True)
-
-
-def torch_bsr(problem: Problem, as_linear: bool = False) -> Engine:
-    """`W @ Xᵀ`, or `F.linear(X, W)` as torch's documentation has it, with W in square blocks."""
-    tile = _tile(problem)
-    if tile.height != tile.width or tile.height == 1:
-        sides = f"{tile.height} x {tile.width}"
-        raise UnavailableError(f"torch runs BSR in square blocks of 2 or more; {problem.structure} has {sides}")
-    matrix, x = formats.to_torch(problem.weight, tile), problem.given
-    if as_linear:
-        return Engine.of_torch("torch-bsr-linear", "torch BSR F.linear", lambda: functional.linear(x, matrix))
-    right = x.T.contiguous()
-    return Engine.of_torch("torch-bsr", "torch BSR @ X", lambda: matrix @ right, transposed=True)
-
-
-def scipy_sparse(problem: Problem, form: str) -> Engine:
-    """SciPy's `W @ Xᵀ` with W in CSR or BSR, which runs on one thread whatever is asked."""
-    tile = CSR if form == "csr" else _tile(problem)
-    if form == "bsr" and (tile.height, tile.width) == (1, 1):
-        raise UnavailableError(f"BSR in blocks of 1 x 1, as {problem.structure} has, is CSR")
-    matrix, right = formats.to_scipy(problem.weight, tile), np.ascontiguousarray(problem.given.numpy().T)
-    run: Callable[[], Any] = partial(operator.matmul, matrix, right)
-    return Engine(f"scipy-{form}", f"SciPy {form.upper()} @ X", run, lambda: run().T.astype(np.float64), threads=1)
-
-
-#: Key -> what makes the engine, in the order of the table; the first is the baseline and the last is ours.
-ENGINES: Mapping[str, Callable[[Problem], Engine]] = {
-    **runtimes.DENSE,
-    "torch-csr": torch_csr, "torch-bsr": torch_bsr, "torch-bsr-linear": partial(torch_bsr, as_linear=True),
-    "scipy-csr": partial(scipy_sparse, form="csr"), "scipy-bsr": partial(scipy_sparse, form="bsr"),
-    "blockprune": runtimes.blockprune,
-}  # fmt: skip
-
-
-def _tile(problem: Problem) -> BlockStructure:
-    """The problem's groups as tiles, where these fill the matrix; other libraries do not store a ragged edge."""
-    shape = problem.weight.shape
-    height, width = problem.structure.group_shape(shape)
-    if shape[0] % height or shape[1] % width:
-        raise UnavailableError(f"blocks of {height} x {width} do not fill {shape[0]} x {shape[1]}")
-    return BlockStructure.tile(height, width)
+    def ours(self) -> Engine:
+        """The layer over the groups that were kept."""
+        layer, x = BlockSparseLinear.from_packed(pack(self.weight, self.structure)), self.x
+        return Engine("blockprune", "blockprune", lambda: layer(x), self.answer_of(lambda: layer(x)))
 
 
 def bench_matrices(*, progress: Progress = None, **settings: Any) -> Record:
@@ -131,7 +91,7 @@ def bench_matrices(*, progress: Progress = None, **settings: Any) -> Record:
     structures  structures as text, "block_column:16"
     rates       all groups ÷ kept groups: 5.0 keeps one in five
     tokens, threads, repeats, warmup, seed
-    peers       "all", "none" or the keys of `ENGINES` to run beside torch and blockprune; `skip` takes some away
+    peers       "all", "none" or the keys of rivals to run beside torch and blockprune; `skip` takes some away
     progress    called with a line of text before each case
 
     Every answer is compared with float64 before it is timed; an engine that is wrong is reported, not timed. Raises
@@ -142,15 +102,18 @@ def bench_matrices(*, progress: Progress = None, **settings: Any) -> Record:
     [416]
     """
     asked = MatrixSettings(**settings)
-    keys = asked.engines(ENGINES)
+    rivals = asked.chosen(rivals_of("matrix"))
 
     def measure(case: MatrixCase) -> Case:
         problem = problem_of(case, asked.seed)
         kept = int(problem.weight.count_nonzero())
         given = case._asdict() | {"shape": list(case.shape)}
         what = What(**given, kept=kept, density=kept / problem.weight.numel())
-        makers = {key: partial(ENGINES[key], problem) for key in keys}
-        return measured(what, 2.0 * case.tokens * kept, makers, asked, TOLERANCES, reference=problem.reference())
+        makers = {rival.key: partial(engine_of, rival, problem) for rival in rivals}
+        return measured(
+            what, 2.0 * case.tokens * kept, makers, {"blockprune": problem.ours}, asked, TOLERANCES,
+            reference=problem.reference(),
+        )  # fmt: skip
 
     return measure_all("matrix", asked, measure, progress)
 

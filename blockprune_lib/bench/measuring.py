@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,19 +23,17 @@ from ..machine.peak import MultiplyAdds
 from ..machine.thread_limits import threads
 from ..machine.timing import compare
 from .case import Case, Skipped, What
+from .engine import Engine, UnavailableError, in_a_line
 from .records import Benchmark, Record
-from .runtimes import Engine, UnavailableError, in_a_line
-from .settings import CommonSettings, MatrixSettings, ModelSettings
+from .settings import CommonSettings
 
 PEAK = "(peak)"
-#: What makes each engine, by its key; the first is the baseline and the last is ours, and these two must run.
+#: What makes each engine, by its key.
 Makers = Mapping[str, Callable[[], Engine]]
 Progress = Callable[[str], object] | None
 
 
-def measure_all(
-    benchmark: Benchmark, asked: MatrixSettings | ModelSettings, measure: Callable[[Any], Case], progress: Progress
-) -> Record:
+def measure_all(benchmark: Benchmark, asked: Any, measure: Callable[[Any], Case], progress: Progress) -> Record:
     """The record of every case that was asked for; `progress` is called with a line of text before each."""
     cases = []
     for number, case in enumerate(asked.cases(), 1):
@@ -48,34 +47,37 @@ def measure_all(
 
 
 def measured(
-    what: What, operations: float, makers: Makers, asked: CommonSettings, tolerances: Mapping[str, float], *,
-    reference: np.ndarray | None = None, gradients: bool = False,
+    what: What, operations: float, rivals: Makers, ours: Makers, asked: CommonSettings, tolerances: Mapping[str, float],
+    *, reference: np.ndarray | None = None, gradients: bool = False, turn_ms: float = 1.0,
 ) -> Case:  # fmt: skip
-    """Make the engines, check what each answers, and time those that are right.
+    """Make the engines, check what each answers, and time those that are right; the first of `rivals` is the baseline.
 
     `operations` are the useful ones of a call. The answers are compared with `reference`, or the baseline's own, and
-    may be off by `tolerances`, by precision. Raises RuntimeError where the baseline or ours answers wrongly.
+    may be off by `tolerances`, by precision; an engine's turn lasts `turn_ms` or one call. Raises RuntimeError where
+    the baseline or one of ours answers wrongly.
     """
     with contextlib.ExitStack() as stack:
         with warnings.catch_warnings():  # the one about too many threads is left to the timing
             warnings.filterwarnings("ignore", message="threads: ", category=RuntimeWarning)
             stack.enter_context(threads(what.threads))
         stack.enter_context(torch.inference_mode(not gradients))
-        engines, errors, skipped = make_all(makers, tolerances, reference)
-        compared, peak = time_all(engines, what.threads, asked)
-    return Case.made(what, operations, list(makers)[-1], engines, errors, compared, peak, skipped)
+        if "torch._dynamo" in sys.modules:  # what it learned of another case's sizes would make it compile for any
+            torch.compiler.reset()
+        engines, errors, skipped = make_all(rivals, ours, tolerances, reference)
+        compared, peak = time_all(engines, what.threads, asked, turn_ms)
+    return Case.made(what, operations, next(iter(ours)), engines, errors, compared, peak, skipped)
 
 
 def make_all(
-    makers: Makers, tolerances: Mapping[str, float], reference: np.ndarray | None = None
+    rivals: Makers, ours: Makers, tolerances: Mapping[str, float], reference: np.ndarray | None = None
 ) -> tuple[dict[str, Engine], dict[str, tuple[float, float]], list[Skipped]]:
     """Make every engine, run it once and compare: those that answer rightly, (error, error allowed), and the others.
 
-    Raises RuntimeError where the first or the last answers wrongly: then there is nothing to compare.
+    Raises RuntimeError where the first rival or one of ours answers wrongly: then there is nothing to compare.
     """
     engines, errors, skipped = dict[str, Engine](), dict[str, tuple[float, float]](), list[Skipped]()
-    first, *_, last = makers
-    for key, make in makers.items():
+    needed = {next(iter(rivals)), *ours}
+    for key, make in (*rivals.items(), *ours.items()):
         try:
             engine = make()
             answer = engine.answer()
@@ -83,29 +85,32 @@ def make_all(
             skipped.append(Skipped(engine=key, why=str(reason), install=reason.install))
             continue
         except Exception as error:
-            if key in (first, last):
+            if key in needed:
                 raise
             skipped.append(Skipped(engine=key, why=f"it failed: {in_a_line(error)}"))
             continue
         reference = answer if reference is None else reference
-        off, allowed = _error(answer, reference), tolerances[engine.precision]
+        right = reference if engine.expected is None else engine.expected()
+        off, allowed = _error(answer, right), tolerances[engine.precision]
         if off <= allowed:
             engines[key], errors[key] = engine, (off, allowed)
             continue
         wrong = f"its answer is off by {off:.2g} of the largest number; {allowed:g} is allowed"
-        if key in (first, last):
+        if key in needed:
             raise RuntimeError(f"{engine.name}: {wrong}: nothing was timed")
         skipped.append(Skipped(engine=key, why=f"{wrong}: not timed"))
     return engines, errors, skipped
 
 
-def time_all(engines: Mapping[str, Engine], number: int, asked: CommonSettings) -> tuple[Comparison, tuple[float, ...]]:
+def time_all(
+    engines: Mapping[str, Engine], number: int, asked: CommonSettings, turn_ms: float = 1.0
+) -> tuple[Comparison, tuple[float, ...]]:
     """Time the engines and bursts of multiply-adds in turns on `number` threads: the timings, and GFLOP/s of bursts."""
     burst, rates = MultiplyAdds(number), list[float]()
     calls: dict[str, Callable[[], object]] = {key: engine.run for key, engine in engines.items()}
     compared = compare(
         calls | {PEAK: lambda: rates.extend(burst.rates())}, baseline=next(iter(engines)), repeats=asked.repeats,
-        warmup=asked.warmup, threads=number, seed=asked.seed,
+        warmup=asked.warmup, min_time_ms=turn_ms, threads=number, seed=asked.seed,
     )  # fmt: skip
     timings = dict(compared.timings)
     timed = timings.pop(PEAK).inner * asked.repeats  # the bursts of the warm-up come first

@@ -34,7 +34,8 @@ def save_plot(record: Record, path: str | os.PathLike[str]) -> None:
 
 
 def _panel(axes: Any, case: Case) -> None:
-    special, peak = {case.ours: COLOURS["block"], case.baseline: COLOURS["dense"]}, case.peak_gflops.median
+    special = {case.baseline: COLOURS["dense"]} | {engine.key: COLOURS["block"] for engine in case.all_ours}
+    peak = case.peak_gflops.median
     engines, ends = case.engines[::-1], []
     for place, engine in enumerate(engines):
         rate, (low, high) = engine.useful_gflops, (case.operations / ms / 1e6 for ms in (engine.ms.q3, engine.ms.q1))

@@ -16,7 +16,7 @@ from .._common.files import read_json, write_json
 from . import tables
 from .case import Case, Part
 
-Benchmark = Literal["matrix", "model", "training"]
+Benchmark = Literal["matrix", "model", "training", "kernels"]
 
 
 class Record(Part):

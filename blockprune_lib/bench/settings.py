@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .._common.settings import Positive, Settings, Whole
-
-#: The engines that may be run beside torch and blockprune, in the order of the tables; a model has the dense ones.
-PEERS = ("torch-bf16", "torch-compile", "onnxruntime", "openvino", "openvino-bf16", "torch-csr", "torch-bsr",
-         "torch-bsr-linear", "scipy-csr", "scipy-bsr")  # fmt: skip
+from .rivals import RIVALS, Rival
 
 
 def _listed(values: Any) -> Any:
@@ -43,10 +39,15 @@ Shape = Annotated[tuple[Positive, Positive], BeforeValidator(_sides),
                   Field(description="OUTPUTSxINPUTS, each at least 1", examples=["3072x768"])]  # fmt: skip
 Structure = Annotated[str, BeforeValidator(_structure)]
 Rate = Annotated[float, Field(ge=1, examples=[5])]
+Precision = Literal["float32", "bfloat16", "auto"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Value = TypeVar("Value")
 #: A list of values to measure, even of one.
 Several = Annotated[tuple[Value, ...], Field(min_length=1), BeforeValidator(_listed)]
+
+
+#: (outputs, inputs) of BERT-base's matrices.
+SHAPES = ((768, 768), (3072, 768), (768, 3072))
 
 
 class MatrixCase(NamedTuple):
@@ -64,17 +65,20 @@ class MatrixCase(NamedTuple):
 
 
 class ModelCase(NamedTuple):
-    """One combination of the settings of a model, which goes by its label."""
+    """One combination of the settings of a model, which goes by its label; its structures run side by side."""
 
     model: str
-    structure: str
+    structures: tuple[str, ...]
     rate: float
     batch: int
     tokens: int
     threads: int
+    lengths: Any = None
 
     def __str__(self) -> str:
-        return f"{self.model}, {self.structure}, rate {self.rate:g}, batch {self.batch} x {self.tokens} tokens"
+        what = f"{self.model}, {', '.join(self.structures)}, rate {self.rate:g}, batch {self.batch}"
+        tokens = f"x {self.tokens} tokens" if self.lengths is None else f"of {self.lengths}"
+        return f"{what} {tokens}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 class CommonSettings(Settings):
@@ -87,37 +91,39 @@ class CommonSettings(Settings):
     threads: Several[Positive] = Field((1,), description="threads of every engine; SciPy always uses one")
     repeats: Whole = Field(30, ge=3, description="rounds, 3 or more")  # with fewer there are no quartiles
     warmup: Whole = Field(3, ge=0, description="untimed calls before them")
-    peers: Literal["all", "none"] | Names = Field("all", description=
-        f"all, none, or engines separated by commas: {', '.join(PEERS)}; models have the dense ones")  # fmt: skip
-    skip: Names = Field((), description=
-        "engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile")  # fmt: skip
     seed: Whole = Field(0, ge=0, description="of weights, tokens and turns")
 
-    def engines(self, known: Iterable[str]) -> list[str]:
-        """The keys in `known` that run, in that order: `peers` without `skip`, and always the first and the last.
 
-        Raises ValueError for a key that is none of them.
+class RivalSettings(CommonSettings):
+    """What every benchmark with rivals takes."""
+
+    peers: Literal["all", "none"] | Names = Field("all", description=
+        f"all, none, or engines separated by commas: {', '.join(rival.key for rival in RIVALS[1:])}")  # fmt: skip
+    skip: Names = Field((), description=
+        "engines to leave out: torch-bsr-linear is slow, torch-compile takes long to compile")  # fmt: skip
+
+    def chosen(self, known: Mapping[str, Rival]) -> list[Rival]:
+        """The rivals in `known` that run, in that order: the first always, and `peers` without `skip`.
+
+        Raises ValueError for a key that is none of the others.
         """
-        first, *optional, last = known
+        first, *optional = known
         listed = () if isinstance(self.peers, str) else self.peers
         for name, key in [("peers", key) for key in listed] + [("skip", key) for key in self.skip]:
             if key not in optional:
                 raise ValueError(f"{name}: there is no engine {key!r} here; there are {', '.join(optional)}")
         wanted = set(optional if self.peers == "all" else listed) - set(self.skip)
-        return [first, *(key for key in optional if key in wanted), last]
+        return [known[first], *(known[key] for key in optional if key in wanted)]
 
 
-class MatrixSettings(CommonSettings):
+class MatrixSettings(RivalSettings):
     """What `bench_matrices` measures; `shapes` are (outputs, inputs)."""
 
-    shapes: Several[Shape] = Field(((768, 768), (3072, 768), (768, 3072)), description="outputs x inputs of a matrix")
+    shapes: Several[Shape] = Field(SHAPES, description="outputs x inputs of a matrix")
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
-        from ..pruning.structure import BlockStructure
-
-        for shape, text in itertools.product(self.shapes, self.structures):
-            BlockStructure.parse(text).group_shape(shape)
+        fit(self.structures, self.shapes)
         return self
 
     def cases(self) -> Iterator[MatrixCase]:
@@ -126,26 +132,32 @@ class MatrixSettings(CommonSettings):
         return itertools.starmap(MatrixCase, itertools.product(*axes))
 
 
-class ModelSettings(CommonSettings):
-    """What `bench_model` and `bench_training` measure."""
+class KernelSettings(CommonSettings):
+    """What `bench_kernels` measures; `shapes` are (outputs, inputs)."""
 
-    model: str = Field("bert-base", min_length=1, description=
-        "a whole encoder instead: bert-base, roberta-base, distilbert-base (weights drawn anew), minilm, "
-        "or a folder")  # fmt: skip
-    batches: Several[Positive] = Field((1,), description="sequences, with --model (default: 1, with --training 8)")
-    memory: bool = Field(False, description=
-        "with --model: bytes of the dense and the sparse model, each in its own process")  # fmt: skip
+    shapes: Several[Shape] = Field(SHAPES, description="outputs x inputs of a matrix")
+    structures: Several[Structure] = Field(
+        (*(f"block_column:{height}" for height in (4, 8, 16, 32, 64)), *(f"block_row:{width}" for width in
+         (16, 32, 64, 96)), "tile:16x16", "tile:32x32", "irregular"),
+        description=CommonSettings.model_fields["structures"].description,
+    )  # fmt: skip
+    precisions: Several[Precision] = Field(("float32",), description="float32, bfloat16 or auto")
+    threads: Several[Literal[1]] = Field((1,), description="one: kernels are told no number of threads")
 
-    @property
-    def label(self) -> str:
-        """The model as records name it: a folder without where it lies, which is nobody else's business."""
-        return Path(self.model).name or self.model
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        fit(self.structures, self.shapes)
+        return self
 
-    @field_serializer("model")
-    def _goes_by_its_label(self, model: str) -> str:
-        return self.label
-
-    def cases(self) -> Iterator[ModelCase]:
+    def cases(self) -> Iterator[MatrixCase]:
         """Every combination of the settings."""
-        axes = [self.label], self.structures, self.rates, self.batches, self.tokens, self.threads
-        return itertools.starmap(ModelCase, itertools.product(*axes))
+        axes = self.shapes, self.structures, self.rates, self.tokens, self.threads
+        return itertools.starmap(MatrixCase, itertools.product(*axes))
+
+
+def fit(structures: Iterable[str], shapes: Iterable[tuple[int, int]]) -> None:
+    """Raise ValueError where a block is larger than a matrix."""
+    from ..pruning.structure import BlockStructure
+
+    for shape, text in itertools.product(shapes, structures):
+        BlockStructure.parse(text).group_shape(shape)

@@ -13,6 +13,9 @@ from ..machine.passport import Hardware
 from .case import Case, count
 
 HEAD = ("", "median ms", "quartiles ms", "speed [95 %]", "ours is", "GFLOP/s", "of peak", "error")
+MODEL_HEAD = (*HEAD[:3], "sequences/s", *HEAD[3:])
+#: What the second table of a model tells.
+FASTEST = "times as fast as the fastest in each precision [95 %]"
 #: What is said of a model's memory, after the megabytes.
 _MEMORY = {"bytes_tensors": "of parameters and buffers", "bytes_resident": "resident with it",
            "bytes_peak": "at most while it runs"}  # fmt: skip
@@ -20,7 +23,11 @@ _MEMORY = {"bytes_tensors": "of parameters and buffers", "bytes_resident": "resi
 
 def text(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     """Every case for a terminal; `machine` and `origin` are the hardware and the provenance of the record."""
-    parts = ["\n".join([str(case.what), text_table(rows(case)), *notes(case)]) for case in cases]
+    parts = []
+    for case in cases:
+        second = rivalry(case)
+        tables = [text_table(rows(case)), *([text_table(second)] if second else [])]
+        parts.append("\n".join([str(case.what), *tables, *notes(case)]))
     last = [textwrap.fill(line, 110, subsequent_indent="  ") for line in (conditions(cases[0]), place(machine, origin))]
     return "\n\n".join([*parts, "\n".join(last)])
 
@@ -31,39 +38,56 @@ def html(cases: Sequence[Case], machine: Mapping[str, Any], origin: Mapping[str,
     for case in cases:
         caption = " ".join(f"{line}." for line in (case.what, *notes(case)))
         tables.append(html_table(rows(case), caption, "bp-table bp-benchmark"))
+        if second := rivalry(case):
+            tables.append(html_table(second, f"{case.what}: {FASTEST}.", "bp-table bp-benchmark"))
     return "".join([*tables, *(f"<p>{escape(line)}</p>" for line in (conditions(cases[0]), place(machine, origin)))])
 
 
 def rows(case: Case) -> Sequence[tuple[str, ...]]:
-    """The table's cells, the head first."""
-    return [HEAD] + [
-        (
-            engine.name + (" (1 thread)" if engine.threads != case.what.threads else ""),
-            _ms(engine.ms.median), f"{_ms(engine.ms.q1)}–{_ms(engine.ms.q3)}",
-            str(engine.ratio_to_baseline), f"{engine.ours_ratio_to_it.value:.2f}x",
-            f"{engine.useful_gflops:.1f}", f"{engine.share_of_peak:.0%}", f"{engine.error:.0e}",
-        )
-        for engine in case.engines
-    ]  # fmt: skip
+    """The table's cells, the head first; a model's tell how many sequences a second an engine answers too."""
+    batch = case.what.batch
+    found = [HEAD if batch is None else MODEL_HEAD]
+    for engine in case.engines:
+        name = engine.name + (" (1 thread)" if engine.threads != case.what.threads else "")
+        rate = () if batch is None else (_ms(1e3 * batch / engine.ms.median),)
+        found.append((
+            name, _ms(engine.ms.median), f"{_ms(engine.ms.q1)}–{_ms(engine.ms.q3)}", *rate,
+            str(engine.ratio_to_baseline), f"{engine.ours_ratio_to_it.value:.2f}x", f"{engine.useful_gflops:.1f}",
+            f"{engine.share_of_peak:.0%}", _error(engine.error),
+        ))  # fmt: skip
+    return found
 
 
 def notes(case: Case) -> list[str]:
     """The lines under a table: the peak, what was not timed and why, and bytes where they were measured."""
     peak, low, high = case.peak_gflops, min(case.peak_gflops.samples), max(case.peak_gflops.samples)
     lines = [f"peak in the same rounds: {peak.median:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})"]
-    if absent := [skipped for skipped in case.skipped if skipped.install]:
-        names = ", ".join(skipped.engine for skipped in absent)
-        lines.append(f"skipped, not installed: {names}; install with: {absent[0].install}")
+    absent: dict[str, list[str]] = {}
+    for skipped in case.skipped:
+        if skipped.install:
+            absent.setdefault(skipped.install, []).append(skipped.engine)
+    lines += [f"skipped, not installed: {', '.join(names)}; install with: {line}" for line, names in absent.items()]
     lines += [f"skipped: {skipped.engine}: {skipped.why}" for skipped in case.skipped if not skipped.install]
     return lines + [f"memory, {name}: {_memory(entry)}" for name, entry in (case.memory or {}).items()]
+
+
+def rivalry(case: Case) -> Sequence[tuple[str, ...]]:
+    """How many times as fast as the fastest rival in each precision each engine of ours is; empty with one rival."""
+    if case.what.batch is None or len(case.rivals) < 2:
+        return []
+    fastest = sorted(case.fastest_rivals().values(), key=lambda rival: -rival.ms.median)
+    found = [(FASTEST, *(rival.name for rival in fastest))]
+    for ours in case.all_ours:
+        found.append((ours.name, *(str(case.ratio(ours.key, rival.key)) for rival in fastest)))
+    return found
 
 
 def conditions(case: Case) -> str:
     """How the numbers are to be read."""
     return (
-        f"speed: times as fast as {case.engine(case.baseline).name}; ours is: times as fast as that engine blockprune "
-        "is; GFLOP/s counts only kept weights; error: largest, relative to the largest number of the answer; "
-        f"{case.rounds} rounds in turns after {case.warmup} warm-up calls"
+        f"speed: times as fast as {case.engine(case.baseline).name}; ours is: times as fast as that engine "
+        f"{case.engine(case.ours).name} is; GFLOP/s counts only kept weights; error: largest, relative to the largest "
+        f"number of the answer; {case.rounds} rounds in turns after {case.warmup} warm-up calls"
     )
 
 
@@ -76,6 +100,10 @@ def place(machine: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
         passport = str(machine.get("cpu", "an unknown machine"))
     commit, changed = origin.get("commit"), " with changes" if origin.get("changed") else ""
     return f"machine: {passport}" + (f"; commit {str(commit)[:10]}{changed}" if commit else "")
+
+
+def _error(value: float) -> str:
+    return f"{value:.2%}" if value >= 1e-4 else f"{value:.0e}"
 
 
 def _ms(value: float) -> str:

@@ -19,12 +19,24 @@ from ..nn.block_sparse_linear import BlockSparseLinear
 from ..nn.convert import sparsify
 from ..pruning.architectures import prunable_weights
 from ..pruning.masks import HeldMasks, Masks
-from .case import Case
+from ..pruning.structure import BlockStructure
+from .case import Case, What
+from .engine import Engine
 from .measuring import Progress, measure_all, measured
+from .model_settings import TrainingSettings
 from .records import Record
-from .runtimes import Engine
-from .settings import ModelCase, ModelSettings
-from .workload import LastHidden, Workload, check_name
+from .sequences import of_lengths
+from .settings import ModelCase
+from .workload import (
+    LastHidden,
+    check_name,
+    check_tokens,
+    density_of,
+    fresh,
+    kept_of,
+    operations_of,
+    pruned,
+)  # fmt: skip
 
 #: Largest difference of the gradients that passes, relative to the largest gradient.
 TOLERANCES = {"float32": 1e-3}
@@ -34,25 +46,32 @@ LEARNING_RATE = 1e-5
 def bench_training(*, progress: Progress = None, **settings: Any) -> Record:
     """Time a step of retraining a pruned encoder, dense with masks and block-sparse; the record prints itself.
 
-    Settings are those of `bench_model`; `batches` is (8,) unless given, `peers`, `skip` and `memory` have no meaning
-    here. The useful operations of a step are three times those of a call: forward, and two products backward.
+    Settings are those of `bench_model`, without rivals and with `batches` of (8,) unless given; each structure is a
+    case of its own. The useful operations of a step are three times those of a call: one forward, two backward.
     """
-    asked = ModelSettings(**({"batches": (8,)} | settings))
-    asked.engines(("torch-masked", "blockprune"))
+    asked = TrainingSettings(**settings)
     check_name(asked.model)
-    if asked.memory:
-        raise ValueError("memory must be False where training is measured; got True: bench_model measures it")
 
     def measure(case: ModelCase) -> Case:
-        work = Workload.of(case, asked)
-        names = list(prunable_weights(work.model))
-        sparse = sparsify(copy.deepcopy(work.model), work.structure, keep_dense_above=1.0)
-        dense, ours = Step(work.model, work.ids, work.masks), Step(sparse, work.ids)
-        makers = {
-            "torch-masked": partial(Engine, "torch-masked", "torch, masks held", dense, partial(dense.answer, names)),
-            "blockprune": partial(Engine, "blockprune", "blockprune", ours, partial(ours.answer, names)),
-        }
-        return measured(work.what, 3 * work.operations, makers, asked, TOLERANCES, gradients=True)
+        [text] = case.structures
+        model, structure = fresh(asked.model, asked.seed), BlockStructure.parse(text)
+        check_tokens(model, asked.tokens)
+        masks = pruned(model, structure, case.rate)
+        kept, lengths = kept_of(masks), (case.tokens,) * case.batch
+        ids = of_lengths(model, lengths, asked.seed).ids
+        what = What(
+            model=case.model, structure=text, rate=case.rate, batch=case.batch, tokens=case.tokens,
+            threads=case.threads, kept=kept, density=density_of(model, kept),
+        )  # fmt: skip
+        names = list(prunable_weights(model))
+        sparse = sparsify(copy.deepcopy(model), structure, keep_dense_above=1.0)
+        dense, ours = Step(model, ids, masks), Step(sparse, ids)
+        rival = partial(Engine, "torch-masked", "torch, masks held", dense, partial(dense.answer, names))
+        own = partial(Engine, "blockprune", "blockprune", ours, partial(ours.answer, names))
+        return measured(
+            what, 3 * operations_of(model, kept, lengths), {"torch-masked": rival}, {"blockprune": own}, asked,
+            TOLERANCES, gradients=True,
+        )  # fmt: skip
 
     return measure_all("training", asked, measure, progress)
 

@@ -1,4 +1,4 @@
-"""The models that the benchmarks run, pruned to a rate, and what they are fed.
+"""The models that the benchmarks run, pruned to a rate, and their useful operations.
 
 `bert-base`, `roberta-base` and `distilbert-base` are freshly drawn weights of those shapes: how long a model takes does
 not depend on what it learned, and nothing is downloaded.
@@ -6,8 +6,7 @@ not depend on what it learned, and nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from ..pruning.architectures import prunable_weights
 from ..pruning.masks import Masks, apply_masks_
 from ..pruning.selection import select_model
 from ..pruning.structure import BlockStructure
-from .case import What
-from .settings import ModelCase, ModelSettings
 
 #: Freshly drawn models: name -> (configuration class of transformers, what differs from its defaults).
 FRESH: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -32,45 +29,16 @@ FRESH: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class LastHidden(nn.Module):
-    """Token ids (batch, tokens) → the encoder's last hidden state (batch, tokens, hidden)."""
+    """Token ids (batch, tokens), and a padding mask if there is one → the last hidden state (batch, tokens, hidden)."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Run the encoder without a padding mask."""
-        hidden: Tensor = self.encoder(input_ids=ids).last_hidden_state
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Run the encoder."""
+        hidden: Tensor = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return hidden
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A pruned encoder, dense with zeros, and the (batch, tokens) ids that it is run on.
-
-    `operations` are the useful ones of a call: 2 per token and kept weight, and the two products of attention,
-    4 L B T² H for L layers, B sequences of T tokens and H features.
-    """
-
-    model: Any
-    structure: BlockStructure
-    masks: Masks
-    ids: Tensor
-    what: What
-    operations: float
-
-    @classmethod
-    def of(cls, case: ModelCase, settings: ModelSettings) -> Workload:
-        """The workload of a case. Raises ValueError where the model has too few positions for any of the settings."""
-        model, structure = fresh(settings.model, settings.seed), BlockStructure.parse(case.structure)
-        check_tokens(model, settings.tokens)
-        masks = pruned(model, structure, case.rate)
-        kept = sum(int(mask.sum()) for mask in masks.values())
-        density = kept / sum(weight.numel() for weight in prunable_weights(model).values())
-        layers, width = model.config.num_hidden_layers, model.config.hidden_size
-        operations = 2.0 * case.batch * case.tokens * kept + 4.0 * layers * case.batch * case.tokens**2 * width
-        ids = token_ids(model, case.batch, case.tokens, settings.seed)
-        return cls(model, structure, masks, ids, What(kept=kept, density=density, **case._asdict()), operations)
 
 
 def check_name(name: str) -> None:
@@ -106,20 +74,36 @@ def pruned(model: nn.Module, structure: BlockStructure, rate: float) -> Masks:
     return masks
 
 
-def token_ids(model: Any, batch: int, tokens: int, seed: int) -> Tensor:
-    """(batch, tokens) random ids without the padding token, which RoBERTa counts positions by."""
-    generator = torch.Generator().manual_seed(seed)
-    vocabulary, padding = int(model.config.vocab_size), getattr(model.config, "pad_token_id", None)
-    ids = torch.randint(0, vocabulary, (batch, tokens), generator=generator)
-    return ids if padding is None else torch.where(ids == padding, (padding + 1) % vocabulary, ids)
+def kept_of(masks: Masks) -> int:
+    """Weights that the masks keep."""
+    return sum(int(mask.sum()) for mask in masks.values())
 
 
-def check_tokens(model: Any, tokens: tuple[int, ...]) -> None:
-    """Raise ValueError where a sequence is longer than the model's positions."""
-    config = model.config
+def density_of(model: nn.Module, kept: int) -> float:
+    """Kept weights ÷ all weights of the matrices that are pruned."""
+    return kept / sum(weight.numel() for weight in prunable_weights(model).values())
+
+
+def operations_of(model: Any, kept: int, lengths: Sequence[int]) -> float:
+    """The useful operations of a call: 2 per token and kept weight, and the two products of attention.
+
+    2 K Σ t + 4 L H Σ t² for K kept weights, L layers of H features, and sequences of t tokens.
+    """
+    layers, width = model.config.num_hidden_layers, model.config.hidden_size
+    return 2.0 * kept * sum(lengths) + 4.0 * layers * width * sum(length**2 for length in lengths)
+
+
+def positions_of(model: Any) -> int:
+    """The longest sequence that the model takes."""
     # Where the table of positions has a padding index, as RoBERTa's has, positions are counted from after it.
     table = next((part for name, part in model.named_modules() if name.endswith("position_embeddings")), None)
     padding = getattr(table, "padding_idx", None)
-    most = config.max_position_embeddings - (0 if padding is None else padding + 1)
+    return int(model.config.max_position_embeddings) - (0 if padding is None else padding + 1)
+
+
+def check_tokens(model: Any, tokens: Sequence[int]) -> None:
+    """Raise ValueError where a sequence is longer than the model's positions."""
+    most = positions_of(model)
     if max(tokens) > most:
-        raise ValueError(f"tokens must be at most {most}, the positions of this {config.model_type}; got {max(tokens)}")
+        kind = model.config.model_type
+        raise ValueError(f"tokens must be at most {most}, the positions of this {kind}; got {max(tokens)}")

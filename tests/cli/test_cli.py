@@ -13,8 +13,8 @@ import pytest
 import blockprune_lib as bp
 from blockprune_lib import bench as benchmarks
 from blockprune_lib import cli
-from blockprune_lib.bench import matrix
-from blockprune_lib.bench.settings import PEERS, MatrixSettings
+from blockprune_lib.bench.rivals import RIVALS
+from blockprune_lib.bench.settings import MatrixSettings
 from blockprune_lib.cli import bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,8 +53,7 @@ def test_help_names_every_engine_and_default(capsys):
     with pytest.raises(SystemExit):
         cli.main(["bench", "--help"])
     help_text = " ".join(capsys.readouterr().out.split())
-    assert list(matrix.ENGINES) == ["torch", *PEERS, "blockprune"]
-    assert ",".join(PEERS) in help_text.replace(" ", "")  # lines break at hyphens too
+    assert ",".join(rival.key for rival in RIVALS[1:]) in help_text.replace(" ", "")  # lines break at hyphens too
     for default in ("(default: 768x768, 3072x768, 768x3072)", "block_column:16", "(default: 5)", "(default: 128)"):
         assert default in help_text
 
@@ -82,12 +81,21 @@ def test_help_names_every_engine_and_default(capsys):
         (["bench", "--skip", "torch"], "there is no engine 'torch' here"),
         (["bench", "--batch", "2"], "--batch: only with --model"),
         (["bench", "--training", "--memory"], "--memory, --training: only with --model"),
+        (["bench", "--lengths", "3,4"], "--lengths: only with --model"),
+        (["bench", "--precision", "auto"], "--precision: only with --model"),
+        (["bench", "--model", "bert-base", "--kernels"], "a matrix or a model, not both"),
+        (["bench", "--kernels", "--peers", "none"], "--kernels runs no other engine; --peers would have no meaning"),
+        (["bench", "--kernels", "--threads", "2"], "threads[0] must be"),
+        (
+            ["bench", "--model", "bert-base", "--lengths", "3,x"],
+            "lengths must be whole numbers of at least 1",
+        ),
         (["bench", "--model", "bert-base", "--shape", "8x8"], "a matrix or a model, not both"),
         (
             ["bench", "--model", "gpt"],
             "model must be one of bert-base, roberta-base, distilbert-base, minilm or a folder",
         ),
-        (["bench", "--model", "bert-base", "--training", "--skip", "x"], "have no meaning with it"),
+        (["bench", "--model", "bert-base", "--training", "--skip", "x"], "would have no meaning with it"),
         (["bench", "--json", "/no/such/folder/r.json"], "must be a file in a folder that exists"),
         (["bench", "--plot", "p.pdf"], "must end in .svg or .png"),
         (["bench", "--from", "none.json"], "there is no such file"),
@@ -152,11 +160,12 @@ def test_the_schema_prints(capsys):
 
 def test_flags_become_settings():
     parser = cli._parser()
-    flags = "--model minilm --rate 2 --rate 5 --batch 1 --batch 4 --threads 2 --memory --seed 0"
+    flags = "--model minilm --rate 2 --rate 5 --batch 1 4 --threads 2 --memory --seed 0 --precision float32 auto"
     lists = ["--peers", "onnxruntime,openvino", "--skip", "torch-compile"]
     options = parser.parse_args(["bench", *flags.split(), *lists])
     assert bench.settings(options) == {
         "model": "minilm", "rates": [2.0, 5.0], "batches": [1, 4], "threads": [2], "memory": True, "seed": 0,
+        "precisions": ["float32", "auto"],
         "peers": ("onnxruntime", "openvino"), "skip": ("torch-compile",),
     }  # fmt: skip
     assert bench.settings(parser.parse_args(["bench", "--peers", "all"])) == {"peers": "all"}
