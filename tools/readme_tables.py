@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,16 @@ STRUCTURE, TILED = "block_column:16", "tile:32x32"
 
 def tables() -> str:
     """All of them, as Markdown."""
-    rivals, peak = _record("bench-rivals"), _record("bench-kernels")
-    model, training = _record("bench-model"), _record("bench-training")
-    return "\n\n".join([_rivals(rivals), _whole(model, training), _shares(peak)])
+    rivals, peak, training = _record("bench-rivals"), _record("bench-kernels"), _record("bench-training")
+    models = _of_machines("bench-model") or [_record("bench-model")]
+    parts = [_rivals(rivals), *map(_whole, models), *map(_lengths, _of_machines("bench-lengths"))]
+    parts += [_training(training), *map(_products, _of_machines("bench-products")), _shares(peak)]
+    return "\n\n".join(parts)
+
+
+def _of_machines(name: str) -> list[dict[str, Any]]:
+    """A record of every class of machine that has one."""
+    return [_record(path.stem) for path in sorted(RESULTS.glob(f"{name}-*.json"))]
 
 
 def _record(name: str) -> dict[str, Any]:
@@ -58,40 +66,89 @@ def _rivals(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _whole(record: dict[str, Any], training: dict[str, Any]) -> str:
-    """A whole encoder, and a training step of it."""
-    cases = {case["what"]["threads"]: case for case in record["cases"]}
-    first = next(iter(cases.values()))
+def _whole(record: dict[str, Any]) -> str:
+    """A whole encoder: every engine, by threads."""
+    first = record["cases"][0]
     what = first["what"]
     head = (
-        f"A whole encoder of {what['model']}'s shapes (weights drawn at random), {what['structure']} at rate "
-        f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, and "
-        "times as fast as PyTorch eager float32 (95 % interval)."
+        f"A whole encoder of {what['model']}'s shapes (weights drawn at random), {_structures(first)}at rate "
+        f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, times "
+        "as fast as PyTorch eager float32 (95 % interval), and the largest error, relative to the largest number."
     )
-    plural = {count: "thread" if count == 1 else "threads" for count in cases}
-    lines = [head, "", "| | " + " | ".join(f"{n} {plural[n]}" for n in cases) + " |", "|---|" + "---|" * len(cases)]
+    return "\n".join([head, "", *_by_threads(record, lambda engine: f"{engine['ms']['median']:,.0f} ms")])
+
+
+def _lengths(record: dict[str, Any]) -> str:
+    """A batch of mixed lengths: sequences a second, by threads."""
+    what = record["cases"][0]["what"]
+    batch, lengths = what["batch"], what["lengths"]
+    head = (
+        f"{batch} sentences of {what['text']}, {min(lengths)} to {max(lengths)} tokens long ({sum(lengths)} in all), "
+        f"as one batch of {what['model']} on {_machine(record)}: sentences a second. Dense engines compute the padding; "
+        "*sorted* ones run the sentences by length, eight at a time."
+    )
+    rate = lambda engine: f"{1e3 * batch / engine['ms']['median']:,.0f}"  # noqa: E731
+    return "\n".join([head, "", *_by_threads(record, rate)])
+
+
+def _by_threads(record: dict[str, Any], value: Callable[[dict[str, Any]], str]) -> list[str]:
+    """A table of engines, a column for each number of threads."""
+    cases = {case["what"]["threads"]: case for case in record["cases"]}
+    first = next(iter(cases.values()))
+    columns = [f"{n} {'thread' if n == 1 else 'threads'}" for n in cases]
+    lines = [f"| | {' | '.join(columns)} | error |", "|---|" + "---|" * (len(cases) + 1)]
     for key, engine in _engines(first).items():
-        bold = "**" if key == first["ours"] else ""
-        cells = [_cell(_engines(case)[key]) if key in _engines(case) else "" for case in cases.values()]
+        bold = "**" if key.startswith("blockprune") else ""
+        found = [_engines(case).get(key) for case in cases.values()]
+        cells = [f"{value(each)}, {_ratio(each)}" if each else "" for each in found]
+        error = max(each["error"] for each in found if each)
+        cells.append(f"{error:.1%}" if error >= 1e-4 else f"{error:.0e}")
         lines.append(f"| {bold}{engine['name']}{bold} | {' | '.join(cells)} |")
-    steps = {case["what"]["threads"]: _engines(case)[case["ours"]] for case in training["cases"]}
-    what = training["cases"][0]["what"]
-    said = ", ".join(f"{_ratio(engine)} times on {n} {plural.get(n, 'threads')}" for n, engine in steps.items())
-    lines += [
-        "",
+    return lines
+
+
+def _structures(case: dict[str, Any]) -> str:
+    """The structure, where there is only one."""
+    text = case["what"]["structure"]
+    return "" if "," in text else f"{text} "
+
+
+def _training(record: dict[str, Any]) -> str:
+    """A training step of a whole encoder."""
+    steps = {case["what"]["threads"]: _engines(case)[case["ours"]] for case in record["cases"]}
+    what = record["cases"][0]["what"]
+    said = ", ".join(
+        f"{_ratio(engine)} times on {n} {'thread' if n == 1 else 'threads'}" for n, engine in steps.items()
+    )
+    return (
         f"A step of masked retraining (batch {what['batch']} x {what['tokens']}) on the sparse support, against the "
-        f"dense one with masks: {said} as fast, on {_machine(training)}.",
-    ]
+        f"dense one with masks: {said} as fast, on {_machine(record)}."
+    )
+
+
+def _products(record: dict[str, Any]) -> str:
+    """The encoder's products alone: share of the peak, hot and in turns, by shape."""
+    shapes = list(dict.fromkeys("{} x {}".format(*case["what"]["shape"]) for case in record["cases"]))
+    what = record["cases"][0]["what"]
+    head = (
+        "The products of the compiled encoder alone: useful GFLOP/s as a share of the multiply-add peak measured in "
+        f"the same rounds, one thread, {what['tokens']} tokens, rate {what['rate']:g}, on {_machine(record)}; the same "
+        "matrix again and again, and in turns with others that weigh 64 MB together:"
+    )
+    lines = [head, "", f"| | {' | '.join(shapes)} |", "|---|" + "---|" * len(shapes)]
+    for structure in dict.fromkeys(case["what"]["structure"] for case in record["cases"]):
+        cells = []
+        for case in _cases(record, structure=structure):
+            shares = [f"{engine['share_of_peak']:.0%}" for engine in case["engines"]]
+            pairs = [f"{hot}, {turns}" for hot, turns in zip(shares[::2], shares[1::2], strict=True)]
+            cells.append("; ".join(pairs))
+        lines.append(f"| {structure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _ratio(engine: dict[str, Any]) -> str:
     ratio = engine["ratio_to_baseline"]
     return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
-
-
-def _cell(engine: dict[str, Any]) -> str:
-    return f"{engine['ms']['median']:,.0f} ms, {_ratio(engine)}"
 
 
 def _shares(record: dict[str, Any]) -> str:
