@@ -84,8 +84,8 @@ def _lengths(record: dict[str, Any]) -> str:
     batch, lengths = what["batch"], what["lengths"]
     head = (
         f"{batch} sentences of {what['text']}, {min(lengths)} to {max(lengths)} tokens long ({sum(lengths)} in all), "
-        f"as one batch of {what['model']} on {_machine(record)}: sentences a second. Dense engines compute the padding; "
-        "*sorted* ones run the sentences by length, eight at a time."
+        f"as one batch of {what['model']} on {_machine(record)}: sentences a second. Dense engines compute the "
+        "padding; *sorted* ones run the sentences by length, eight at a time."
     )
     rate = lambda engine: f"{1e3 * batch / engine['ms']['median']:,.0f}"  # noqa: E731
     return "\n".join([head, "", *_by_threads(record, rate)])
