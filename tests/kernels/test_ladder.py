@@ -59,11 +59,13 @@ def rounded(numbers):
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)
 @pytest.mark.parametrize("shape", [(33, 45), (8, 8)], ids=str)
-@pytest.mark.parametrize("tokens", [1, 17])
-def test_pairs_give_the_product_of_rounded_numbers(structure, shape, tokens):
-    packed, x = pruned(structure, shape), torch.randn(tokens, shape[1])
-    want = reference(rounded(x), pack(rounded(packed.to_dense()), structure))
-    np.testing.assert_allclose(rungs.PAIRS(x, packed).numpy(), want, atol=1e-4)
+@pytest.mark.parametrize("rung", [rungs.PAIRS, rungs.PICKED], ids=lambda rung: rung.name)
+def test_pairs_give_the_product_of_rounded_numbers(structure, shape, rung):
+    packed = pruned(structure, shape)
+    for tokens in (1, 17):
+        x = torch.randn(tokens, shape[1])
+        want = reference(rounded(x), pack(rounded(packed.to_dense()), structure))
+        np.testing.assert_allclose(rung(x, packed).numpy(), want, atol=1e-4)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)
@@ -92,7 +94,7 @@ def test_a_matrix_of_which_nothing_is_left_gives_zeros(rung):
 
 def test_turned_rungs_give_zeros_too_where_nothing_is_left():
     for structure in STRUCTURES:
-        for rung in (TURNED, rungs.PAIRS):
+        for rung in (TURNED, rungs.PAIRS, rungs.PICKED):
             y = rung(torch.randn(3, 20), pack(torch.zeros(8, 20), structure))
             assert y.shape == (3, 8)
             assert not y.any()
@@ -154,7 +156,7 @@ def test_rungs_have_a_name_each_and_say_what_the_machine_does():
 GENERIC = """
 import numpy as np, torch
 from tests.kernels.test_ladder import PANELS, STRUCTURES, TURNED, pruned, reference, rungs
-from blockprune_lib.kernels.ladder import HAS_PAIRS
+from blockprune_lib.machine.pairs import HAS_PAIRS
 from blockprune_lib.machine.simd import LANES
 torch.manual_seed(0)
 assert LANES == 4, LANES
@@ -167,7 +169,8 @@ for rung in rungs.RUNGS:
 for structure in STRUCTURES:
     packed, x = pruned(structure, (70, 45)), torch.randn(5, 45)
     np.testing.assert_allclose(TURNED(x, packed).numpy(), reference(x, packed), atol=1e-4)
-    np.testing.assert_allclose(rungs.PAIRS(x, packed).numpy(), reference(x, packed), atol=0.2)
+    for rung in (rungs.PAIRS, rungs.PICKED):
+        np.testing.assert_allclose(rung(x, packed).numpy(), reference(x, packed), atol=0.2)
 assert not HAS_PAIRS
 """
 

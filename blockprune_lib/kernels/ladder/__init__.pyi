@@ -1,7 +1,7 @@
 from .assembly import HEAD as HEAD
 from .assembly import inner_loop as inner_loop
-from .pairs import HAS_PAIRS as HAS_PAIRS
 from .rungs import PAIRS as PAIRS
+from .rungs import PICKED as PICKED
 from .rungs import RUNGS as RUNGS
 from .rungs import climb as climb
 from .turned import pieces as pieces

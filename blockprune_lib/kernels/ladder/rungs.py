@@ -25,7 +25,7 @@ from ...pruning.packing import PackedMatrix
 from ..arguments import check_packed
 from ..functional import linear
 from .loops import gather, one_column, one_output, unrolled
-from .pairs import as_pairs, four_by_four_pairs, pair_tables
+from .pairs import as_pairs, four_by_four_pairs, four_by_four_picked, pair_tables
 from .turned import KERNELS, TURNED_TOKENS, tables
 from .vector import TOKENS, one_vector, six_by_two, six_sums
 
@@ -37,6 +37,7 @@ class Rung:
     kernel   (x, values, columns, offsets, y) → None, or None for `bp.linear`; Numba's, or plain Python
     turned   takes x and gives y as (features, tokens), for any structure; its kernel has another argument, `rows`
     pairs    is turned, with x and the weights in bfloat16, which rounds them to 8 significant bits
+    picked   joins the halves of a pair from any two inputs, where `pairs` takes neighbours
     tokens   fewest tokens it takes; `multiple`: the height of a panel must be a multiple of it
     sample   so slow that two tokens and the first panel have to do
     """
@@ -46,6 +47,7 @@ class Rung:
     kernel: Callable[..., None] | None
     turned: bool = False
     pairs: bool = False
+    picked: bool = False
     tokens: int = 1
     multiple: int = 1
     sample: bool = False
@@ -72,7 +74,7 @@ class Rung:
         if self.kernel is None:
             return lambda: linear(x, packed)
         if self.turned:
-            return _turned(x, packed, self.pairs)
+            return self._turned(x, packed)
         kernel, (M, _), (steps, c, r) = self.kernel, packed.shape, packed.values.shape
         values = packed.values.detach().reshape(steps, r * c).contiguous().numpy()
         columns, offsets = packed.columns.numpy().astype(np.uint32), packed.offsets.numpy()
@@ -84,6 +86,26 @@ class Rung:
             y = np.empty((len(numbers), padded), np.float32)
             kernel(numbers, values, columns, offsets, y)
             return torch.from_numpy(y[:, :M])
+
+        return product
+
+    def _turned(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
+        """The product on pieces, with x turned once and filled up to whole tiles of tokens, and whole pairs of inputs.
+
+        Memory is torch's, which begins at a multiple of 64 bytes: a vector across two cache lines is two reads.
+        """
+        T, (M, N) = len(x), packed.shape
+        values, columns, offsets, rows = pair_tables(packed, self.picked) if self.pairs else tables(packed)
+        kernel = self.kernel if self.pairs else KERNELS[rows.shape[1]]
+        padded = -(-T // TURNED_TOKENS) * TURNED_TOKENS
+        turned = torch.zeros(N + N % 2, padded, dtype=torch.float32, device="cpu")
+        turned[:N, :T] = x.detach().T
+        numbers = as_pairs(turned) if self.pairs else turned
+
+        def product() -> Tensor:
+            y = torch.zeros(M + 1, padded, dtype=torch.float32, device="cpu")
+            kernel(numbers.numpy(), values, columns, offsets, rows, y.numpy())  # type: ignore[misc]
+            return y[:M, :T].T
 
         return product
 
@@ -113,26 +135,6 @@ class Rung:
         packed.validate()
 
 
-def _turned(x: Tensor, packed: PackedMatrix, pairs: bool) -> Callable[[], Tensor]:
-    """The product on pieces, with x turned once and filled up to whole tiles of tokens, and whole pairs of inputs.
-
-    Memory is torch's, which begins at a multiple of 64 bytes: a vector that lies across two cache lines is two reads.
-    """
-    T, (M, N) = len(x), packed.shape
-    values, columns, offsets, rows = pair_tables(packed) if pairs else tables(packed)
-    kernel, padded = four_by_four_pairs if pairs else KERNELS[rows.shape[1]], -(-T // TURNED_TOKENS) * TURNED_TOKENS
-    turned = torch.zeros(N + N % 2, padded, dtype=torch.float32, device="cpu")
-    turned[:N, :T] = x.detach().T
-    numbers = as_pairs(turned) if pairs else turned
-
-    def product() -> Tensor:
-        y = torch.zeros(M + 1, padded, dtype=torch.float32, device="cpu")
-        kernel(numbers.numpy(), values, columns, offsets, rows, y.numpy())
-        return y[:M, :T].T
-
-    return product
-
-
 RUNGS: tuple[Rung, ...] = (
     Rung("Python", "interprets the program anew for each multiplication", one_output.py_func, sample=True),
     Rung("compiled", "runs machine code, one number at a time, each addition waiting for the last", one_output),
@@ -148,8 +150,11 @@ RUNGS: tuple[Rung, ...] = (
 )  # fmt: skip
 
 
-#: The turned rung in bfloat16, which is no rung of the ladder: its results are rounded.
+#: The turned rung in bfloat16, in two ways. They are no rungs of the ladder, since their results are rounded.
 PAIRS = Rung("pairs", "multiplies two bfloat16 in each lane", four_by_four_pairs, turned=True, pairs=True)
+PICKED = Rung(
+    "picked pairs", "puts pairs together on the way", four_by_four_picked, turned=True, pairs=True, picked=True
+)
 
 
 @dataclass(frozen=True, repr=False)
