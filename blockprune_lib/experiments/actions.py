@@ -28,7 +28,7 @@ from ..pruning.selection import select_model
 from ..pruning.structure import BlockStructure
 from ..training import stages
 from ..training.distillation import Teacher
-from ..training.evaluation import evaluate
+from ..training.evaluation import evaluate, predict
 from ..training.report import StageReport
 from .bag_of_words import bag_of_words_scores
 from .held_out import hold_out
@@ -38,6 +38,8 @@ from .run_spec import Run
 #: Called with one line per stage, e.g. print.
 Reporter = Callable[[str], object]
 
+#: Classes that a sign of `predictions` can tell.
+_SIGNS = 16
 #: Settings of a stage that say what its teacher is.
 TEACHING = ("distil", "temperature", "hidden")
 #: Settings of the penalty that only `lam: auto` reads.
@@ -68,6 +70,7 @@ class RunState:
         self.dense: Any = None
         self.reports: list[StageReport] = []
         self._scores: dict[str, float] | None = None
+        self._outputs: Any = None
         self._done: list[tuple[Stage, tuple[Any, ...]]] = []  # the stages so far, each with its identity
 
     def teacher(self, key: str) -> Teacher | None:
@@ -109,9 +112,19 @@ class RunState:
         max_length = self.run.settings("fine_tune").max_length
         return self._scores or evaluate(self.model, self.tokenizer, self.task, max_length=max_length)
 
-    def scored(self, scores: dict[str, float]) -> None:
-        """Note the scores of what was trained without the Trainer."""
-        self._scores = scores
+    def scored(self, scores: dict[str, float], outputs: Any) -> None:
+        """Note the scores and the outputs (rows, classes) of what was trained without the Trainer."""
+        self._scores, self._outputs = scores, outputs
+
+    def predictions(self) -> str:
+        """What the model says of each validation row: a digit for its class, or numbers and commas."""
+        outputs = self._outputs
+        if outputs is None:
+            length = self.run.settings("fine_tune").max_length
+            outputs = predict(self.model, self.tokenizer, self.task, max_length=length).numpy()
+        if self.task.regression:
+            return ",".join(f"{value:.3f}" for value in outputs[:, 0])
+        return "".join(f"{int(best):x}" if best < _SIGNS else "?" for best in outputs.argmax(1))
 
     def _digest(self) -> str:
         """Twelve hex digits that tell a model after these stages from every other."""
@@ -180,7 +193,8 @@ def keep_layers(state: RunState, stage: Stage) -> None:
 
 def bag_of_words(state: RunState, stage: Stage) -> None:
     """Score logistic regression on TF-IDF; the model stays as it is."""
-    state.scored(bag_of_words_scores(state.task))
+    state.changed(stage)
+    state.scored(*bag_of_words_scores(state.task))
 
 
 def prune(state: RunState, stage: Stage) -> None:

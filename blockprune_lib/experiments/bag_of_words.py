@@ -8,8 +8,8 @@ from ..data import metrics
 from ..data.tasks import Task
 
 
-def bag_of_words_scores(task: Task) -> dict[str, float]:
-    """The task's metrics on its validation rows; ridge regression where the labels are numbers.
+def bag_of_words_scores(task: Task) -> tuple[dict[str, float], np.ndarray]:
+    """The task's metrics, and the outputs (rows, classes), on its validation rows; ridge regression for numbers.
 
     Of two texts each has features of its own, besides those of the words that both have. Strength 1, as scikit-learn
     has it: nothing is tuned.
@@ -36,4 +36,5 @@ def bag_of_words_scores(task: Task) -> dict[str, float]:
         fitted = LogisticRegression(max_iter=1000).fit(train, labels)
         outputs = np.full((len(truth), task.num_labels), -np.inf)
         outputs[:, fitted.classes_] = fitted.predict_log_proba(validation)
-    return metrics.compute(task.metric_set, np.nan_to_num(outputs, neginf=-1e9), truth)
+    outputs = np.nan_to_num(outputs, neginf=-1e9)
+    return metrics.compute(task.metric_set, outputs, truth), outputs

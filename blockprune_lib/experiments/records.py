@@ -43,6 +43,9 @@ class RunRecord(Settings):
     densities: dict[str, float] = Field(description="the kept fraction of each pruned matrix")
     flags: list[str] = Field(default_factory=list, description="what went wrong, such as a score of the majority class")
     precisions: dict[str, Scores] = Field(default_factory=dict, description="at the end, multiplied in fewer bits")
+    predictions: str = Field(
+        "", description="of each validation row at the end: a digit a class, or numbers and commas"
+    )
     latency: Facts | None = Field(None, description="milliseconds a text, and what they were measured on")
 
 

@@ -26,11 +26,15 @@ from ..machine.passport import hardware
 from ..nn.convert import TooDenseWarning, sparsify
 from ..nn.model_size import compression
 from ..nn.storage import save
+from ..training.report import StageReport
 from . import records
 from .actions import ACTIONS, Reporter, RunState
 from .flags import flags
 from .precisions import precision_scores
 from .run_spec import Run
+
+#: What the Trainer logs that no reader asks for.
+_UNTOLD = ("grad_norm", "epoch", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 
 
 def run_one(run: Run, folder: Path, report: Reporter = lambda line: None, progress: bool = False) -> dict[str, Any]:
@@ -82,13 +86,23 @@ def record_of(state: RunState) -> dict[str, Any]:
         "metric": task.primary, "examples": len(task.validation), "majority": task.majority,
         "dense": state.reports[0].after if state.reports else final, "final": final,
         "flags": flags(task.primary, task.majority, final, state.reports),
-        "precisions": _precisions(state) if state.reports else {},
+        "precisions": _precisions(state) if state.reports else {}, "predictions": state.predictions(),
         # A record goes to other machines: no path of this one.
-        "stages": [report.model_dump(exclude={"settings": {"output_dir"}}) for report in state.reports],
+        "stages": [_compact(report) for report in state.reports],
         "compression": _compression(state, packed, linear_only),
         "densities": {row["matrix"]: row["density"] for row in state.masks.rows()} if state.masks else {},
     }  # fmt: skip
     return json.loads(json.dumps(record))  # as a file has it: lists for tuples
+
+
+def _compact(report: StageReport) -> dict[str, Any]:
+    """A report without what the optimiser logged of itself, in six digits."""
+    told = report.model_dump(exclude={"settings": {"output_dir"}})
+    kept = [{key: value for key, value in entry.items() if key not in _UNTOLD} for entry in report.history]
+    short = [
+        {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in e.items()} for e in kept
+    ]
+    return told | {"history": short}
 
 
 def _precisions(state: RunState) -> dict[str, dict[str, float]]:

@@ -37,11 +37,20 @@ def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_le
     >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
     {'accuracy': 0.5270758122743683}
     """
+    return score(model, _prepared(model, tokenizer, data, batch_size, max_length), batch_size)
+
+
+def predict(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> torch.Tensor:
+    """The logits (examples, outputs) of `model` on the validation part of `data`, in its order; as in `evaluate`."""
+    return _logits(model, _prepared(model, tokenizer, data, batch_size, max_length), batch_size)
+
+
+def _prepared(model: Any, tokenizer: Any, data: Any, batch_size: int, max_length: int) -> TrainingData:
     positive_int(batch_size, "batch_size")
     prepared = prepare(model, tokenizer, data, positive_int(max_length, "max_length"))
     if prepared.validation is None:
         raise ValueError("data has no validation part: a pair (train, validation) of encoded datasets would do")
-    return score(model, prepared, batch_size)
+    return prepared
 
 
 @dataclass(frozen=True)
@@ -112,9 +121,13 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
     return TrainingData(train, validation, metric_set, tokenizer, source)
 
 
-@torch.no_grad()
 def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, float]:
     """The metrics of `model` on `data.validation`."""
+    return metrics.compute(data.metric_set, _logits(model, data, batch_size).numpy(), _labels(data.validation))
+
+
+@torch.no_grad()
+def _logits(model: Any, data: TrainingData, batch_size: int) -> torch.Tensor:
     examples = _rows(data.validation)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
     device = next(model.parameters()).device
@@ -129,7 +142,7 @@ def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, flo
             logits[chosen] = model(**inputs).logits.float().cpu()
     finally:
         model.train(training)
-    return metrics.compute(data.metric_set, logits.numpy(), _labels(data.validation))
+    return logits
 
 
 class Scores:

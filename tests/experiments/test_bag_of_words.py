@@ -23,7 +23,9 @@ def make(count, pairs=False, regression=False):
 @pytest.mark.parametrize("regression", [False, True])
 def test_it_learns_what_the_words_tell(pairs, regression):
     task = make(200, pairs, regression)
-    assert bag_of_words_scores(task)[task.primary] > 0.9 > task.majority[task.primary]
+    scores, outputs = bag_of_words_scores(task)
+    assert scores[task.primary] > 0.9 > task.majority[task.primary]
+    assert outputs.shape == (200, task.num_labels)
 
 
 def test_a_held_out_part_is_of_the_training_rows_and_of_no_other():

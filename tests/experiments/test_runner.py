@@ -71,6 +71,8 @@ def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, 
     tokenizer = models.load(recipe(material)["model"]).tokenizer
     assert json.loads(json.dumps(compression(model).to_dict())) == record["compression"]
     task = own_data.load(recipe(material)["task"], None, None, 0)
+    right = [int(sign) == label for sign, label in zip(record["predictions"], task.validation["label"], strict=True)]
+    assert np.mean(right) == pytest.approx(record["final"]["accuracy"])
     assert evaluate(model, tokenizer, task, max_length=16) == pytest.approx(record["final"], abs=1e-5)
 
 
