@@ -1,117 +1,136 @@
 """Time the products of another checkout of the library and of this one: `python -m tools.products OLD [--record FILE]`.
 
-Both run in this process, in turns, on the same weights: forward (`bp.linear` without gradients) and training (forward,
-and backward to x and to the stored weights). A fifth of the weights is kept. A figure is new ÷ old of the medians, with
-the interval in which it lies 95 times in a hundred (a bootstrap over rounds).
+Forward (`bp.linear` without gradients) and training (forward, and backward to x and to the stored weights), a fifth of
+the weights kept. Each checkout runs in a process of its own, on the same numbers, in turns; a turn begins with a call
+that is not timed. A figure is new ÷ old of the medians, with the interval in which it lies 95 times in a hundred (a
+bootstrap over rounds). `NUMBA_CPU_NAME=haswell` times what a machine without AVX-512 would run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from numba import config
 
-import blockprune_lib
 from blockprune_lib._common.files import write_json
 from blockprune_lib._common.provenance import provenance
 from blockprune_lib._common.tables import text_table
 from blockprune_lib.machine.passport import hardware
 from blockprune_lib.machine.simd import LANES
 
-from .versions import commit_of, ratio
+from .versions import commit_of, environment, ratio
 
+HERE = Path(__file__).resolve().parent.parent
 SHAPES = ((768, 768), (3072, 768), (768, 3072), (384, 384), (1536, 384))
 STRUCTURES = ("block_column:4", "block_column:8", "block_column:16", "block_column:32", "block_row:16", "block_row:32",
               "block_row:64", "tile:16x16", "tile:32x32", "irregular", "column", "row")  # fmt: skip
 #: The number of tokens for all shapes, and the numbers for the first shape and some structures.
 TOKENS, ALL_TOKENS = 128, (1, 4, 8, 16, 32, 128, 512, 2048)
 SOME = ("block_column:4", "block_column:32", "block_row:16", "block_row:64", "tile:32x32", "irregular")
-#: Seconds that one round of one side takes at least, so that the clock's own error does not count.
-ROUND = 1e-3
+#: Seconds between two turns: by then the threads that waited for more work sleep, and leave the cores to the other.
+PAUSE = 0.003
 
-Case = tuple[tuple[int, int], str, int, str]
+#: A line {"shape", ..} sets a case up and answers [largest number, three sums]; a line of a number times so many calls.
+WORKER = """
+import json, sys, time
+import torch
+import blockprune_lib as bp
+for line in sys.stdin:
+    asked = json.loads(line)
+    if isinstance(asked, dict):
+        torch.set_num_threads(asked["threads"])
+        (M, N), tokens, structure = asked["shape"], asked["tokens"], bp.BlockStructure.parse(asked["structure"])
+        g = torch.Generator().manual_seed(0)
+        weight, bias, x, grad, probe = (torch.randn(*sides, generator=g) for sides in
+                                        ((M, N), (M,), (tokens, N), (tokens, M), (tokens, M)))
+        weight[~bp.expand(bp.select(bp.group_scores(weight, structure), 5.0), structure, weight.shape)] = 0
+        packed = bp.pack(weight, structure)
+        if asked["what"] == "training":
+            packed.values.requires_grad_()
+            x.requires_grad_()
+        def run():
+            if not x.requires_grad:
+                return bp.linear(x, packed, bias)
+            x.grad = packed.values.grad = None
+            y = bp.linear(x, packed, bias)
+            y.backward(grad)
+            return y
+        y = run().detach()
+        sums = [float(y.double().abs().max()), float((y.double() * probe).sum())]
+        for part in (x.grad, packed.values.grad):
+            sums.append(0.0 if part is None else float(part.double().square().sum().sqrt()))
+        print(json.dumps(sums), flush=True)
+    else:
+        run()
+        start = time.perf_counter()
+        for _ in range(asked):
+            run()
+        print((time.perf_counter() - start) / asked, flush=True)
+"""
 
 
-def library_at(checkout: Path) -> ModuleType:
-    """The package of another checkout under a name of its own; its modules import each other relatively.
+class Worker:
+    """The library of one checkout, in a process of its own."""
 
-    From now on this process keeps machine code in a folder of its own: what is kept knows that name.
-    """
-    folder = checkout.resolve() / "blockprune_lib"
-    spec = importlib.util.spec_from_file_location("blockprune_before", folder / "__init__.py",
-                                                  submodule_search_locations=[str(folder)])  # fmt: skip
-    if spec is None or spec.loader is None or not folder.is_dir():
-        raise FileNotFoundError(f"OLD must be a checkout that holds blockprune_lib/; got {checkout}")
-    config.CACHE_DIR = tempfile.mkdtemp(prefix="blockprune-products-")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    def __init__(self, checkout: Path) -> None:
+        if not (checkout / "blockprune_lib").is_dir():
+            raise FileNotFoundError(f"OLD must be a checkout that holds blockprune_lib/; got {checkout}")
+        own = environment(checkout)
+        del own["OMP_WAIT_POLICY"]
+        self.process = subprocess.Popen([sys.executable, "-c", WORKER], env=own, cwd="/", text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+
+    def ask(self, what: Any) -> Any:
+        """Its answer to one line."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
 
 
-def cases() -> Iterator[Case]:
-    """(shape, structure, tokens, what)."""
+def cases(threads: list[int]) -> Iterator[dict[str, Any]]:
+    """Every case, as a worker takes it."""
     for what in ("forward", "training"):
-        for shape in SHAPES:
-            yield from ((shape, text, TOKENS, what) for text in STRUCTURES)
-        for text in SOME:
-            yield from ((SHAPES[0], text, tokens, what) for tokens in ALL_TOKENS if tokens != TOKENS)
+        found = [(shape, text, TOKENS) for shape in SHAPES for text in STRUCTURES]
+        found += [(SHAPES[0], text, tokens) for text in SOME for tokens in ALL_TOKENS if tokens != TOKENS]
+        for shape, text, tokens in found:
+            for count in threads:
+                yield {"what": what, "shape": shape, "structure": text, "tokens": tokens, "threads": count}
 
 
-def jobs(libraries: tuple[Any, Any], case: Case) -> list[Callable[[], Any]]:
-    """The same product by each library. Raises ValueError where their answers differ."""
-    shape, text, tokens, what = case
-    structure = blockprune_lib.BlockStructure.parse(text)
-    generator = torch.Generator().manual_seed(0)
-    weight, bias, x, grad = (torch.randn(*sides, generator=generator)
-                             for sides in (shape, shape[:1], (tokens, shape[1]), (tokens, shape[0])))  # fmt: skip
-    keep = blockprune_lib.select(blockprune_lib.group_scores(weight, structure), 5.0)
-    weight[~blockprune_lib.expand(keep, structure, shape)] = 0
-    return [_job(library, weight, text, x, bias, grad, what) for library in libraries]
-
-
-def _job(library: Any, weight: torch.Tensor, text: str, x: torch.Tensor, bias: torch.Tensor, grad: torch.Tensor,
-         what: str) -> Callable[[], Any]:  # fmt: skip
-    packed = library.pack(weight, library.BlockStructure.parse(text))
-    if what == "forward":
-        return lambda: library.linear(x, packed, bias)
-    packed.values.requires_grad_()
-    own = x.clone().requires_grad_()
-
-    def step() -> Any:
-        own.grad = packed.values.grad = None
-        library.linear(own, packed, bias).backward(grad)
-        return packed.values.grad
-
-    return step
-
-
-def in_turns(pair: list[Callable[[], Any]], rounds: int) -> list[list[float]]:
-    """[seconds of the old in each round, seconds of the new]; who is first changes with each round."""
-    first, second = (job() for job in pair)
-    worst = float((first - second).detach().abs().max()) / max(float(first.detach().abs().max()), 1e-9)
-    if worst > 1e-4:
-        raise ValueError(f"the two checkouts must give the same answer; they differ by {worst:.2g} of the largest")
-    start = time.perf_counter()
-    pair[1]()
-    calls = max(1, round(ROUND / (time.perf_counter() - start)))
-    found: list[list[float]] = [[], []]
+def in_turns(workers: tuple[Worker, Worker], case: dict[str, Any], rounds: int) -> tuple[list[float], list[float]]:
+    """(seconds of the old in each round, seconds of the new); who is first changes with each round."""
+    first, second = (np.array(worker.ask(case)) for worker in workers)
+    if not np.allclose(first, second, rtol=1e-4, atol=1e-3 * first[0]):
+        raise ValueError(f"both checkouts must give the same answer to {case}; got {first} and {second}")
+    calls = max(1, round(1e-3 / float(workers[1].ask(1))))
+    found: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         for which in (0, 1) if number % 2 else (1, 0):
-            start = time.perf_counter()
-            for _ in range(calls):
-                pair[which]()
-            found[which].append((time.perf_counter() - start) / calls)
+            time.sleep(PAUSE)
+            found[which].append(float(workers[which].ask(calls)))
     return found
+
+
+def measured(workers: tuple[Worker, Worker], case: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """A case with its quartiles of milliseconds and the ratio of the medians."""
+    old, new = in_turns(workers, case, rounds)
+    quartiles = {name: [1e3 * float(q) for q in np.quantile(times, [0.25, 0.5, 0.75])]
+                 for name, times in (("old_ms", old), ("new_ms", new))}  # fmt: skip
+    return case | quartiles | {"ratio": ratio(old, new)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,26 +141,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--record", type=Path, help="a JSON file to write")
     options = parser.parse_args(arguments)
-    libraries = (library_at(options.old), blockprune_lib)
+    workers = (Worker(options.old), Worker(HERE))
+    try:
+        found = [measured(workers, case, options.rounds) for case in cases(options.threads)]
+    finally:
+        for worker in workers:
+            worker.close()
     rows = [["", "threads", "tokens", "old, ms", "new, ms", "new / old [95 %]"]]
-    found: list[dict[str, Any]] = []
-    for case in cases():
-        (M, N), text, tokens, what = case
-        pair = jobs(libraries, case)
-        for threads in options.threads:
-            torch.set_num_threads(threads)
-            old, new = in_turns(pair, options.rounds)
-            of = ratio(old, new)
-            figures = {name: [1e3 * float(q) for q in np.quantile(times, [0.25, 0.5, 0.75])]
-                       for name, times in (("old_ms", old), ("new_ms", new))}  # fmt: skip
-            found.append({"shape": [M, N], "structure": text, "tokens": tokens, "what": what, "threads": threads,
-                          "ratio": of, **figures})  # fmt: skip
-            medians = [f"{figures[name][1]:.4g}" for name in ("old_ms", "new_ms")]
-            interval = f"{of['value']:.2f} [{of['low']:.2f}, {of['high']:.2f}]"
-            rows.append([f"{what}, {M} x {N}, {text}", str(threads), str(tokens), *medians, interval])
+    for case in found:
+        (M, N), of = case["shape"], case["ratio"]
+        rows.append([f"{case['what']}, {M} x {N}, {case['structure']}", str(case["threads"]), str(case["tokens"]),
+                     *(f"{case[name][1]:.4g}" for name in ("old_ms", "new_ms")),
+                     f"{of['value']:.2f} [{of['low']:.2f}, {of['high']:.2f}]"])  # fmt: skip
     print(text_table(rows))
     if options.record:
-        head = {"format": "blockprune products, version 1", "old": commit_of(options.old), "new": commit_of(Path()),
+        head = {"format": "blockprune products, version 1", "old": commit_of(options.old), "new": commit_of(HERE),
                 "density": 0.2, "rounds": options.rounds, "lanes": LANES}  # fmt: skip
         write_json(
             options.record, head | {"cases": found, "provenance": provenance(), "hardware": hardware().to_dict()}

@@ -7,13 +7,13 @@
     by_plan      product and gradients by their plan, on packed weights; memory: what they write to
     reference    the oracle: NumPy, float64, one loop
 
-One family of kernels, activations as features x tokens with tokens in the lanes of vectors:
+One family of kernels; activations lie as features x tokens, with tokens in the lanes of vectors:
 
     tile         the micro-kernel for all structures, written by           tile_loop
     product      a packed matrix times features x tokens                   walk: a matrix as it is walked
     encoder      a whole encoder in one call, with                         attention
-    plan         a packed matrix as single products walk it, both ways
-    turned_product   a product of tokens x features: transposed at both ends
+    layer_product   a product of tokens x features, as a layer asks for it   layer_cut: how threads share it
+    plan         a packed matrix as layers walk it, both ways
     gradients    the gradient of the stored weights, by                    dot_tile
     transpose    tokens x features into features x tokens and back
     gelu, lanes  the exact GELU; arithmetic on vectors at addresses

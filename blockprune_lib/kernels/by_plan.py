@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..pruning.packing import PackedMatrix
-from . import gradients, turned_product
+from . import gradients, layer_product
 from .plan import Plan, Side
 
 
@@ -21,7 +21,7 @@ def product(side: Side, x: Tensor, values: Tensor, bias: Tensor | None, gelu: bo
     """x (..., inputs) → (..., outputs) of a plan's side; `gelu`: with GELU applied. Any strides of x."""
     flat, workers = _flat(x), torch.get_num_threads()
     values, bias = values.contiguous(), None if bias is None else bias.contiguous()
-    y = turned_product.multiply(side, flat, values, bias, workers, gelu)
+    y = layer_product.multiply(side, flat, values, bias, workers, gelu)
     return y if x.ndim == 2 else y.view(*x.shape[:-1], y.shape[-1])
 
 

@@ -24,21 +24,21 @@ from . import parallel
 from .dot_tile import TILES, dots
 from .intrinsics import UNKNOWN, address_of, fetch_add, int32_at, int64_at
 from .lanes import put, vector_at
-from .plan import Plan, Side
+from .plan import MOST_OUTPUTS, Plan, Side
 from .product import rows_of, width_of
 from .records import GRADIENT, STRIP, filled, pointer_to, positions
 from .tile import placed_tile
 from .tile_loop import BYTES
 from .transpose import turn_in
 from .waiting import wait_for
-from .walk import LISTED, STRIP_OUTPUTS
+from .walk import LISTED
 
 #: Tokens of a chunk, and of an item of transposing: many, since the lanes of a sum are added up once per chunk.
 CHUNK, TURNED = 512, 64
-#: Tokens of a strip that are copied side by side: 128 of 32 outputs fill a third of L1.
-COPIED = 128
+#: Tokens of a strip that are copied side by side: 96 of 32 outputs fill a quarter of L1.
+COPIED = 96
 #: Bytes of a thread: twice six whole numbers and such a copy.
-SCRATCH = 128 + 4 * COPIED * STRIP_OUTPUTS
+SCRATCH = 128 + 4 * COPIED * MOST_OUTPUTS
 FOUR, TWO, ONE = TILES[4], TILES[2], TILES[1]
 
 _gradients, _strips = pointer_to(GRADIENT), pointer_to(STRIP)
@@ -157,7 +157,7 @@ def values_gradient(plan: Plan, x: Tensor, grad: Tensor, workers: int) -> Tensor
 def _cut(side: Side, tokens: int, workers: int) -> tuple[int, int, int, int, np.ndarray]:
     """(threads, floats of memory, where the two matrices begin in it, the record but for what a call adds)."""
     # Strips of a single vector have too few sums for a tile of them, which matters where tokens are many.
-    wide = side.wide and (tokens <= 64 or float(side.strips["outputs"].mean()) >= 2 * WIDTH)
+    wide = side.wide >= 2 or (side.wide > 0 and tokens <= 64)
     runs = 1 if workers == 1 else min(len(side.work), 8 * workers)
     pitch = (-(-tokens // WIDTH) | 1) * WIDTH  # an odd number of vectors: rows do not share a few cache sets
     items = (1 if wide else 2) * -(-tokens // TURNED) + runs

@@ -11,7 +11,7 @@ one of c x r the other way:
 No table holds a weight, since weights change at every step of training: tables say where packing left them. Only the
 listed way back needs whole groups in another order, `Side.order`.
 
-Left out: the products themselves (`turned_product`, `gradients`).
+Left out: the products themselves (`layer_product`, `gradients`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from .walk import BAND_OUTPUTS, BLOCK_INPUTS, LISTED, ROWS, equal_runs, strips_o
 
 #: At most so many ways of cutting a job are kept; batches of ever new lengths would add to them for ever.
 MOST_CUTS = 64
+#: At most so many outputs per strip: four vectors of 16.
+MOST_OUTPUTS = 64
 #: Sums of a band of rows for the tokens of a register tile: 24 KB, so that they stay in L1. The higher a band, the
 #: longer the runs of rows that its sets are cut from.
 ROW_SUMS = 6144
@@ -74,9 +76,10 @@ class Side:
         return int(np.diff(self.tops).max(initial=0))
 
     @cached_property
-    def wide(self) -> bool:
-        """Whether every strip is some whole vectors of outputs."""
-        return self.kind == LISTED and bool((self.strips["outputs"] % WIDTH == 0).all())
+    def wide(self) -> float:
+        """How many vectors of outputs a strip has on average, or 0 where not all strips are whole vectors."""
+        outputs = self.strips["outputs"]
+        return float(outputs.mean()) / WIDTH if self.kind == LISTED and (outputs % WIDTH == 0).all() else 0.0
 
     def parts(self, count: int) -> np.ndarray:
         """Bounds of `count` runs of bands with about the same work in each: (count + 1,)."""
@@ -165,7 +168,7 @@ def make_plan(packed: PackedMatrix) -> Plan:
 
 def _listed(group: tuple[int, int], shape: tuple[int, int], columns: np.ndarray, offsets: np.ndarray,
             places: np.ndarray, order: np.ndarray | None = None) -> Side:  # fmt: skip
-    index, strips = strips_of(group, shape, columns, offsets)
+    index, strips = strips_of(group, shape, columns, offsets, MOST_OUTPUTS)
     # A band is the strips that begin in the same so many outputs: their sums fit L1, and they fill whole cache lines.
     bands = np.flatnonzero(np.diff(strips["output"] // BAND_OUTPUTS, prepend=-1))
     tops = np.append(strips["output"][bands], shape[0])

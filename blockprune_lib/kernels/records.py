@@ -47,11 +47,10 @@ CALL = np.dtype([(name, np.int64) for name in (
 #: What every job begins with (see `parallel`), and the tables of a `plan.Side`.
 JOB = ("next", "items", "slot")
 TABLES = ("tops", "bands", "index", "places", "strips", "blocks", "sets")
-#: A product of tokens x features. `pitch`: bytes from one feature to the next within a tile of `vectors` vectors of
-#: tokens; `tiles`: of the whole; `flags`: address of a counter for each tile, 0 where a thread turns its own tiles;
-#: `few`: not 0 where there are so few tokens that outputs are in the lanes.
+#: A product of tokens x features. `in_lanes`: what is in the lanes; `chunks` of `chunk` tokens; `pitch`: bytes from one
+#: feature to the next within a tile; `flags`: address of a counter for each tile, 0 where threads share none.
 PRODUCT = _whole(*JOB, *TABLES, "kind", "values", "bias", "x", "ldx", "tokens", "inputs", "y", "outputs", "activation",
-                 "pitch", "vectors", "tiles", "few", "parts", "runs", "flags", "turned", "scratch",
+                 "in_lanes", "chunks", "chunk", "pitch", "parts", "runs", "flags", "turned", "scratch",
                  "scratch_bytes")  # fmt: skip
 #: A gradient of stored weights: `rows` are strips' outputs, `others` what the steps list; both turned, side by side.
 GRADIENT = _whole(*JOB, *TABLES, "rows", "row_bytes", "row_count", "others", "other_bytes", "other_count", "tokens",

@@ -6,8 +6,7 @@ Activations are stored as features x tokens, so an input that a group keeps is o
 structure, a step loads V vectors of x, broadcasts R weights and does R x V fused multiply-adds (drawn in `tile_loop`).
 
 Five functions differ in where x and w lie: for a list of inputs, for neighbouring inputs of any set of rows (whose
-weights lie side by side or anywhere), for two dense matrices (attention), and with x and w in each other's place, since
-few tokens would leave lanes empty.
+weights lie side by side or anywhere), for two dense matrices (attention), and with x and w in each other's place.
 
 Every address is an integer and nothing is checked: callers have checked shapes and indices before.
 """
@@ -23,8 +22,8 @@ from .tile_loop import (
     I64,
     Loaded,
     emit_dense,
-    emit_few,
     emit_listed,
+    emit_outputs,
     emit_placed,
     emit_rows,
     load_whole,
@@ -92,12 +91,15 @@ def placed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, 
 
 
 @intrinsic
-def few_tile(typing_context: Any, tokens: Any, vectors: Any, x: Any, ldx: Any, index: Any, count: Any, w: Any,
-             step: Any, y: Any, ldy: Any, bias: Any) -> Any:  # fmt: skip
-    """y[t, i] = bias[i] + sum over k < count of x[t, index[k]] w[k step + i]: for few tokens, outputs in the lanes."""
+def outputs_tile(typing_context: Any, tokens: Any, vectors: Any, x: Any, ldx: Any, index: Any, count: Any, w: Any,
+                 step: Any, y: Any, ldy: Any, bias: Any) -> Any:  # fmt: skip
+    """y[t, i] = bias[i] + sum over k < count of x[t, index[k]] w[k step + i]: outputs in the lanes, x broadcast.
+
+    x and y are tokens x features here; `index` is int32, strides are in bytes, and `bias` may be 0 for none.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        emit_few(builder, values, multiply_add)
+        emit_outputs(builder, values, multiply_add)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 11), generate

@@ -284,8 +284,8 @@ def emit_placed(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     each_size(builder, rows, vectors, tile)
 
 
-def emit_few(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
-    """`few_tile`."""
+def emit_outputs(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
+    """`outputs_tile`."""
     tokens, vectors, x, ldx, index, count, w, step, y, ldy, bias = values
 
     def number(i: int) -> Address:

@@ -3,8 +3,8 @@
     turn_in     x (tokens, features)  ->  a row of tokens for each feature
     turn_out    and back
 
-Elements change places by shuffles of two registers (`_transposed`), and no memory is read or written twice but where
-features do not fill whole vectors. Left out: when and where (`turned_product`, `gradients`, `encoder`).
+Elements change places by shuffles of two registers (`_transposed`); features that fill no whole vector are copied one
+by one. Left out: when and where (`layer_product`, `gradients`, `encoder`).
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ def square_in(typing_context: Any, x: Any, ldx: Any, count: Any, target: Any, pi
         places = _spaced(builder, target, pitch)
 
         def square(rows: list[Any], within: Any) -> None:
-            loaded = [builder.load(_vector(builder, row), align=4) for row in rows]
-            for place, column in zip(places, _transposed(loaded, partial(_shuffle, builder)), strict=True):
+            for place, column in zip(places, _transposed(builder, rows), strict=True):
                 kept = column if within is None else builder.select(within, column, ir.Constant(VECTOR, None))
                 builder.store(kept, _vector(builder, place), align=4)
 
@@ -95,8 +94,7 @@ def square_out(typing_context: Any, source: Any, pitch: Any, y: Any, ldy: Any, c
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, pitch, y, ldy, count = values
-        columns = [builder.load(_vector(builder, place), align=4) for place in _spaced(builder, source, pitch)]
-        tokens = _transposed(columns, partial(_shuffle, builder))
+        tokens = _transposed(builder, _spaced(builder, source, pitch))
         with builder.if_else(builder.icmp_signed(">=", count, I64(WIDTH))) as (whole, ragged):
             for branch, places in ((whole, _spaced), (ragged, partial(_clamped, count=count))):
                 with branch:
@@ -122,10 +120,6 @@ def _clamped(builder: Any, start: Any, apart: Any, count: Any) -> list[Any]:
     return [builder.add(start, builder.mul(apart, number)) for number in numbers]
 
 
-def _shuffle(builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), picks))
-
-
 def _vector(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, VECTOR.as_pointer())
 
@@ -137,41 +131,40 @@ def _every_lane(builder: Any, number: Any) -> Any:
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), mask)
 
 
-def _transposed(rows: list[Any], shuffle: Any) -> list[Any]:
-    """The columns of a square of registers, by two-register shuffles that stay within quarters as long as they can."""
-    width = len(rows)
-    quarters = range(0, width, 4)
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square whose rows begin at these addresses.
 
-    def pick(a: Any, b: Any, four: tuple[int, int, int, int]) -> Any:
-        return shuffle(a, b, [q + (i if i < 4 else width + i - 4) for q in quarters for i in four])
+    A register is put together from quarters of four floats, those of rows j, 4 + j, 8 + j .. at one place: so what is
+    left to do is to transpose squares of 4 x 4 within quarters, where shuffles are cheap.
 
-    parts: list[list[Any]] = []  # parts[g][c]: in quarter q, column 4q + c of rows 4g .. 4g + 3
-    for first in quarters:
-        a, b, c, d = rows[first : first + 4]
-        ab, AB = pick(a, b, (0, 4, 1, 5)), pick(a, b, (2, 6, 3, 7))
-        cd, CD = pick(c, d, (0, 4, 1, 5)), pick(c, d, (2, 6, 3, 7))
-        low, high = (0, 1, 4, 5), (2, 3, 6, 7)
-        parts.append([pick(ab, cd, low), pick(ab, cd, high), pick(AB, CD, low), pick(AB, CD, high)])
-    columns: list[Any] = [None] * width
-    for c in range(4):
-        for q, register in enumerate(_exchanged([part[c] for part in parts], shuffle, width)):
-            columns[4 * q + c] = register
+        row j      | a b c d |         register j:  a b c d | e f g h | ..      register 0:  first numbers of rows
+        row 4 + j  | e f g h |                                                  0 1 2 3 | 4 5 6 7 | ..
+    """
+    quarter = ir.VectorType(ir.FloatType(), 4)
+    columns = []
+    for place in range(0, WIDTH, 4):
+        registers = []
+        for j in range(4):
+            begins = [builder.add(row, I64(4 * place)) for row in rows[j::4]]
+            parts = [builder.load(builder.inttoptr(begin, quarter.as_pointer()), align=4) for begin in begins]
+            while len(parts) > 1:
+                parts = [_joined(builder, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+            registers.append(parts[0])
+        a, b, c, d = registers
+        ab, AB = _picked(builder, a, b, (0, 4, 1, 5)), _picked(builder, a, b, (2, 6, 3, 7))
+        cd, CD = _picked(builder, c, d, (0, 4, 1, 5)), _picked(builder, c, d, (2, 6, 3, 7))
+        for first, second in ((ab, cd), (AB, CD)):
+            columns += [_picked(builder, first, second, half) for half in ((0, 1, 4, 5), (2, 3, 6, 7))]
     return columns
 
 
-def _exchanged(registers: list[Any], shuffle: Any, width: int) -> list[Any]:
-    """Register q of the result holds quarter q of each of `registers`, in their order."""
-    count, step = len(registers), 1
-    while step < count:
-        swapped = list(registers)
-        for i in range(count):
-            if not i & step:
-                a, b = registers[i], registers[i + step]
-                # quarters whose number lacks the bit `step` come from a, the others from b's matching quarter
-                even = [(q if not q & step else width // 4 + q - step) for q in range(count)]
-                odd = [(q + step if not q & step else width // 4 + q) for q in range(count)]
-                swapped[i] = shuffle(a, b, [4 * q + k for q in even for k in range(4)])
-                swapped[i + step] = shuffle(a, b, [4 * q + k for q in odd for k in range(4)])
-        registers = swapped
-        step *= 2
-    return registers
+def _joined(builder: Any, a: Any, b: Any) -> Any:
+    """The lanes of a, then those of b."""
+    count = 2 * int(a.type.count)
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count))))
+
+
+def _picked(builder: Any, a: Any, b: Any, four: tuple[int, ...]) -> Any:
+    """From every quarter of a (0 to 3) and b (4 to 7) four lanes."""
+    picks = [quarter + (i if i < 4 else WIDTH + i - 4) for quarter in range(0, WIDTH, 4) for i in four]
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), picks))

@@ -58,15 +58,15 @@ def walk_of(packed: PackedMatrix) -> Walk:
 
 
 def _listed(packed: PackedMatrix, columns: np.ndarray, offsets: np.ndarray, values: np.ndarray) -> Walk:
-    index, strips = strips_of(packed.group_shape, packed.shape, columns, offsets)
+    index, strips = strips_of(packed.group_shape, packed.shape, columns, offsets, STRIP_OUTPUTS)
     work = strips["outputs"] * (strips["steps"] + 8)
     return _made(LISTED, packed.shape, values, work, index=index, strips=strips, height=packed.group_shape[0])
 
 
 def strips_of(
-    group: tuple[int, int], shape: tuple[int, int], columns: np.ndarray, offsets: np.ndarray
+    group: tuple[int, int], shape: tuple[int, int], columns: np.ndarray, offsets: np.ndarray, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The input of each step, and the strips of a matrix whose panels keep the groups `columns`, panel by panel."""
+    """The input of each step, and the strips, of at most so many outputs, of panels that keep the groups `columns`."""
     (r, c), (M, N) = group, shape
     inputs = (columns[:, None] * c + np.arange(c)).reshape(-1)
     # A group at the right edge is the last of its panel: its steps beyond the matrix are cut off.
@@ -76,10 +76,10 @@ def strips_of(
     over[filled] = np.maximum(0, (columns[offsets[1:][filled] - 1] + 1) * c - N)
     steps = ends - offsets[:-1] * c - over
     pieces = []
-    for first in range(0, r, STRIP_OUTPUTS):
+    for first in range(0, r, most):
         piece = np.zeros(len(steps), STRIP)
         piece["output"] = np.arange(len(steps)) * r + first
-        piece["outputs"] = np.minimum(np.minimum(r - first, STRIP_OUTPUTS), M - piece["output"])
+        piece["outputs"] = np.minimum(np.minimum(r - first, most), M - piece["output"])
         piece["begin"], piece["steps"] = offsets[:-1] * c, steps
         piece["weight"], piece["apart"] = offsets[:-1] * c * r + first, r
         pieces.append(piece[piece["outputs"] > 0])

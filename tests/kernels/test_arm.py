@@ -9,7 +9,7 @@ import re
 import llvmlite.binding as llvm
 import pytest
 
-from blockprune_lib.kernels import gradients, turned_product
+from blockprune_lib.kernels import gradients, layer_product
 from blockprune_lib.machine.simd import WIDTH
 
 pytestmark = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def twelve_sums(worker) -> list[list[str]]:  # type: ignore[no-untyped-def]
     return [loop for loop in loops if (n := sum("\tfmla" in line for line in loop)) and n % 24 == 0]
 
 
-WORKERS = [turned_product.product_worker, gradients.gradient_worker]
+WORKERS = [layer_product.product_worker, gradients.gradient_worker]
 
 
 @pytest.mark.parametrize("worker", WORKERS, ids=["product", "gradient"])

@@ -84,8 +84,8 @@ def _features() -> str:
 
 def test_kernels_come_from_the_cache_in_the_next_process(tmp_path: Path) -> None:
     code = """
-from blockprune_lib.kernels import parallel, turned_product
-print(parallel.compile_worker(turned_product.product_worker)[2].cache_hits)
+from blockprune_lib.kernels import parallel, layer_product
+print(parallel.compile_worker(layer_product.product_worker)[2].cache_hits)
 """
     runs = [in_process(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     assert runs == ["0", "1"]

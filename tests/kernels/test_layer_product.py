@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blockprune_lib import BlockStructure, PackedMatrix, expand, group_scores, pack, select
-from blockprune_lib.kernels import gradients, turned_product
+from blockprune_lib.kernels import gradients, layer_product
 from blockprune_lib.kernels.plan import MOST_CUTS, make_plan
 
 TEXTS = ("block_column:16", "block_column:32", "block_column:5", "block_row:16", "tile:32x32", "irregular")
@@ -23,17 +23,17 @@ def pruned(text, shape=(M, N)):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("tokens", [1, 15, 16, 17, 64, 65, 300, 1100])
+@pytest.mark.parametrize("tokens", [1, 8, 14, 16, 17, 64, 65, 98, 300, 1100])
 def test_any_number_of_threads_gives_the_same_bits(text, tokens):
     plan, values, weight = pruned(text)
     x, grad, bias = torch.randn(tokens, N), torch.randn(tokens, M), torch.randn(M)
     wanted = x.double() @ weight.T.double() + bias.double()
     dense = grad.T.double() @ x.double()
     one = None
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 8):
         found = (
-            turned_product.multiply(plan.forward, x, values, bias, threads),
-            turned_product.multiply(plan.backward, grad, values, None, threads),
+            layer_product.multiply(plan.forward, x, values, bias, threads),
+            layer_product.multiply(plan.backward, grad, values, None, threads),
             gradients.values_gradient(plan, x, grad, threads),
         )
         one = one or found
@@ -52,10 +52,10 @@ def test_any_number_of_threads_gives_the_same_bits(text, tokens):
 def test_a_token_of_nan_stays_alone(text, tokens):
     plan, values, _ = pruned(text)
     x = torch.randn(tokens, N)
-    clean = turned_product.multiply(plan.forward, x, values, None, 2)
+    clean = layer_product.multiply(plan.forward, x, values, None, 2)
     x[7] = float("nan")
     x[tokens - 1] = float("inf")
-    found = turned_product.multiply(plan.forward, x, values, None, 2)
+    found = layer_product.multiply(plan.forward, x, values, None, 2)
     assert found[7].isnan().any()
     others = [t for t in range(tokens) if t not in (7, tokens - 1)]
     assert torch.equal(found[others], clean[others])
@@ -65,7 +65,7 @@ def test_more_outputs_than_a_band_and_fewer_than_a_vector():
     for text, shape in (("column", (130, 20)), ("row", (3, 200)), ("block_column:100", (210, 9)), ("tile:5x3", (5, 4))):
         plan, values, weight = pruned(text, shape)
         x = torch.randn(70, shape[1])
-        found = turned_product.multiply(plan.forward, x, values, None, 2)
+        found = layer_product.multiply(plan.forward, x, values, None, 2)
         np.testing.assert_allclose(found, x @ weight.T, atol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_wrong_sizes_are_errors_in_python(changed, message):
     plan, values, _ = pruned("block_column:16")
     given = {"x": torch.ones(3, N), "values": values, "bias": torch.ones(M)} | changed
     with pytest.raises(ValueError, match=message):
-        turned_product.multiply(plan.forward, given["x"], given["values"], given["bias"], 1)
+        layer_product.multiply(plan.forward, given["x"], given["values"], given["bias"], 1)
 
 
 def test_a_gradient_of_other_tokens_is_an_error_in_python():
@@ -99,5 +99,5 @@ def test_a_gradient_of_other_tokens_is_an_error_in_python():
 def test_ever_new_lengths_fill_no_memory():
     plan, values, _ = pruned("block_row:16")
     for tokens in range(1, 2 * MOST_CUTS):
-        turned_product.multiply(plan.forward, torch.ones(tokens, N), values, None, 1)
+        layer_product.multiply(plan.forward, torch.ones(tokens, N), values, None, 1)
     assert len(plan.forward._cuts) <= MOST_CUTS
