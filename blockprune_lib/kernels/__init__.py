@@ -12,7 +12,7 @@ One family of kernels; activations lie as features x tokens, with tokens in the 
     tile         the micro-kernel for all structures, written by           tile_loop
     product      a packed matrix times features x tokens                   walk: a matrix as it is walked
     encoder      a whole encoder in one call, with                         attention
-    layer_product   a product of tokens x features, as a layer asks for it   layer_cut: how threads share it
+    layer_product   a product of tokens x features, as a layer asks for it   by layer_tile, layer_cut
     plan         a packed matrix as layers walk it, both ways
     gradients    the gradient of the stored weights, by                    dot_tile
     transpose    tokens x features into features x tokens and back

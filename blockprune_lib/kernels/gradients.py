@@ -24,10 +24,10 @@ from . import parallel
 from .dot_tile import TILES, dots
 from .intrinsics import UNKNOWN, address_of, fetch_add, int32_at, int64_at
 from .lanes import put, vector_at
+from .layer_tile import placed_tile
 from .plan import MOST_OUTPUTS, Plan, Side
 from .product import rows_of, width_of
 from .records import GRADIENT, STRIP, filled, pointer_to, positions
-from .tile import placed_tile
 from .tile_loop import BYTES
 from .transpose import turn_in
 from .waiting import wait_for

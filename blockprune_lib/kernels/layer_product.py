@@ -27,11 +27,11 @@ from . import parallel
 from .intrinsics import UNKNOWN, address_of, fetch_add, fetch_line, int64_at
 from .lanes import every, put, spread
 from .layer_cut import OUTPUTS_IN_LANES, cut_for
+from .layer_tile import outputs_tile, placed_tile
 from .memory import new_matrix
 from .plan import Side
 from .product import ACTIVATIONS, activate, multiply_strips, rows_of, width_of
 from .records import BLOCK, PLACED, PRODUCT, STRIP, offset_of, pointer_to, positions
-from .tile import outputs_tile, placed_tile
 from .tile_loop import BYTES
 from .transpose import turn_in, turn_out
 from .waiting import seen

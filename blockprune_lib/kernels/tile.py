@@ -5,8 +5,8 @@
 Activations are stored as features x tokens, so an input that a group keeps is one contiguous row of x. Whatever the
 structure, a step loads V vectors of x, broadcasts R weights and does R x V fused multiply-adds (drawn in `tile_loop`).
 
-Five functions differ in where x and w lie: for a list of inputs, for neighbouring inputs of any set of rows (whose
-weights lie side by side or anywhere), for two dense matrices (attention), and with x and w in each other's place.
+Three functions differ in where x and w lie: for a list of inputs, for neighbouring inputs of any set of rows, and for
+two dense matrices (attention). A layer's own tiles are in `layer_tile`.
 
 Every address is an integer and nothing is checked: callers have checked shapes and indices before.
 """
@@ -23,8 +23,6 @@ from .tile_loop import (
     Loaded,
     emit_dense,
     emit_listed,
-    emit_outputs,
-    emit_placed,
     emit_rows,
     load_whole,
     multiply_add,
@@ -73,36 +71,6 @@ def rows_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, co
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 10), generate
-
-
-@intrinsic
-def placed_tile(typing_context: Any, rows: Any, vectors: Any, x: Any, ldx: Any, count: Any, w: Any, places: Any,
-                numbers: Any, y: Any, ldy: Any) -> Any:  # fmt: skip
-    """y[numbers[i]] += sum over k < count of w[places[i] + k] x[k]: as `rows_tile`, each row's weights anywhere.
-
-    `places` and `numbers` are int64; strides are in bytes.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        emit_placed(builder, values, multiply_add)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 10), generate
-
-
-@intrinsic
-def outputs_tile(typing_context: Any, tokens: Any, vectors: Any, x: Any, ldx: Any, index: Any, count: Any, w: Any,
-                 step: Any, y: Any, ldy: Any, bias: Any) -> Any:  # fmt: skip
-    """y[t, i] = bias[i] + sum over k < count of x[t, index[k]] w[k step + i]: outputs in the lanes, x broadcast.
-
-    x and y are tokens x features here; `index` is int32, strides are in bytes, and `bias` may be 0 for none.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        emit_outputs(builder, values, multiply_add)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 11), generate
 
 
 @intrinsic

@@ -266,46 +266,6 @@ def emit_rows(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     each_size(builder, rows, vectors, tile)
 
 
-def emit_placed(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
-    """`placed_tile`."""
-    rows, vectors, x, ldx, count, w, places, numbers, y, ldy = values
-
-    def tile(r: int, v: int) -> None:
-        found, begins = (
-            [builder.load(at(builder, plus(builder, table, 8 * i), I64), align=8) for i in range(r)]
-            for table in (numbers, places)
-        )
-        rows_of_y = [builder.add(y, builder.mul(number, ldy)) for number in found]
-        weights = [spaced(builder.add(w, times(builder, begin, 4)), I64(4)) for begin in begins]
-        sums = [load_vector(builder, plus(builder, place, BYTES * j)) for place in rows_of_y for j in range(v)]
-        sums = loop(builder, count, sums, neighbours(spaced(x, ldx), v), weights, arithmetic)
-        store_rows(builder, sums, v, rows_of_y)
-
-    each_size(builder, rows, vectors, tile)
-
-
-def emit_outputs(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
-    """`outputs_tile`."""
-    tokens, vectors, x, ldx, index, count, w, step, y, ldy, bias = values
-
-    def number(i: int) -> Address:
-        row = builder.add(x, builder.mul(I64(i), ldx))
-
-        def address(builder: Any, k: Any) -> Any:
-            column = load_whole(builder, builder.add(index, times(builder, k, 4)))
-            return builder.add(row, times(builder, column, 4))
-
-        return address
-
-    def tile(r: int, v: int) -> None:
-        sums = seeds(builder, r, v, None, bias, I64(0))  # every token's row begins with the same bias
-        numbers = [number(i) for i in range(r)]
-        sums = loop(builder, count, sums, neighbours(spaced(w, step), v), numbers, arithmetic)
-        store(builder, sums, v, y, ldy)
-
-    each_size(builder, tokens, vectors, tile)
-
-
 def emit_dense(builder: Any, values: Any, arithmetic: Arithmetic) -> None:
     """`dense_tile`."""
     rows, vectors, x, ldx, count, w, ldw, step, y, ldy, seed, lds = values

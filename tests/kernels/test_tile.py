@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from blockprune_lib.kernels.lanes import exp2, maximum, put, put_first, square_root, vector_at, where_negative
-from blockprune_lib.kernels.tile import dense_tile, listed_tile, placed_tile, rows_tile
+from blockprune_lib.kernels.layer_tile import outputs_tile, placed_tile
+from blockprune_lib.kernels.tile import dense_tile, listed_tile, rows_tile
 from blockprune_lib.kernels.tile_loop import SIZES, WIDTHS
 from blockprune_lib.machine.native import native
 from blockprune_lib.machine.simd import WIDTH
@@ -27,6 +28,11 @@ def in_rows(rows, vectors, x, pitch, count, w, table, y):
 @native
 def placed(rows, vectors, x, pitch, count, w, places, table, y):
     placed_tile(rows, vectors, x, pitch, count, w, places, table, y, pitch)
+
+
+@native
+def by_outputs(tokens, vectors, x, ldx, index, count, w, apart, y, ldy, bias):
+    outputs_tile(tokens, vectors, x, ldx, index, count, w, apart, y, ldy, bias)
 
 
 @native
@@ -81,6 +87,19 @@ def test_rows_anywhere_whose_weights_are_anywhere(r, v):
     placed(r, v, x.ctypes.data, x.strides[0], 5, w.ctypes.data, places.copy().ctypes.data, numbers.ctypes.data,
            y.ctypes.data)  # fmt: skip
     np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("r", "v"), SIZE)
+@pytest.mark.parametrize("biased", [False, True])
+def test_outputs_in_the_lanes(r, v, biased):
+    x, w, bias = matrix(r, 20), matrix(9, v * WIDTH + 3), matrix(v * WIDTH)
+    index = np.array([3, 0, 19, 7, 7, 2, 11, 5, 18], np.int32)
+    y = np.full((r + 1, v * WIDTH), 7.0, np.float32)
+    by_outputs(r, v, x.ctypes.data, x.strides[0], index.ctypes.data, len(index), w.ctypes.data, w.strides[0],
+               y.ctypes.data, y.strides[0], bias.ctypes.data if biased else 0)  # fmt: skip
+    wanted = x[:, index].astype(float) @ w[:, : v * WIDTH].astype(float) + (bias if biased else 0)
+    np.testing.assert_allclose(y[:r], wanted, atol=1e-5)
+    assert (y[r] == 7).all()
 
 
 @pytest.mark.parametrize(("r", "v"), SIZE)
