@@ -19,7 +19,7 @@ from .tile_loop import BYTES, VECTORS
 ROW = VECTORS * BYTES
 
 
-@inner
+@inner(inline="always")
 def attend(call: Any, start: int, length: int, head: int, memory: int) -> None:
     """One head of the sequence of `length` tokens at `start`; `memory`: scratch, (length + width of a head + 1) rows.
 

@@ -86,29 +86,47 @@ def _items(call: Any, layer: Any, kind: int) -> int:
 def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
     """One item of a phase."""
     pitch, vectors = call.pitch, (call.tokens + WIDTH - 1) // WIDTH
-    if kind == 1:
-        first, second = layer.query.runs, layer.query.runs + layer.key.runs
-        if item < first:
-            multiply(layer.query, item, call.x, call.q, pitch, vectors, 0, 0)
-        elif item < second:
-            multiply(layer.key, item - first, call.x, call.k, pitch, vectors, 0, 0)
-        else:
-            multiply(layer.value, item - second, call.x, call.v, pitch, vectors, 0, 0)
-    elif kind == 2:
+    if kind == 2:
         sequence = carray(_sequences(call.sequences), (UNKNOWN,))[item // call.heads]
         attend(call, sequence.start, sequence.length, item % call.heads, memory)
-    elif kind == 3:
-        multiply(layer.output, item, call.a, call.r, pitch, vectors, call.x, 0)
     elif kind == 4:
         normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
-    elif kind == 5:
-        multiply(layer.inner, item, call.x, call.f, pitch, vectors, 0, layer.activation)
-    elif kind == 6:
-        multiply(layer.outer, item, call.f, call.r, pitch, vectors, call.x, 0)
     elif kind == PHASES:
         normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
-    else:
+    elif kind == 0 or kind > PHASES:
         turn(call, item, kind == 0)
+    else:  # a product, called at one place only: what is called at many is compiled at each
+        matrix, part = product_of(layer, kind, item)
+        x = call.a if kind == 3 else call.f if kind == 6 else call.x
+        y = result_of(call, layer, kind, item)
+        multiply(matrix, part, x, y, pitch, vectors, call.x if y == call.r else 0, layer.activation if kind == 5 else 0)
+
+
+@inner(inline="always")
+def product_of(layer: Any, kind: int, item: int) -> Any:
+    """(the matrix of a product's phase, its part) for an item; a phase of three products counts through all of them."""
+    matrix, part = layer.outer, item
+    if kind == 1:
+        matrix = layer.query
+        if part >= layer.query.runs:
+            matrix, part = layer.key, part - layer.query.runs
+            if part >= layer.key.runs:
+                matrix, part = layer.value, part - layer.key.runs
+    elif kind == 3:
+        matrix = layer.output
+    elif kind == 5:
+        matrix = layer.inner
+    return matrix, part
+
+
+@inner(inline="always")
+def result_of(call: Any, layer: Any, kind: int, item: int) -> int:
+    """The address of that product's results."""
+    if kind == 1:
+        if item < layer.query.runs:
+            return call.q
+        return call.k if item < layer.query.runs + layer.key.runs else call.v
+    return call.f if kind == 5 else call.r
 
 
 @inner

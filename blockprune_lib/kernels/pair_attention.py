@@ -19,7 +19,7 @@ from .product import LOG2E, rows_of, width_of
 from .tile_loop import BYTES
 
 
-@inner
+@inner(inline="always")
 def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) -> None:
     """One head of the sequence of `length` tokens at `start`; `memory`: scratch, (length + 2 width of a head + 2) rows.
 

@@ -16,7 +16,7 @@ from numba import carray
 
 from ..machine.native import inner
 from ..machine.simd import WIDTH
-from .encoder import PHASES, normalise, turn, work_through
+from .encoder import PHASES, normalise, product_of, result_of, turn, work_through
 from .intrinsics import UNKNOWN
 from .pair_attention import attend_in_pairs
 from .pair_product import FLOATS, HALVES, PAIRS, multiply_in_pairs, pair_rows
@@ -35,33 +35,24 @@ def pair_encoder_worker(pointer: Any) -> None:
 def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
     """One item of a phase."""
     pitch, vectors = call.pitch, (call.tokens + WIDTH - 1) // WIDTH
-    if kind == 1:
-        first, second = layer.query.runs, layer.query.runs + layer.key.runs
-        if item < first:
-            multiply_in_pairs(layer.query, item, call.pairs, call.q, pitch, vectors, PAIRS, 0, 0, memory)
-        elif item < second:
-            multiply_in_pairs(layer.key, item - first, call.pairs, call.k, pitch, vectors, PAIRS, 0, 0, memory)
-        else:
-            multiply_in_pairs(layer.value, item - second, call.pairs, call.v, pitch, vectors, HALVES, 0, 0, memory)
-    elif kind == 2:
+    if kind == 2:
         sequence = carray(_sequences(call.sequences), (UNKNOWN,))[item // call.heads]
         attend_in_pairs(call, sequence.start, sequence.length, item % call.heads, memory)
-    elif kind == 3:
-        multiply_in_pairs(layer.output, item, call.a, call.r, pitch, vectors, FLOATS, call.x, 0, memory)
-    elif kind == 4:
-        normalise(layer.norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
+    elif kind == 4 or kind == PHASES:
+        norm = layer.norm if kind == 4 else layer.final
+        normalise(norm, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
         _pair(call, item)
-    elif kind == 5:
-        multiply_in_pairs(layer.inner, item, call.pairs, call.f, pitch, vectors, PAIRS, 0, layer.activation, memory)
-    elif kind == 6:
-        multiply_in_pairs(layer.outer, item, call.f, call.r, pitch, vectors, FLOATS, call.x, 0, memory)
-    elif kind == PHASES:
-        normalise(layer.final, call.width, call.r + item * BYTES, call.x + item * BYTES, pitch)
-        _pair(call, item)
-    else:
+    elif kind == 0 or kind > PHASES:
         turn(call, item, kind == 0)
         if kind == 0:
             _pair(call, item)
+    else:
+        matrix, part = product_of(layer, kind, item)
+        x = call.a if kind == 3 else call.f if kind == 6 else call.pairs
+        y = result_of(call, layer, kind, item)
+        form = FLOATS if y == call.r else HALVES if y == call.v else PAIRS
+        multiply_in_pairs(matrix, part, x, y, pitch, vectors, form, call.x if y == call.r else 0,
+                          layer.activation if kind == 5 else 0, memory)  # fmt: skip
 
 
 @inner

@@ -31,7 +31,7 @@ SCRATCH_ROWS = max(TOGETHER + STRIP_OUTPUTS, BAND_OUTPUTS)
 _strips, _blocks, _sets = pointer_to(STRIP), pointer_to(BLOCK), pointer_to(SET)
 
 
-@inner
+@inner(inline="always")
 def multiply_in_pairs(matrix: Any, part: int, x: int, y: int, pitch: int, vectors: int, form: int, residual: int,
                       activation: int, scratch: int) -> None:  # fmt: skip
     """One part of a product for all tokens; `residual` (0: none) is added where `form` is FLOATS.
@@ -56,7 +56,7 @@ def multiply_in_pairs(matrix: Any, part: int, x: int, y: int, pitch: int, vector
         v += width
 
 
-@inner
+@inner(inline="always")
 def _multiply_listed(matrix: Any, begin: int, end: int, coming: int, until: int, x: int, y: int, pitch: int, width: int,
                      form: int, residual: int, activation: int, scratch: int) -> None:  # fmt: skip
     strips = carray(_strips(matrix.strips), (UNKNOWN,))
@@ -92,7 +92,7 @@ def _multiply_listed(matrix: Any, begin: int, end: int, coming: int, until: int,
                     put(scratch + shift, vector_at(scratch + done * ROW + shift))
 
 
-@inner
+@inner(inline="always")
 def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int, pitch: int, width: int, form: int,
                    residual: int, activation: int, scratch: int) -> None:  # fmt: skip
     bands = int64_at(matrix.bands)

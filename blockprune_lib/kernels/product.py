@@ -43,7 +43,7 @@ def width_of(left: int) -> int:
     return VECTORS if left >= VECTORS else 2 if left >= 2 else 1
 
 
-@inner
+@inner(inline="always")
 def multiply(matrix: Any, part: int, x: int, y: int, pitch: int, vectors: int, residual: int, activation: int) -> None:
     """One part of a product for all tokens; x, y and residual (0: none) are addresses of rows `pitch` bytes apart."""
     parts = int64_at(matrix.parts)
@@ -69,7 +69,7 @@ def spread_of(coming: Any, steps: int, outputs: int) -> int:
     return 4 * coming.steps * coming.apart // max(1, steps * ((outputs + 5) // 6)) + 1
 
 
-@inner
+@inner(inline="always")
 def multiply_strips(matrix: Any, begin: int, end: int, coming: int, until: int, x: int, y: int, pitch: int,
                     width: int, residual: int, activation: int) -> None:  # fmt: skip
     """The strips from `begin` to `end` for `width` vectors of tokens, asking for those from `coming` to `until`."""
@@ -92,7 +92,7 @@ def multiply_strips(matrix: Any, begin: int, end: int, coming: int, until: int, 
             activate(activation, y + strip.output * pitch, pitch, strip.outputs, width)
 
 
-@inner
+@inner(inline="always")
 def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int, pitch: int, width: int,
                    residual: int, activation: int) -> None:  # fmt: skip
     bands = int64_at(matrix.bands)
