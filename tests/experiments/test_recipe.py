@@ -409,6 +409,7 @@ def test_presets_plan_for_every_task_and_may_be_overridden(name, task):
     run = planned(preset=name, task=OWN if task == "mine" else task, reweight={"epochs": 9})
     assert run.stages["reweight"]["epochs"] == 9
     assert run.stages["fine_tune"] == preset(name, task)["fine_tune"]
+    assert run.settings("retrain").batch_size in (16, 32)
 
 
 def test_the_best_preset_reweights_learns_from_the_dense_model_and_leaves_embeddings():
