@@ -13,6 +13,7 @@ DESCRIPTION = """Read every record under the folders, and print one line for eac
 
   blockprune report runs/study
   blockprune report runs/study --time             time the models that are kept and have no time yet, then report
+  blockprune report runs/study --against gradual  each method less that one, with intervals and a verdict
   blockprune report runs/study --frontier         score against measured latency, the best ones starred
   blockprune report runs/a runs/b --plot study.svg --json
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="*", metavar="FOLDER", help="folders, or files, that blockprune run wrote")
     parser.add_argument("--plot", metavar="FILE", help="draw score against rate: .svg or .png")
     parser.add_argument("--frontier", action="store_true", help="score against measured latency, of records with one")
+    parser.add_argument("--against", metavar="METHOD", help="each other method less this one, seed by seed, row by row")
     parser.add_argument("--time", action="store_true", help="first time the models of records without a latency")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of --time")
     parser.add_argument("--json", action="store_true", help="print the lines as JSON")
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, draw, print."""
     from .. import experiments
-    from ..experiments import frontier, latency, plots, report
+    from ..experiments import frontier, latency, paired, plots, report
 
     if options.schema:
         print(json.dumps(experiments.SCHEMA, indent=1))
@@ -50,6 +52,8 @@ def run(options: argparse.Namespace) -> None:
     if options.frontier:
         shown = [vars(point) | {"mean": point.mean} for point in frontier.points(found)]
         print(json.dumps(shown, indent=1) if options.json else frontier.table(found))
+    elif options.against:
+        print(paired.table(found, options.against))
     elif options.json:
         print(json.dumps([line.to_dict() for line in report.lines(found)], indent=1))
     else:

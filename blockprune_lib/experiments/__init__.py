@@ -9,6 +9,7 @@
     flags          what went wrong in a run                              held_out: rows to choose settings by
     report         a folder of them as tables                           plots
     latency        how long their models take, added afterwards         frontier: accuracy against it
+    paired         one method against another, seed by seed and row by row
     bag_of_words   the floor                                            precisions: the model in fewer bits
 
 >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
