@@ -20,6 +20,7 @@ from .machine import threads as threads
 from .nn import BlockSparseLinear as BlockSparseLinear
 from .nn import break_even_density as break_even_density
 from .nn import compression as compression
+from .nn import densify as densify
 from .nn import load as load
 from .nn import save as save
 from .nn import sparsify as sparsify

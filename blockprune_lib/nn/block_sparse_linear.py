@@ -124,6 +124,11 @@ class BlockSparseLinear(nn.Module):
             dense.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=self.bias.requires_grad)
         return dense.train(self.training)
 
+    def dense(self) -> nn.Module:
+        """`to_linear()`, followed by the activation if there is one."""
+        linear = self.to_linear()
+        return linear if self.activation is None else nn.Sequential(linear, nn.GELU()).train(self.training)
+
     @property
     def _shape(self) -> tuple[int, int]:
         return self.out_features, self.in_features
@@ -181,7 +186,7 @@ class BlockSparseLinear(nn.Module):
         """What torch.jit.script compiles, since TorchScript reads the source of a forward: the dense layer."""
         message = "torch.jit.script gets block-sparse layers as dense ones: torch.jit.trace or torch.compile keep them"
         warnings.warn(message, DenseExportWarning, stacklevel=2)
-        return self.to_linear() if self.activation is None else nn.Sequential(self.to_linear(), nn.GELU())
+        return self.dense()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}

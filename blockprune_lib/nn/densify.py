@@ -1,0 +1,62 @@
+"""The way back from `sparsify`: the plain model, for whatever reads or runs plain models only."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from ..pruning.architectures import part_of
+from .block_sparse_linear import BlockSparseLinear
+from .engine import CompiledForward, encoders_of
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def densify(model: Model) -> Model:
+    """Swap every `BlockSparseLinear` of `model` for the `nn.Linear` with the same weights, in place; returns the model.
+
+    A Hugging Face model is then as transformers made it: the GELU stands after its layer again, the encoder runs layer
+    by layer, `model.save_pretrained(folder)` writes what `from_pretrained(folder)` reads. Outputs stay the same up to
+    rounding; pruned weights are stored as zeros and multiplied, so nothing is smaller or faster than before pruning. A
+    layer with an activation outside a known encoder becomes `nn.Sequential(linear, nn.GELU())`. A model without such
+    layers is returned as it is. An optimiser created before the call holds the old weights: create a new one. Raises
+    TypeError for anything but a module, ValueError for a single layer, whose `to_linear()` would do.
+
+    For ONNX, whose operators know no block-sparse product, export a plain copy; ONNX Runtime gives the same outputs:
+
+        plain = bp.densify(copy.deepcopy(model))
+        torch.onnx.export(plain, (input_ids,), "model.onnx", dynamo=True)
+
+    >>> from blockprune_lib import BlockStructure, sparsify
+    >>> model = sparsify(nn.Sequential(nn.Linear(8, 4)), BlockStructure.block_row(4), keep_dense_above=1.0)
+    >>> densify(model)
+    Sequential(
+      (0): Linear(in_features=8, out_features=4, bias=True)
+    )
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if isinstance(model, BlockSparseLinear):
+        raise ValueError("model must hold block-sparse layers; it is itself one: model.to_linear() would do")
+    for encoder, paths in encoders_of(model):
+        if isinstance(encoder.__dict__.get("forward"), CompiledForward):
+            del encoder.forward
+        for layer in part_of(encoder, paths.layers):
+            inner = part_of(layer, paths.inner)
+            if isinstance(inner, BlockSparseLinear) and inner.activation is not None:
+                layer.set_submodule(paths.activation, _gelu_of_transformers().train(inner.training))
+                inner.activation = None
+    plain: dict[int, nn.Module] = {}  # a layer may stand in several places
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, BlockSparseLinear):
+            if id(module) not in plain:
+                plain[id(module)] = module.dense()
+            model.set_submodule(name, plain[id(module)])
+    return model
+
+
+def _gelu_of_transformers() -> nn.Module:
+    from transformers.activations import ACT2FN
+
+    return ACT2FN["gelu"]
