@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..kernels.precision import PRECISIONS
 from ..nn.convert import sparsify
 from ..nn.engine import encoders_of
 from ..pruning.structure import BlockStructure
@@ -215,5 +216,6 @@ def sequences_of(model: Any, asked: ModelSettings, case: ModelCase) -> Sequences
 
 
 def check_precision(precision: str) -> None:
-    """Raise the ValueError of `sparsify` where this machine or version has no such precision."""
-    sparsify(nn.Sequential(nn.Linear(1, 1)), BlockStructure.irregular(), precision=precision, keep_dense_above=1.0)
+    """Raise ValueError where this machine has no such precision."""
+    if precision != "auto" and (missing := PRECISIONS[precision].missing):
+        raise ValueError(f"precision must be 'float32' or 'auto' here; got {precision!r}, which needs {missing}")
