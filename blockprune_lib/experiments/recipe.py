@@ -30,7 +30,7 @@ from .stage_settings import AUTO, STAGE_SETTINGS, TRAINED, Prune, Retrain, Rewei
 #: The keys that may have a list; the first change least often, so that neighbouring runs share their stages.
 SWEPT = ("model", "task", "structure", "layers", "method", "seed", "rate")
 #: Options that came later: they are told of a run only where they are not at their defaults.
-_LATER = ("layers", "held_out")
+_LATER = ("layers", "held_out", "variant")
 
 
 def _task(task: Any) -> Any:
@@ -55,6 +55,7 @@ class Recipe(Settings):
     train_rows: Positive | None = None
     validation_rows: Positive | None = None
     data_seed: Whole = Field(0, ge=0)
+    variant: str | None = Field(None, pattern=r"^[\w.\-]+$", examples=["no-teacher"])
     held_out: Number = Field(0.0, ge=0, lt=1, examples=[0.1])
     embeddings: bool = False
     pooler: bool = False

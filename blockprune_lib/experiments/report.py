@@ -86,9 +86,9 @@ def lines(records: Records) -> list[Line]:
 
 
 def method_of(run: Mapping[str, Any]) -> str:
-    """The method's name, and how many layers it began with where some were removed."""
-    layers = run["options"].get("layers")
-    return f"{run['method']}, {layers} layers" if layers else run["method"]
+    """The method's name, how many layers it began with where some were removed, and its variant where it has one."""
+    layers, variant = run["options"].get("layers"), run["options"].get("variant")
+    return ", ".join([run["method"], *([f"{layers} layers"] if layers else []), *([variant] if variant else [])])
 
 
 def _settings(record: Mapping[str, Any]) -> str:

@@ -32,7 +32,9 @@ class Run(Settings):
         """A file name, that of the record, which tells the runs of one recipe apart."""
         structure, rate, seed = self.structure.replace(":", "-"), f"rate{self.rate:g}", f"seed{self.seed}"
         layers = f"{self.method}-{self.layers}-layers" if self.layers else self.method
-        parts = (self.task, Path(self.model).name, structure, layers, rate, seed)
+        variant = self.options.get("variant")
+        method = f"{layers}-{variant}" if variant else layers
+        parts = (self.task, Path(self.model).name, structure, method, rate, seed)
         return "_".join(re.sub(r"[^\w.\-]+", "-", part) for part in parts)
 
     def to_dict(self) -> dict[str, Any]:

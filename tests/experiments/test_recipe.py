@@ -39,6 +39,7 @@ TOP = {
     "keep_model": False,
     "layers": 2,
     "held_out": 0.1,
+    "variant": "no-teacher",
 }
 # Every key of a trained stage, then those of one stage alone.
 TRAINING = {
@@ -335,6 +336,16 @@ def test_layers_are_removed_after_fine_tuning():
     assert [stage.action for stage in run.method_stages] == ["fine_tune", "keep_layers", "fine_tune"]
     assert "dense-2-layers" in run.name
     assert "layers" not in planned().options
+
+
+def test_a_variant_is_a_name_for_other_settings():
+    runs = plan(LEAST | {"parts": [{}, {"variant": "all-pay", "reweight": {"reach": None}}]})
+    assert [run.name for run in runs] == [
+        "rte_minilm_block_row-64_reweighted_rate5_seed42", "rte_minilm_block_row-64_reweighted-all-pay_rate5_seed42",
+    ]  # fmt: skip
+    assert runs[1].extra("reweight")["reach"] is None
+    with pytest.raises(ValueError, match="variant must be"):
+        plan(LEAST | {"variant": "a/b"})
 
 
 def test_parts_are_run_in_order_and_what_two_ask_for_once():
