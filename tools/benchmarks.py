@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
@@ -71,6 +73,8 @@ def machine_class() -> str:
     return next((name for key, name in NEWER.items() if features.get(key)), "avx512")
 
 
+#: The rivals that can be held to older instructions as the kernels can, by the variables above.
+LIMITED = "openvino,openvino-int8"
 #: LLVM's feature -> the class of a machine that has it, the best first.
 NEWER = {"amx-bf16": "amx", "avx512bf16": "avx512bf16"}
 
@@ -93,7 +97,9 @@ def command(name: str) -> tuple[list[str], Path]:
         return RECIPES[name], RESULTS / f"{name}.json"
     from blockprune_lib.bench.kernel_shares import KERNELS
 
-    given = {"PRECISIONS": precisions, "KERNELS": lambda: list(KERNELS)}
+    given: dict[str, Callable[[], list[str]]] = {"PRECISIONS": precisions, "KERNELS": lambda: list(KERNELS)}
+    if os.environ.get("NUMBA_CPU_NAME") and "--skip" in OF_A_MACHINE[name]:
+        given |= {"--skip": lambda: ["--peers"], OF_A_MACHINE[name][-1]: lambda: [LIMITED]}
     flags = [word for flag in OF_A_MACHINE[name] for word in (given[flag]() if flag in given else [flag])]
     return flags, RESULTS / f"{name}-{machine_class()}.json"
 

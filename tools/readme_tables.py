@@ -32,6 +32,8 @@ def _record(name: str) -> dict[str, Any]:
 
 def _machine(record: dict[str, Any]) -> str:
     machine = record["hardware"]
+    if held := record["provenance"]["environment"].get("NUMBA_CPU_NAME"):
+        machine = machine | {"isa": f"held to the instructions of {held}: AVX2"}
     return f"{machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}"
 
 
