@@ -2,7 +2,7 @@
 
     block_sparse_linear   the layer
     convert               `sparsify`: every pruned Linear of a model becomes one, and does the GELU that follows it
-    densify               the way back: the plain model
+    plain_model           `densify`, the way back
     engine                a whole encoder as one compiled call, where that gives the same result
     encoder_plan          its layers as records that the call reads
     break_even            how dense a layer may be and still gain

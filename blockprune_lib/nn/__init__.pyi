@@ -4,8 +4,8 @@ from .break_even import break_even_density as break_even_density
 from .break_even import interpolate_break_even as interpolate_break_even
 from .convert import TooDenseWarning as TooDenseWarning
 from .convert import sparsify as sparsify
-from .densify import densify as densify
 from .model_size import Compression as Compression
 from .model_size import compression as compression
+from .plain_model import densify as densify
 from .storage import load as load
 from .storage import save as save
