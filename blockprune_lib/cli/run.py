@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
     how = {name: getattr(options, name) for name in ("shard", "processes", "extend")}
     if not options.quiet:
         how |= {"say": partial(print, file=sys.stderr, flush=True), "progress": sys.stderr.isatty()}
-    if not options.quiet and (left := estimate.hours(runs, Path(options.folder))) > _WORTH_SAYING:
+    new = not (Path(options.folder) / "records").exists()  # to go on, nobody waits for it again
+    if new and not options.quiet and (left := estimate.hours(runs)) > _WORTH_SAYING:
         print(f"about {left:.1f} hours of training here", file=sys.stderr, flush=True)
     done = experiments.run(recipe, options.folder, **how)
     print(json.dumps(done, indent=1) if options.json else report.table(done))

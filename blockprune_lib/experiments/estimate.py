@@ -19,6 +19,8 @@ from .actions import load_task
 from .run_spec import Run
 
 _BATCH, _STEPS = 32, 3
+#: Rows whose tokens are counted, for the mean.
+_SAMPLE = 500
 
 
 class _Text(NamedTuple):
@@ -69,9 +71,11 @@ def _measure(run: Run) -> _Text:
     task = load_task(run)
     model, tokenizer = models.load(run.model, task=task)
     settings = run.settings("fine_tune")
-    rows = task.encode(tokenizer, settings.max_length)[0]
-    tokens = sum(map(len, rows["input_ids"]))
-    length = max(1, round(tokens / len(rows)))
+    count = len(task.train)
+    some = task.train.select(range(0, count, max(1, count // _SAMPLE)))
+    texts = [list(some[column]) for column in task.text]
+    lengths = list(map(len, tokenizer(*texts, truncation=True, max_length=settings.max_length)["input_ids"]))
+    length = max(1, round(sum(lengths) / len(lengths)))
     ids = torch.full((_BATCH, length), int(tokenizer.pad_token_id or 0))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     model.train()
@@ -83,4 +87,4 @@ def _measure(run: Run) -> _Text:
         loss.backward()
         seconds.append(time.perf_counter() - start)
     layers = getattr(model.config, "num_hidden_layers", 1)
-    return _Text(len(rows), tokens, ids.numel() / min(seconds), layers)
+    return _Text(count, count * length, ids.numel() / min(seconds), layers)
