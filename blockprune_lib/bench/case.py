@@ -79,7 +79,7 @@ class Result(Sparse):
     ratio_to_baseline: Ratio = Field(description="times as fast as the baseline")
     ours_ratio_to_it: Ratio = Field(description="times as fast as this engine ours is")
     useful_gflops: float = Field(description="operations ÷ median")
-    share_of_peak: float = Field(description="useful_gflops ÷ median of peak_gflops")
+    share_of_peak: float = Field(description="useful_gflops ÷ median of peak_gflops, or of peak_bfloat16_gflops")
 
 
 class Skipped(Part):
@@ -142,6 +142,9 @@ class Case(Part):
     seed: int = Field(description="of the order of turns and of the intervals")
     threads_in_force: dict[str, int | None] = Field(description="threads that torch and Numba were set to")
     peak_gflops: Spread = Field(description="of every burst of multiply-adds between the engines' turns")
+    peak_bfloat16_gflops: Spread | None = Field(
+        default=None, description="the same in bfloat16, where an engine runs in it and the machine has it"
+    )
     engines: list[Result]
     skipped: list[Skipped]
     memory: dict[str, dict[str, int | None]] | None = Field(
@@ -151,11 +154,11 @@ class Case(Part):
     @classmethod
     def made(
         cls, what: What, operations: float, ours: str, engines: Mapping[str, Engine],
-        errors: Mapping[str, tuple[float, float]], compared: Comparison, peak: Sequence[float],
+        errors: Mapping[str, tuple[float, float]], compared: Comparison, peaks: Mapping[str, Sequence[float]],
         skipped: Sequence[Skipped],
     ) -> Case:  # fmt: skip
-        """The case of timings; `errors` are (largest error, error allowed) of each engine, `peak` GFLOP/s of bursts."""
-        results, roof = [], Spread.made(peak)
+        """The case of timings; `errors`: (largest error, error allowed) of each engine; `peaks`: GFLOP/s of bursts."""
+        results, roofs = [], {precision: Spread.made(rates) for precision, rates in peaks.items()}
         for key, engine in engines.items():
             timing, (error, tolerance) = compared.timings[key], errors[key]
             to_it = dataclasses.replace(compared, baseline=key).ratio(ours)
@@ -164,13 +167,19 @@ class Case(Part):
                 key=key, name=engine.name, precision=engine.precision, structure=engine.structure,
                 threads=engine.threads or what.threads, error=error, tolerance=tolerance, inner=timing.inner,
                 ms=Spread.made(timing.samples_ms), ratio_to_baseline=Ratio(**vars(compared.ratio(key))),
-                ours_ratio_to_it=Ratio(**vars(to_it)), useful_gflops=gflops, share_of_peak=gflops / roof.median,
+                ours_ratio_to_it=Ratio(**vars(to_it)), useful_gflops=gflops,
+                share_of_peak=gflops / roofs.get(engine.precision, roofs["float32"]).median,
             ))  # fmt: skip
         return cls(
             what=what, operations=operations, baseline=compared.baseline, ours=ours, rounds=compared.rounds,
-            warmup=compared.warmup, seed=compared.seed, threads_in_force=dict(compared.threads), peak_gflops=roof,
+            warmup=compared.warmup, seed=compared.seed, threads_in_force=dict(compared.threads),
+            peak_gflops=roofs["float32"], peak_bfloat16_gflops=roofs.get("bfloat16"),
             engines=results, skipped=list(skipped), memory=None,
         )  # fmt: skip
+
+    @model_serializer(mode="wrap")
+    def _without_a_peak_that_is_not_there(self, dump: Any) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key != "peak_bfloat16_gflops" or value is not None}
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

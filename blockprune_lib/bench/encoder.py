@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..kernels.precision import PRECISIONS
 from ..nn.convert import sparsify
-from ..nn.engine import encoders_of
+from ..nn.engine import encoders_of, precision_of
 from ..pruning.structure import BlockStructure
 from .case import Case, What
 from .engine import Calls, Engine, Work, engine_of
@@ -49,7 +49,7 @@ from .workload import (
 
 #: Largest error that passes: a dozen layers of roundings, each of which the layer normalisations rescale. What int8
 #: costs depends on the weights, from 1 % to a quarter; the limit stops nonsense, and the table tells the rest.
-TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1, "auto": 1e-1, "int8": 5e-1}
+TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1, "int8": 5e-1}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ class PrunedModels:
         slow = "".join(f" (layer by layer: {why})" for why in how if why != "compiled")
         calls = Calls(lambda: sparse(*given), work.answer_of(lambda: sparse(*given)))
         return Engine(
-            ours_key(text, precision), f"blockprune {text} {SHORT[precision]}{slow}", *calls, precision, structure=text,
+            ours_key(text, precision), f"blockprune {text} {SHORT[precision]}{slow}", *calls, precision_of(sparse),
+            structure=text,
             operations=operations_of(dense.encoder, self.kept[text], sequences.lengths),
             expected=work.answer_of(lambda: dense(*given)),
         )  # fmt: skip

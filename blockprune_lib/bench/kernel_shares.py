@@ -19,10 +19,12 @@ import torch
 from numba import carray
 
 from ..kernels.intrinsics import UNKNOWN
+from ..kernels.pair_product import FLOATS, ROW, SCRATCH_ROWS, multiply_in_pairs
+from ..kernels.precision import PRECISIONS
 from ..kernels.product import multiply
 from ..kernels.records import MATRIX, filled, pointer_to
 from ..kernels.tile_loop import VECTORS, WIDTH
-from ..kernels.walk import Walk, walk_of
+from ..kernels.walk import Walk
 from ..machine.native import inner
 from ..pruning.packing import pack
 from .case import Case, What
@@ -44,23 +46,41 @@ TURN_MS = 10.0
 _matrices = pointer_to(MATRIX)
 
 
-# Not kept on disk: an entry would not notice that the kernels, which stand in another folder, have changed.
+# Neither is kept on disk: an entry would not notice that the kernels, which stand in another folder, have changed.
 @inner(nogil=True)
-def _product(matrix: int, x: int, y: int, pitch: int, vectors: int) -> None:
-    """One product, all its parts; every argument but the last two is an address."""
+def _product(matrix: int, x: int, y: int, pitch: int, vectors: int, scratch: int) -> None:
+    """One product, all its parts; the first three and `scratch` are addresses, `pitch` is in bytes."""
     one = carray(_matrices(matrix), (UNKNOWN,))[0]
     for part in range(one.runs):
         multiply(one, part, x, y, pitch, vectors, 0, 0)
 
 
+@inner(nogil=True)
+def _product_in_pairs(matrix: int, x: int, y: int, pitch: int, vectors: int, scratch: int) -> None:
+    """The same on pairs of bfloat16; results are float32."""
+    one = carray(_matrices(matrix), (UNKNOWN,))[0]
+    for part in range(one.runs):
+        multiply_in_pairs(one, part, x, y, pitch, vectors, FLOATS, 0, 0, scratch)
+
+
+def in_pairs(x: np.ndarray) -> np.ndarray:
+    """Float32 (inputs, tokens) as bfloat16, two inputs of a token in the 32 bits of one float32."""
+    rounded = torch.from_numpy(x).bfloat16().view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
+    if len(rounded) % 2:
+        rounded = np.concatenate([rounded, np.zeros_like(rounded[:1])])
+    return np.asarray(rounded[::2] | rounded[1::2] << 16).view(np.float32)
+
+
 class Kernel(NamedTuple):
-    """How a precision's products are called: how a packed matrix is walked, and the function."""
+    """How a precision's products are called: the function, and what makes of activations what it reads."""
 
-    walk: Callable[[Any], Walk]
     product: Callable[..., None]
+    activations: Callable[[np.ndarray], np.ndarray]
 
 
-KERNELS: Mapping[str, Kernel] = {"float32": Kernel(walk_of, _product)}
+KERNELS: Mapping[str, Kernel] = {
+    "float32": Kernel(_product, lambda x: x), "bfloat16": Kernel(_product_in_pairs, in_pairs)
+}  # fmt: skip
 
 
 def bench_kernels(*, progress: Progress = None, **settings: Any) -> Record:
@@ -69,7 +89,7 @@ def bench_kernels(*, progress: Progress = None, **settings: Any) -> Record:
     shapes      (outputs, inputs) of each matrix
     structures  structures as text; the default has all kinds, from groups of four to tiles of 32 x 32
     rates, tokens, repeats, warmup, seed
-    precisions  "float32"
+    precisions  "float32", "bfloat16": shares are of the peak in that precision
 
     Each answer is compared with float64 before it is timed. Raises ValueError or TypeError for wrong settings.
     """
@@ -102,32 +122,34 @@ def _keys(precision: str) -> tuple[str, str]:
 
 def _engine(key: str, case: MatrixCase, seed: int, precision: str) -> Engine:
     """A product of one matrix, or of many in turns; the answer is that of the first."""
-    kernel, (outputs, inputs) = KERNELS[precision], case.shape
+    kernel, outputs = KERNELS[precision], case.shape[0]
     vectors = -(-case.tokens // WIDTH)
     pitch = (vectors + VECTORS | 1) * WIDTH  # an odd number of vectors, as in the encoder
-    x, y = aligned(inputs, pitch), aligned(outputs, pitch)
-    x[:, : case.tokens] = problem_of(case, seed).x.numpy().T
-    records = _records(case, seed, kernel, many=not key.startswith("hot"))
+    given = kernel.activations(np.ascontiguousarray(problem_of(case, seed).x.numpy().T))
+    x, y, scratch = aligned(len(given), pitch), aligned(outputs, pitch), aligned(SCRATCH_ROWS, ROW // 4)
+    x[:, : case.tokens] = given
+    records = _records(case, seed, precision, many=not key.startswith("hot"))
     turns = itertools.cycle([record.ctypes.data for record, _ in records])
+    rest = x.ctypes.data, y.ctypes.data, 4 * pitch, vectors, scratch.ctypes.data
 
     def run() -> None:
-        kernel.product(next(turns), x.ctypes.data, y.ctypes.data, 4 * pitch, vectors)
+        kernel.product(next(turns), *rest)
 
-    def answer(kept: Any = records) -> np.ndarray:
-        kernel.product(records[0][0].ctypes.data, x.ctypes.data, y.ctypes.data, 4 * pitch, vectors)
+    def answer(kept: Any = (records, x, scratch)) -> np.ndarray:
+        kernel.product(records[0][0].ctypes.data, *rest)
         return y[:, : case.tokens].T.astype(np.float64)
 
     return Engine(key, key, *Calls(run, answer), precision, structure=case.structure)
 
 
-def _records(case: MatrixCase, seed: int, kernel: Kernel, many: bool) -> list[tuple[np.ndarray, Walk]]:
+def _records(case: MatrixCase, seed: int, precision: str, many: bool) -> list[tuple[np.ndarray, Walk]]:
     """The first matrix of a case, or as many as fill `APART` bytes; of these only `DIFFERENT` differ."""
 
     def walks() -> Iterator[Walk]:
         for number in range(DIFFERENT):
             problem = problem_of(case, seed + number)
             with torch.no_grad():
-                yield kernel.walk(pack(problem.weight, problem.structure))
+                yield PRECISIONS[precision].walk(pack(problem.weight, problem.structure))
 
     if not many:
         return [_record(next(walks()))]

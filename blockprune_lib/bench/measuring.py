@@ -11,6 +11,7 @@ import dataclasses
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from .._common.provenance import provenance
 from ..machine.comparison import Comparison
+from ..machine.pairs import HAS_PAIRS
 from ..machine.passport import hardware
 from ..machine.peak import MultiplyAdds
 from ..machine.thread_limits import threads
@@ -27,7 +29,7 @@ from .engine import Engine, UnavailableError, in_a_line
 from .records import Benchmark, Record
 from .settings import CommonSettings
 
-PEAK = "(peak)"
+PEAK = "(peak) "
 #: What makes each engine, by its key.
 Makers = Mapping[str, Callable[[], Engine]]
 Progress = Callable[[str], object] | None
@@ -64,8 +66,8 @@ def measured(
         if "torch._dynamo" in sys.modules:  # what it learned of another case's sizes would make it compile for any
             torch.compiler.reset()
         engines, errors, skipped = make_all(rivals, ours, tolerances, reference)
-        compared, peak = time_all(engines, what.threads, asked, turn_ms)
-    return Case.made(what, operations, next(iter(ours)), engines, errors, compared, peak, skipped)
+        compared, peaks = time_all(engines, what.threads, asked, turn_ms)
+    return Case.made(what, operations, next(iter(ours)), engines, errors, compared, peaks, skipped)
 
 
 def make_all(
@@ -104,17 +106,30 @@ def make_all(
 
 def time_all(
     engines: Mapping[str, Engine], number: int, asked: CommonSettings, turn_ms: float = 1.0
-) -> tuple[Comparison, tuple[float, ...]]:
-    """Time the engines and bursts of multiply-adds in turns on `number` threads: the timings, and GFLOP/s of bursts."""
-    burst, rates = MultiplyAdds(number), list[float]()
+) -> tuple[Comparison, dict[str, tuple[float, ...]]]:
+    """Time the engines and bursts of multiply-adds in turns on `number` threads: timings, and GFLOP/s of the bursts.
+
+    There are bursts in float32, and in bfloat16 where an engine runs in it and the machine has it.
+    """
+    pairs = HAS_PAIRS and any(engine.precision == "bfloat16" for engine in engines.values())
+    bursts = {"float32": MultiplyAdds(number)} | ({"bfloat16": MultiplyAdds(number, pairs=True)} if pairs else {})
+    rates: dict[str, list[float]] = {precision: [] for precision in bursts}
     calls: dict[str, Callable[[], object]] = {key: engine.run for key, engine in engines.items()}
+    for precision, burst in bursts.items():
+        calls[PEAK + precision] = partial(_add_rates, burst, rates[precision])
     compared = compare(
-        calls | {PEAK: lambda: rates.extend(burst.rates())}, baseline=next(iter(engines)), repeats=asked.repeats,
-        warmup=asked.warmup, min_time_ms=turn_ms, threads=number, seed=asked.seed,
+        calls, baseline=next(iter(engines)), repeats=asked.repeats, warmup=asked.warmup, min_time_ms=turn_ms,
+        threads=number, seed=asked.seed,
     )  # fmt: skip
-    timings = dict(compared.timings)
-    timed = timings.pop(PEAK).inner * asked.repeats  # the bursts of the warm-up come first
-    return dataclasses.replace(compared, timings=timings), tuple(rates[-timed:])
+    timings, peaks = dict(compared.timings), {}
+    for precision, found in rates.items():
+        timed = timings.pop(PEAK + precision).inner * asked.repeats  # the bursts of the warm-up come first
+        peaks[precision] = tuple(found[-timed:])
+    return dataclasses.replace(compared, timings=timings), peaks
+
+
+def _add_rates(burst: MultiplyAdds, found: list[float]) -> None:
+    found += burst.rates()
 
 
 def _error(answer: np.ndarray, reference: np.ndarray) -> float:

@@ -60,8 +60,11 @@ def rows(case: Case) -> Sequence[tuple[str, ...]]:
 
 def notes(case: Case) -> list[str]:
     """The lines under a table: the peak, what was not timed and why, and bytes where they were measured."""
-    peak, low, high = case.peak_gflops, min(case.peak_gflops.samples), max(case.peak_gflops.samples)
-    lines = [f"peak in the same rounds: {peak.median:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})"]
+    lines = []
+    for name, peak in (("peak", case.peak_gflops), ("peak in bfloat16", case.peak_bfloat16_gflops)):
+        if peak is not None:
+            low, high = min(peak.samples), max(peak.samples)
+            lines.append(f"{name} in the same rounds: {peak.median:.1f} GFLOP/s (median; {low:.1f} to {high:.1f})")
     absent: dict[str, list[str]] = {}
     for skipped in case.skipped:
         if skipped.install:
@@ -86,8 +89,9 @@ def conditions(case: Case) -> str:
     """How the numbers are to be read."""
     return (
         f"speed: times as fast as {case.engine(case.baseline).name}; ours is: times as fast as that engine "
-        f"{case.engine(case.ours).name} is; GFLOP/s counts only kept weights; error: largest, relative to the largest "
-        f"number of the answer; {case.rounds} rounds in turns after {case.warmup} warm-up calls"
+        f"{case.engine(case.ours).name} is; GFLOP/s counts only kept weights; of peak: of float32's, of bfloat16's for "
+        "what runs in it; error: largest, relative to the largest number of the answer; "
+        f"{case.rounds} rounds in turns after {case.warmup} warm-up calls"
     )
 
 

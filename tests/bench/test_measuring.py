@@ -52,7 +52,8 @@ def test_rates_and_ratios_are_what_their_words_say():
     compared = Comparison(timings, "a", {"torch": 1}, 0, 0)
     what = What(shape=[8, 8], structure="irregular", rate=2.0, kept=32, density=0.5, tokens=1, threads=1)
     engines = {key: maker(key, [[0.0]])() for key in timings}
-    case = Case.made(what, 8e6, "b", engines, dict.fromkeys(engines, (0.0, 1.0)), compared, (10.0, 16.0, 20.0), ())
+    peaks = {"float32": (10.0, 16.0, 20.0)}
+    case = Case.made(what, 8e6, "b", engines, dict.fromkeys(engines, (0.0, 1.0)), compared, peaks, ())
     a, b = case.engine("a"), case.engine("b")
     assert a.useful_gflops == pytest.approx(2.0)  # 8 million operations in 4 ms
     assert b.useful_gflops == pytest.approx(8.0)
@@ -65,8 +66,9 @@ def test_rates_and_ratios_are_what_their_words_say():
 def test_engines_take_turns_with_the_peak():
     engine = Engine("x", "x", lambda: sum(range(2000)), lambda: np.zeros(1))
     for threads in (1, 2):
-        compared, peak = measuring.time_all({"x": engine}, threads, MatrixSettings(repeats=4, warmup=1))
+        compared, peaks = measuring.time_all({"x": engine}, threads, MatrixSettings(repeats=4, warmup=1))
         assert list(compared.timings) == ["x"]
         assert compared.rounds == 4
-        assert len(peak) >= 4
-        assert min(peak) > 0
+        assert list(peaks) == ["float32"]
+        assert len(peaks["float32"]) >= 4
+        assert min(peaks["float32"]) > 0

@@ -58,8 +58,9 @@ def test_records_of_the_version_before_are_read_whole(name):
 def needed(model, place=()):
     """The place of each key that a record must have, one of each kind."""
     for name, field in model.model_fields.items():
-        if field.is_required():
-            yield (*place, name)
+        if not field.is_required():
+            continue
+        yield (*place, name)
         for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(part, type) and issubclass(part, Part) and name != "skipped":
                 yield from needed(part, (*place, name, 0) if part is not field.annotation else (*place, name))
