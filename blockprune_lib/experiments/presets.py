@@ -2,8 +2,9 @@
 
 `paper` is what the authors' scripts and defaults ran for BERT-base (Li et al. 2020); where they name no fine-tuning,
 that of MRPC stands in. `best` is what we would use on a small encoder: the penalty's strength follows the rate, and the
-dense model teaches. A cut model needs steps, whatever the number of rows: with 420 of them at 2e-4 it stays where the
-cut left it, and a small task gets more epochs, of smaller batches where its texts are long.
+dense model teaches. A cut model has far to go: in 420 steps on 2,700 rows of CoLA (block_column:4, rate 5, gradual) the
+loss on the last batches was 1.12, 0.99, 0.88 and 0.79 at learning rates of 2e-4, 5e-4, 1e-3 and 2e-3. So the rate is
+high and small tasks get more epochs, of smaller batches where their texts are long.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "best": {
         "fine_tune": {**_BEST_TRAINED, "learning_rate": 1e-4, "epochs": 3.0},
         "reweight": {
-            **_BEST_TRAINED, **_TAUGHT, "learning_rate": 5e-4, "epochs": 3.0,
+            **_BEST_TRAINED, **_TAUGHT, "learning_rate": 1e-3, "epochs": 3.0,
             "lam": "auto", "eps": 1e-3, "refresh_every": 10, "reach": 1.5, "method": "proximal",
         },
         "prune": {"scope": "matrix", "schedule": "once", "begin": 0.0, "end": 0.6},
-        "retrain": {**_BEST_TRAINED, **_TAUGHT, "learning_rate": 5e-4, "epochs": 5.0, "schedule": "cosine"},
+        "retrain": {**_BEST_TRAINED, **_TAUGHT, "learning_rate": 1e-3, "epochs": 5.0, "schedule": "cosine"},
     },
 }  # fmt: skip
 
