@@ -1,3 +1,7 @@
+from . import estimate as estimate
+from . import frontier as frontier
+from . import latency as latency
+from . import paired as paired
 from . import report as report
 from .recipe import plan as plan
 from .recipe import read_recipe as read_recipe
