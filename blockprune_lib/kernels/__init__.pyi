@@ -2,3 +2,4 @@ from . import ladder as ladder
 from .csr import CsrMatrix as CsrMatrix
 from .functional import linear as linear
 from .reference import linear_reference as linear_reference
+from .traced import DenseExportWarning as DenseExportWarning

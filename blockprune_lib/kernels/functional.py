@@ -32,7 +32,8 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
     Returns (..., M). x, the weights and the bias have one float type and one device. float32 on the CPU runs on the
     packed weights; anything else goes through `packed.to_dense()`. An element of x that no stored group reads cannot
     change y, not even NaN. Gradients of any order, `torch.compile(fullgraph=True)`, `torch.export`, `torch.func`,
-    `torch.jit.trace` and `torch.fx` work; `torch.onnx.export` writes dense weights, and warns.
+    `torch.jit.trace` and `torch.fx` work; `torch.onnx.export` writes dense weights, and warns. A program that was
+    exported or traced and saved needs `from blockprune_lib import linear` where it is loaded.
 
     Raises TypeError for non-tensors and for mixed types, ValueError for a shape or a device that does not fit and for
     indices that point outside the matrix.

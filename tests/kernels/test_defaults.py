@@ -1,7 +1,7 @@
 """No kernel's memory follows the default dtype or device: every kernel under each of them, bit for bit as without."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blockprune_lib import BlockSparseLinear, BlockStructure, PackedMatrix, pack, sparsify
+from blockprune_lib import BlockSparseLinear, BlockStructure, PackedMatrix, break_even_density, pack, sparsify
 from blockprune_lib.kernels import CsrMatrix, ladder, linear, linear_reference
 
 from ..helpers.references import structure_texts
@@ -113,3 +113,45 @@ def test_a_new_layer_has_the_defaults_and_whole_indices(what: Any) -> None:
     )  # fmt: skip
     torch.testing.assert_close(found, nn.functional.linear(X, explicit.weight, explicit.bias))
     assert isinstance(explicit.packed.validate(), PackedMatrix)
+
+
+@pytest.mark.parametrize("what", DEFAULTS, ids=str)
+def test_a_default_that_changes_between_forward_and_backward(what: Any) -> None:
+    structure = BlockStructure.block_column(5)
+    packed, found = pack(weight(structure), structure), []
+    for change in (None, what):
+        x, values = X.clone().requires_grad_(), packed.values.clone().requires_grad_()
+        y = linear(x, PackedMatrix(structure, packed.shape, values, packed.columns, packed.offsets))
+        with default(change) if change else nullcontext():
+            y.backward(GRAD)
+        found.append((x.grad, values.grad))
+    for one, other in zip(*found, strict=True):
+        assert one is not None
+        assert other is not None
+        assert (one.dtype, one.device.type) == (torch.float32, "cpu")
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("what", DEFAULTS, ids=str)
+def test_the_operators_in_a_graph_and_in_a_transform(what: Any) -> None:
+    structure = BlockStructure.block_row(3)
+    made = BlockSparseLinear.from_packed(pack(weight(structure), structure), BIAS.clone())
+    wanted, slope = made(X).detach(), torch.func.grad(lambda x: made(x).square().sum())(X)
+    with default(what):
+        exported = torch.export.export(made, (X,)).module()(X)
+        assert torch.equal(exported, wanted)
+        assert torch.equal(torch.func.grad(lambda x: made(x).square().sum())(X), slope)
+
+
+@pytest.mark.parametrize("what", DEFAULTS, ids=str)
+def test_a_break_even_is_measured_on_float32(what: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def look(functions: dict[str, Any], **_: Any) -> Any:
+        seen.extend(part for function in functions.values() for part in function.args if isinstance(part, Tensor))
+        raise LookupError
+
+    monkeypatch.setattr("blockprune_lib.nn.break_even.compare", look)
+    with default(what), pytest.raises(LookupError):
+        break_even_density(BlockStructure.block_row(8), (32, 64))
+    assert {(part.dtype, part.device.type) for part in seen} == {(torch.float32, "cpu")}

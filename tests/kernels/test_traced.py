@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +110,28 @@ def test_exported_for_any_number_of_tokens_saved_and_loaded(strict: bool) -> Non
         near(loaded(x), exact(layer)(x))
     with pytest.raises((RuntimeError, AssertionError), match=r"tokens|shape|size"):
         loaded(torch.randn(3, 32))
+
+
+LOADED_ELSEWHERE = """
+import sys, warnings, torch
+warnings.simplefilter("ignore")
+program, inputs = sys.argv[1], torch.load(sys.argv[2])
+try:
+    torch.jit.load(program)
+except RuntimeError as error:
+    assert "blockprune::linear" in str(error)
+from blockprune_lib import linear
+torch.save(torch.jit.load(program)(inputs), sys.argv[3])
+"""
+
+
+def test_another_process_runs_what_was_saved_once_it_has_the_operators(tmp_path: Path) -> None:
+    layer, x, root = layer_of(), torch.randn(4, 33), Path(__file__).parents[2]
+    files = [str(tmp_path / name) for name in ("program.pt", "inputs.pt", "outputs.pt")]
+    torch.jit.save(torch.jit.trace(layer, torch.randn(2, 33)), files[0])
+    torch.save(x, files[1])
+    subprocess.run([sys.executable, "-c", LOADED_ELSEWHERE, *files], check=True, cwd=root)
+    near(torch.load(files[2]), layer(x))
 
 
 # --- torch.jit and torch.fx
