@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,25 @@ class Fields:
     def fault(self, column: str, value: Any) -> str:
         """What a value of this column must be, such as "text", where it is something else; else ""."""
         if column != "label":
-            return "" if isinstance(value, str) else "text"
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return _fault_of_text(value)
+        number = isinstance(value, Real) and not isinstance(value, bool)
         if self.labels:
-            if number and isinstance(value, int) and 0 <= value < len(self.labels):
+            if number and isinstance(value, Integral) and 0 <= int(value) < len(self.labels):
                 return ""
             return f"one of {', '.join(f'{place} ({name})' for place, name in enumerate(self.labels))}"
         if number and math.isfinite(value) and self.low <= value <= self.high:
             return ""
         return "a finite number" + ("" if math.isinf(self.low) else f" from {self.low:g} to {self.high:g}")
+
+
+def _fault_of_text(value: Any) -> str:
+    if not isinstance(value, str):
+        return "text"
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON can spell
+        return "text that UTF-8 can write"
+    return ""
 
 
 _PAIR = ("sentence1", "sentence2")

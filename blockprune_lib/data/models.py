@@ -9,7 +9,7 @@ repository with safetensors, and any local folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 
 from .._common.checks import positive_int, whole_number
 from . import weights
+from .limits import shorten
 
 if TYPE_CHECKING:
     from .tasks import Task
@@ -70,10 +71,11 @@ def load(
 
     `name` is one of "minilm", "bert-base-uncased", "roberta-base", "distilbert-base-uncased", another
     repository on the Hub ("owner/name"), or a folder with config.json, model.safetensors and a tokenizer.
-    `task` sets `num_labels` and `regression` from a `tasks.Task`. `source`: "hub", "package" (minilm only),
-    "folder", or "auto": folder or Hub by the name, and for minilm the package where the Hub fails.
+    `task` sets `num_labels`, `regression` and the labels' names from a `tasks.Task`. `source`: "hub", "package"
+    (minilm only), "folder", or "auto": folder or Hub by the name, and for minilm the package where the Hub fails.
     Weights the checkpoint lacks (the head; a pooler if there is none) are drawn from `seed` alone: N(0, 0.02^2),
-    biases 0; the global random state is neither used nor changed. The checkpoint's own pooler is kept.
+    biases 0; the global random state is neither used nor changed. The checkpoint's own pooler is kept, and its head
+    where that has as many outputs; else `notes` says that a new one begins. The tokenizer cuts at the model's limit.
 
     Raises `TypeError` or `ValueError` for an unknown name or source, a file that is broken or not the known one, or
     weights that do not fit; `hub.HubError` (an `OSError`) where the weights are not available, with a way to get them.
@@ -85,7 +87,11 @@ def load(
     num_labels, seed = positive_int(1 if regression else num_labels, "num_labels"), whole_number(seed, "seed")
     found = weights.find(os.fspath(name), source, revision)
     model, notes = _read(found.folder, num_labels, regression, seed)
+    if names := getattr(task, "label_names", ()):
+        notes += _other_meaning(model.config, names)
+        name_labels_(model.config, names)
     tokenizer = _read_tokenizer(found.folder)
+    tokenizer.model_max_length = shorten(tokenizer.model_max_length, model, tokenizer)
     return LoadedModel(model, tokenizer, found.name, found.source, str(found.folder), found.sha256, notes)
 
 
@@ -101,15 +107,43 @@ def _read(folder: Path, num_labels: int, regression: bool, seed: int) -> tuple[A
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} is not a model transformers can load: {error}") from error
-    if mismatched := sorted(str(entry) for entry in report["mismatched_keys"]):
-        raise ValueError(f"{folder}: shapes differ from config.json or num_labels={num_labels}: {mismatched[0]}")
-    missing = sorted(report["missing_keys"])
-    encoder = f"{model.base_model_prefix}."
+    missing, encoder = sorted(report["missing_keys"]), f"{model.base_model_prefix}."
+    other = {name: tuple(shape) for name, shape, _ in report["mismatched_keys"]}
+    if strange := sorted(name for name in other if name.startswith(encoder)):
+        shapes = f"{strange[0]} has the shape {other[strange[0]]}, config.json asks for"
+        raise ValueError(f"{folder}: {shapes} {tuple(model.get_parameter(strange[0]).shape)}")
     if lost := [key for key in missing if key.startswith(encoder) and "pooler" not in key]:
         family = model.config.model_type
         raise ValueError(f"{folder}: {len(lost)} tensors of the {family} encoder are missing, the first is {lost[0]}")
-    _initialise_(model, missing, seed)
-    return model.eval(), _notes(model, missing, seed)
+    _initialise_(model, sorted({*missing, *other}), seed)
+    notes = _notes(model, sorted({*missing, *other}), seed)
+    if other:
+        outputs = max(other.values(), key=len)[0]
+        notes = (f"a new head of {num_labels} outputs: the file's has {outputs}", *notes)
+    return model.eval(), notes
+
+
+def name_labels_(config: Any, names: Sequence[str]) -> None:
+    """Give the outputs of a model's head their names: what a pipeline answers, kept in config.json.
+
+    >>> from transformers import BertConfig
+    >>> config = BertConfig()
+    >>> name_labels_(config, ("sad", "happy"))
+    >>> config.id2label
+    {0: 'sad', 1: 'happy'}
+    """
+    if names:
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: place for place, name in enumerate(names)}
+
+
+def _other_meaning(config: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """What to say where the file's head has names of its own, and others."""
+    kept = [str(config.id2label[place]) for place in sorted(config.id2label)]
+    if len(kept) != len(names) or kept == [f"LABEL_{i}" for i in range(len(kept))] or kept == [*names]:
+        return ()
+    shown = ", ".join(kept[:5]) + ", ..." * (len(kept) > 5)
+    return (f"the file's head was made for {shown}: train it before it is used",)
 
 
 @torch.no_grad()

@@ -5,15 +5,15 @@ task:
   train: data/train.csv             # .csv, .tsv, .jsonl, .json or .parquet; with `hub: owner/name`, names of splits
   validation: data/test.csv
   text: [question, answer]          # the column, or the two, that the model reads
-  label: score                      # whole numbers from 0, names, true and false, or floats for a regression
+  label: score                      # whole numbers from 0, names, true and false, or floats for a regression (labels)
   metric: accuracy_f1               # optional: accuracy, accuracy_f1, matthews, correlation
 
-Files are read as they are: nothing is written to a cache. A relative path starts from the current folder.
+Files are read as they are (`text_files`): nothing is written to a cache. A relative path starts from the current
+folder.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,8 +21,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .._common.settings import Settings
-from . import hub, tasks
-from .glue import Columns
+from . import hub, labels, tasks, text_files
 from .metrics import MetricSet
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -68,7 +67,7 @@ def check_description(task: Mapping[str, Any]) -> str:
 
 
 def load(task: Mapping[str, Any], train: int | None, validation: int | None, seed: int) -> tasks.Task:
-    """The `tasks.Task` that `task` describes; labels that are names become 0, 1, ... in alphabetical order.
+    """The `tasks.Task` that `task` describes.
 
     Raises ValueError for missing files and columns, and as `tasks.from_datasets`; `hub.HubError` without the Hub.
     """
@@ -77,66 +76,42 @@ def load(task: Mapping[str, Any], train: int | None, validation: int | None, see
         split: _fetch(data.hub, data.config, name) if data.hub else _read(name, split)
         for split, name in (("train", data.train), ("validation", data.validation))
     }
-    _number_labels(columns, data.label)
+    if data.hub is None:
+        _read_labels(columns, data)
     return tasks.from_datasets(
         columns, text=data.text, label=data.label, name=data.name, metric=data.metric, train=train,
         validation=validation, seed=seed,
     )  # fmt: skip
 
 
-def _fetch(repository: str, config: str | None, split: str) -> Columns:
+def _fetch(repository: str, config: str | None, split: str) -> Any:
     import datasets
 
     if not hub.reachable():
         raise hub.HubError(f"task: {repository} is on the Hub, and {hub.why()}; files of your own would do")
     try:
-        return dict(datasets.load_dataset(repository, config, split=split).to_dict())
+        return datasets.load_dataset(repository, config, split=split)
     except Exception as error:  # the class depends on the version of datasets and of its HTTP library
         raise hub.HubError(f"task: {repository}, split {split!r}, is not available: {error}") from error
 
 
-def _read(path: str, split: str) -> Columns:
+def _read(path: str, split: str) -> dict[str, list[Any]]:
     source = Path(path).expanduser()
     if not source.is_file():
         raise ValueError(f"task: {split}: there is no file {path!r} (from {Path.cwd()})")
     try:
-        return _read_json(source) if source.suffix in (".json", ".jsonl") else _read_table(source)
+        return text_files.read_columns(source)
     except (OSError, ValueError) as error:
         raise ValueError(f"task: {split}: {path!r} cannot be read as {source.suffix[1:]}: {error}") from error
 
 
-def _read_table(source: Path) -> Columns:
-    from pyarrow import csv, parquet  # type: ignore[import-untyped]
-
-    if source.suffix == ".parquet":
-        return dict(parquet.read_table(source).to_pydict())
-    options = csv.ParseOptions(delimiter="\t" if source.suffix == ".tsv" else ",", newlines_in_values=True)
-    return dict(csv.read_csv(source, parse_options=options).to_pydict())
-
-
-def _read_json(source: Path) -> Columns:
-    """One JSON object per line, or one list of them; a field that a row lacks is None."""
-    text = source.read_text(encoding="utf-8-sig")
-    if text.lstrip().startswith("["):
-        rows = json.loads(text)
-    else:
-        rows = []
-        for number, line in enumerate(text.split("\n"), start=1):  # str.splitlines also cuts at U+2028
-            try:
-                rows += [json.loads(line)] if line.strip() else []
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(f"row {number} must be an object such as {{'text': ..., 'label': ...}}; got {row!r:.60}")
-    names = {name: None for row in rows for name in row}
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _number_labels(columns: dict[str, Columns], label: str) -> None:
-    """Replace labels that are all text, or all true and false, by their places in alphabetical order."""
-    values = [value for part in columns.values() for value in part.get(label, [])]
-    if any(all(isinstance(value, type_) for value in values) for type_ in (str, bool)):
-        order = {name: number for number, name in enumerate(sorted(set(values)))}
-        for part in (part for part in columns.values() if label in part):
-            part[label] = [order[value] for value in part[label]]
+def _read_labels(columns: dict[str, dict[str, list[Any]]], data: OwnData) -> None:
+    """Turn the labels of .csv and .tsv, which hold text alone, into what is written there, over both files at once."""
+    written = {
+        split: part[data.label]
+        for (split, part), file in zip(columns.items(), (data.train, data.validation), strict=True)
+        if Path(file).suffix in (".csv", ".tsv") and data.label in part
+    }
+    values = iter(labels.from_cells([cell for cells in written.values() for cell in cells]))
+    for split, cells in written.items():
+        columns[split][data.label] = [next(values) for _ in cells]

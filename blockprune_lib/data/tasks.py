@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._common.checks import one_of, positive_int
-from . import glue, hub, metrics
+from . import glue, hub, labels, metrics
 from .glue import Columns, Fields
 from .metrics import MetricSet
 
@@ -67,8 +68,9 @@ class Task:
     def encode(self, tokenizer: Any, max_length: int = 128) -> tuple[Any, Any]:
         """Train and validation as token ids: Datasets with input_ids, attention_mask, ..., labels.
 
-        Texts are cut to `max_length` tokens, or to the model's limit where that is less, and not padded. The result is
-        kept in memory: a second call with the same arguments is free.
+        Texts are cut to `max_length` tokens, or to the tokenizer's limit where that is less, and not padded; the
+        tokenizer that `models.load` gives knows the model's. The result is kept in memory: a second call with the same
+        arguments is free.
         """
         if not callable(tokenizer) or getattr(tokenizer, "model_max_length", None) is None:
             raise TypeError(f"tokenizer must be a Hugging Face tokenizer; got {type(tokenizer).__name__}")
@@ -83,17 +85,19 @@ class Task:
         """One line: which text, why this one, how many rows."""
         why = f" ({'; '.join(self.notes)})" if self.notes else ""
         text = "built-in sentences" if self.source == "built-in" else self.source
-        return f"Text: {self.name}, {text}{why}, {self._rows()}"
+        kind = ", a regression" if self.regression else ""
+        return f"Text: {self.name}, {text}{kind}{why}, {self._rows()}"
 
     def _rows(self) -> str:
         return f"{len(self.train):,} to train on, {len(self.validation):,} to score on"
 
     def to_dict(self) -> dict[str, Any]:
-        """What a result record keeps, ready for JSON: name, source, rows, fingerprint, majority score."""
+        """What a result record keeps, ready for JSON: name, source, rows, fingerprint, labels, majority score."""
         return {
             "name": self.name, "source": self.source, "train_rows": len(self.train),
             "validation_rows": len(self.validation), "fingerprint": self.fingerprint,
-            "metric": self.primary, "majority": self.majority, "notes": list(self.notes),
+            "labels": list(self.label_names), "metric": self.primary, "majority": self.majority,
+            "notes": list(self.notes),
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -102,7 +106,7 @@ class Task:
             "task": f"{self.name} ({self.source})",
             "rows": self._rows(),
             "text": ", ".join(self.text),
-            "labels": ", ".join(self.label_names) or "numbers",
+            "labels": ", ".join(self.label_names) or "numbers: a regression",
             "metric": f"{self.primary}; the commonest label alone scores {self.majority[self.primary]:.3f}",
             "example": f"{example} -> {self.train[0]['label']}",
             "sha256": self.fingerprint,
@@ -147,10 +151,11 @@ def from_datasets(
 ) -> Task:  # fmt: skip
     """A task from your own text: a `DatasetDict`, or a dict, with "train" and "validation".
 
-    Each of the two is a Dataset or a dict of columns. `text` names the column (or two) a model reads, `label` the one
-    it predicts: whole numbers from 0 for classes, floats for a regression. `metric`: accuracy, accuracy_f1 or matthews
-    for classes, correlation for a regression (None: the first that fits). `train`, `validation`, `seed` as in `load`.
-    Raises TypeError or ValueError naming the column and row that will not do.
+    Each of the two is a Dataset, a data frame or a dict of columns. `text` names the column (or two) a model reads,
+    `label` the one it predicts: names, true and false, or whole numbers from 0 for classes, floats for a regression
+    (`data.labels`). `metric`: accuracy, accuracy_f1 or matthews for classes, correlation for a regression (None: the
+    first that fits). `train`, `validation`, `seed` as in `load`. Warns where whole numbers with a point may have been
+    meant as classes. Raises TypeError or ValueError naming the column and row (from 0) that will not do.
 
     >>> rows = {"review": ["good", "bad"], "stars": [1, 0]}
     >>> from_datasets({"train": rows, "validation": rows}, text="review", label="stars").num_labels
@@ -162,16 +167,21 @@ def from_datasets(
     if not {"train", "validation"} <= {*data}:
         raise ValueError(f"data must have 'train' and 'validation'; got {', '.join(map(repr, data))}")
     splits = {split: _columns(data[split], names, label, split) for split in ("train", "validation")}
-    values = splits["train"]["label"] + splits["validation"]["label"]
-    classes = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    known = getattr(getattr(data["train"], "features", {}).get(label), "names", None)
-    labels = tuple(known or map(str, range(max(2, max(values) + 1)))) if classes else ()
-    fields = Fields(names, labels)
+    known = getattr((getattr(data["train"], "features", None) or {}).get(label), "names", None)
+    found = labels.number(
+        {split: columns["label"] for split, columns in splits.items()}, label, known,
+        classes=None if metric is None else metric != "correlation",
+    )  # fmt: skip
+    fields = Fields(names, found.names)
     for split, columns in splits.items():
+        columns["label"] = found.values[split]
         glue.check_rows(columns, fields, split)
-    fitting = [known for known in metrics.METRIC_SETS if (known == "correlation") != classes]
-    metric_set = one_of(metric or fitting[0], f"metric for {'classes' if classes else 'a regression'}", fitting)
-    return _task(name, splits, fields, metric_set, "own text", {"train": train, "validation": validation}, seed)
+    if not found.names and found.notes:
+        warnings.warn(f"{name}: {found.notes[0]}", stacklevel=2)
+    fitting = [known for known in metrics.METRIC_SETS if (known == "correlation") != bool(found.names)]
+    metric_set = one_of(metric or fitting[0], f"metric for {'classes' if found.names else 'a regression'}", fitting)
+    counts = {"train": train, "validation": validation}
+    return _task(name, splits, fields, metric_set, "own text", counts, seed, found.notes)
 
 
 def _find(
@@ -226,11 +236,16 @@ def _draw(total: int, count: int | None, seed: int) -> Sequence[int]:
 
 
 def _columns(part: Any, text: tuple[str, ...], label: str, split: str) -> Columns:
-    there = getattr(part, "column_names", None) or (list(part) if isinstance(part, Mapping) else None)
+    there = getattr(part, "column_names", None)  # of a Dataset, or of pyarrow's table
+    if there is None:
+        there = part if isinstance(part, Mapping) else getattr(part, "columns", None)  # the latter: a data frame
     if there is None:
         raise TypeError(f"data: {split} must be a Dataset or a dict of columns; got {type(part).__name__}")
     glue.check_columns(there, (*text, label), f"data: {split}")
-    return {**{column: list(part[column]) for column in text}, "label": list(part[label])}
+    columns = {**{column: list(part[column]) for column in text}, "label": list(part[label])}
+    for column in text:
+        columns[column] = [value.as_py() if hasattr(value, "as_py") else value for value in columns[column]]
+    return columns
 
 
 def _encode(part: Any, task: Task, tokenizer: Any, max_length: int) -> Any:

@@ -19,6 +19,8 @@ import torch
 
 from .._common.checks import positive_int
 from ..data import metrics
+from ..data.labels import plain
+from ..data.limits import most_tokens, shorten
 from ..data.metrics import MetricSet
 from ..data.tasks import Task
 
@@ -30,9 +32,9 @@ _FITTING = "models.load(..., task=task) makes one that fits"
 def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_length: int = 128) -> dict[str, float]:
     """Score `model` on the validation part of `data`, a `tasks.Task` or a pair of encoded datasets.
 
-    Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens; no gradient is kept; the
-    model's mode and device stay. Raises ValueError for data without validation examples and for labels that do not fit
-    the model's head.
+    Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens, or at what the model takes
+    where that is less; no gradient is kept; the model's mode and device stay. Raises ValueError for data without
+    validation examples and for labels that do not fit the model's head.
 
     >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
     {'accuracy': 0.5270758122743683}
@@ -78,7 +80,7 @@ class TrainingData:
                 row[:length] = example.get(key, 1 if key == "attention_mask" else 0)
             batch[key] = torch.from_numpy(padded)
         dtype = torch.float32 if self.metric_set == "correlation" else torch.int64
-        return batch | {"labels": torch.tensor(column(examples, *_LABEL), dtype=dtype)}
+        return batch | {"labels": torch.tensor(_plain_labels(examples), dtype=dtype)}
 
     def report(self) -> dict[str, Any]:
         """The fields of the `StageReport` that say what is scored."""
@@ -109,6 +111,7 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
         needs = f"{source.name} needs a head of {source.num_labels} outputs"
         if source.num_labels != outputs:
             raise ValueError(f"data: {needs}, the model's has {outputs}; {_FITTING}")
+        max_length = shorten(max_length, model, tokenizer)
         (train, validation), metric_set = source.encode(tokenizer, max_length), source.metric_set
     elif isinstance(source, (tuple, list)) and len(source) == 2:
         (train, validation), metric_set = source, "correlation" if outputs == 1 else "accuracy"
@@ -118,6 +121,8 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
     for part, examples in (("train", train), ("validation", validation)):
         if examples is not None or part == "train":
             _check_examples(part, examples, outputs)
+            if not isinstance(source, Task):
+                _check_lengths(part, examples, most_tokens(model))
     return TrainingData(train, validation, metric_set, tokenizer, source)
 
 
@@ -190,10 +195,19 @@ def _check_examples(part: str, examples: Any, outputs: int) -> None:
     labels = _labels(examples)
     low, high = labels.min(), labels.max()
     if outputs > 1 and not (np.issubdtype(labels.dtype, np.integer) and low >= 0 and high < outputs):
-        classes = f"the model's head has the classes 0 to {outputs - 1}"
+        classes = f"the model's head has the classes 0 to {outputs - 1}, whole numbers without a point"
         raise ValueError(f"data: {part} has labels from {low} to {high}, but {classes}; {_FITTING}")
     if not np.isfinite(labels).all():
         raise ValueError(f"data: {part} has labels that are NaN or infinite")
+
+
+def _check_lengths(part: str, examples: Any, most: int | None) -> None:
+    if most is None:
+        return
+    for row, ids in enumerate(column(examples, "input_ids")):
+        if len(ids) > most:
+            cut = f"tokenizer(..., truncation=True, max_length={most}) cuts them"
+            raise ValueError(f"data: {part}, row {row} has {len(ids)} tokens, the model takes {most}: {cut}")
 
 
 def column(examples: Any, *names: str) -> list[Any]:
@@ -212,7 +226,12 @@ def column(examples: Any, *names: str) -> list[Any]:
 
 
 def _labels(examples: Any) -> npt.NDArray[Any]:
-    return np.asarray(column(examples, *_LABEL))
+    labels = np.asarray(_plain_labels(examples))
+    return labels.astype(np.int64) if labels.dtype == bool else labels
+
+
+def _plain_labels(examples: Any) -> list[Any]:
+    return [plain(label) for label in column(examples, *_LABEL)]
 
 
 def _rows(examples: Any) -> list[dict[str, Any]]:

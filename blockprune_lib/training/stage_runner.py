@@ -22,7 +22,7 @@ from torch import nn
 
 from .._common.folders import explain_write_errors
 from ..data import metrics
-from ..data.models import quiet
+from ..data.models import name_labels_, quiet
 from .distillation import Teacher
 from .evaluation import Scores, TrainingData, fingerprint, prepare
 from .hooks import Hook
@@ -44,6 +44,7 @@ def run_stage(
 
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
+    name_labels_(model.config, getattr(source, "label_names", ()))  # what the outputs are trained to mean
     stage = _Stage(name, model, data, settings, hooks, teacher)
     scratch = tempfile.TemporaryDirectory(prefix="blockprune-") if settings.output_dir is None else None
     with scratch or nullcontext(os.path.join(settings.output_dir or "", name)) as place, _isolated(model, settings):

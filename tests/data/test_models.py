@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
-from blockprune_lib import models
+import blockprune_lib as bp
+from blockprune_lib import models, tasks
 from blockprune_lib.data import hub, weights
 
 from ..helpers.tiny import tiny_folder, write  # noqa: F401
@@ -119,6 +121,53 @@ def test_a_trained_classifier_is_kept(tmp_path):
     assert "every weight is from the file" in loaded.notes
 
 
+@pytest.mark.parametrize(("kind", "head"), [("bert", "classifier"), ("roberta", "classifier.out_proj")])
+@pytest.mark.parametrize(("outputs", "regression"), [(3, False), (1, True)])
+def test_another_number_of_labels_starts_a_new_head_and_says_so(tmp_path, kind, head, outputs, regression):
+    write(tmp_path, kind, head=2)
+    loaded = models.load(tmp_path, num_labels=outputs, regression=regression, seed=5)
+    assert loaded.notes[0] == f"a new head of {outputs} outputs: the file's has 2"
+    assert f"new, from seed 5: {head}" in loaded.notes
+    assert f"a new head of {outputs} outputs" in repr(loaded)
+    last = loaded.model.get_submodule(head)
+    drawn = 0.02 * torch.randn(outputs, 16, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(last.weight, drawn)
+    assert not last.bias.any()
+    again = models.load(tmp_path, num_labels=outputs, regression=regression, seed=5).model
+    assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.parameters(), strict=True))
+    file = load_file(tmp_path / "model.safetensors")
+    state = loaded.model.state_dict()
+    assert all(torch.equal(state[name], file[name]) for name in file if not name.startswith(head))
+
+
+def test_a_tasks_names_are_the_heads_and_stay_with_it(tmp_path):
+    rows = {"sentence": ["good", "bad", "not"], "label": ["yes", "no", "perhaps"]}
+    task = tasks.from_datasets({"train": rows, "validation": rows})
+    model, tokenizer = models.load(write(tmp_path / "dense", head=3), task=task)
+    assert model.config.id2label == {0: "no", 1: "perhaps", 2: "yes"}
+    structure = bp.BlockStructure.block_row(8)
+    bp.apply_masks_(model, bp.select_model(model, structure, 2.0))
+    bp.save(bp.sparsify(model, structure), tmp_path / "served", tokenizer)
+    served = bp.load(tmp_path / "served")
+    assert served.config.label2id == {"no": 0, "perhaps": 1, "yes": 2}
+    pipe = transformers.pipeline(
+        "text-classification", model=served, tokenizer=models.load(tmp_path / "dense").tokenizer
+    )
+    assert pipe("good cat")[0]["label"] in ("no", "perhaps", "yes")
+
+
+def test_a_head_that_was_made_for_something_else_is_told(tmp_path):
+    folder = write(tmp_path, head=2)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "ham", "1": "spam"}}))
+    rows = {"sentence": ["good", "bad"], "label": ["yes", "no"]}
+    loaded = models.load(folder, task=tasks.from_datasets({"train": rows, "validation": rows}))
+    assert "the file's head was made for ham, spam: train it before it is used" in loaded.notes
+    rows["label"] = ["ham", "spam"]
+    loaded = models.load(folder, task=tasks.from_datasets({"train": rows, "validation": rows}))
+    assert loaded.notes[0] == "every weight is from the file"
+
+
 def test_half_precision_files_become_float32(folder):
     path = folder / "model.safetensors"
     half = {name: value.half() if value.is_floating_point() else value for name, value in load_file(path).items()}
@@ -221,10 +270,12 @@ def test_weights_of_half_an_encoder_are_refused(folder):
         models.load(folder)
 
 
-def test_a_classifier_of_another_size_is_refused(tmp_path):
-    write(tmp_path, head=3)
-    with pytest.raises(ValueError, match=r"num_labels=2.*classifier"):
-        models.load(tmp_path, num_labels=2)
+def test_an_encoder_of_another_width_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    said = r"layer\.0\.intermediate\.dense\.bias has the shape \(32,\), config\.json asks for \(48,\)"
+    with pytest.raises(ValueError, match=said):
+        models.load(folder)
 
 
 def test_pickles_are_refused_and_never_opened(folder):

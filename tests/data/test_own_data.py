@@ -73,12 +73,24 @@ def test_labels_of_every_type(kind, labels, numbers, count, tmp_path):
     assert task.regression == (count == 1)
 
 
+def in_two_files(folder, train, validation, kind="csv", **more):
+    for split, labels in (("train", train), ("validation", validation)):
+        rows = [{"question": f"text {row}", "verdict": label} for row, label in enumerate(labels)]
+        WRITERS[kind](folder / f"{split}.{kind}", rows)
+    files = {split: str(folder / f"{split}.{kind}") for split in ("train", "validation")}
+    return {"name": "mine", "text": "question", "label": "verdict"} | files | more
+
+
 def test_names_are_numbered_over_both_splits(tmp_path):
-    WRITERS["csv"](tmp_path / "train.csv", [row | {"verdict": "b"} for row in ROWS])
-    WRITERS["csv"](tmp_path / "test.csv", [row | {"verdict": name} for row, name in zip(ROWS, "abc", strict=True)])
-    files = {"train": str(tmp_path / "train.csv"), "validation": str(tmp_path / "test.csv")}
-    task = load({"name": "mine", "text": "question", "label": "verdict"} | files)
-    assert (list(task.train["label"]), list(task.validation["label"])) == ([1, 1, 1], [0, 1, 2])
+    task = load(in_two_files(tmp_path, "bac", "ca"))
+    assert (list(task.train["label"]), list(task.validation["label"])) == ([1, 0, 2], [2, 0])
+    assert task.label_names == ("a", "b", "c")
+    assert task.to_dict()["labels"] == ["a", "b", "c"]
+
+
+def test_both_files_decide_whether_labels_are_numbers(tmp_path):
+    assert load(in_two_files(tmp_path, [0, 1, "unsure"], [0, 1])).label_names == ("0", "1", "unsure")
+    assert load(in_two_files(tmp_path, [0.5, 1, 2], [3, 4])).regression
 
 
 def test_a_metric_and_a_share_of_the_rows(tmp_path):
@@ -158,7 +170,34 @@ def test_rows_that_will_not_do_are_named(rows, more, says, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("rows.csv", b"", "cannot be read as csv"),
+        ("rows.csv", b"", "cannot be read as csv: it is empty"),
+        ("rows.csv", b"question,question\n1,2\n", "cannot be read as csv: two columns are called 'question'"),
+        (
+            "rows.csv",
+            b"a,b\n\nx,1\ny,2,3\n",
+            "cannot be read as csv: line 4 has 3 cells, the first line has 2: a cell w",
+        ),
+        ("rows.csv", b'a,b\nx,1\n"y,2\nz,3\n', "cannot be read as csv: the row that begins in line 3: a quotation beg"),
+        ("rows.csv", b'a,b\nx,1\n"y"z,2\n', "cannot be read as csv: the row that begins in line 3: ',' expected aft"),
+        (
+            "rows.csv",
+            "a,b\nx,1\ncaf\xe9,2\n".encode("cp1252"),
+            "cannot be read as csv: it must be UTF-8; line 3 has .* 0xe9",
+        ),
+        ("rows.tsv", "a\tb\n\xfc\t2\n".encode("latin1"), "cannot be read as tsv: it must be UTF-8; line 2 has .* 0xfc"),
+        (
+            "rows.jsonl",
+            '{"a": "\xe9"}'.encode("latin1"),
+            "cannot be read as jsonl: it must be UTF-8; line 1 has .* 0xe9",
+        ),
+        ("rows.csv", "a,b\n".encode("utf-16"), "cannot be read as csv: it must be UTF-8; .*mark of UTF-16"),
+        ("rows.csv", "a,b\n".encode("utf-16-le"), "cannot be read as csv: it must be UTF-8; every other byte"),
+        (
+            "rows.tsv",
+            b"a\tb\nx y\n",
+            "cannot be read as tsv: line 2 has 1 cells, the first line has 2: a .tsv is read as",
+        ),
+        ("rows.json", b"[" * 100_000, "cannot be read as json: lists in lists"),
         ("rows.csv", b"question,answer,verdict\na,b\n", "cannot be read as csv"),
         ("rows.parquet", b"PAR1 cut short", "cannot be read as parquet"),
         ("rows.json", b'[{"question": "a"', "cannot be read as json"),

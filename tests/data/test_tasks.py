@@ -345,10 +345,10 @@ def test_class_names_are_kept():
         (
             {"train": REVIEWS, "validation": {"review": ["a"], "stars": [-1]}},
             {},
-            r"validation, row 0: 'label' must be one of 0 \(0\)",
+            r"validation, row 0: label 'stars' must be one of 0 \(0\)",
         ),
         ({"train": REVIEWS, "validation": {"review": [3], "stars": [1]}}, {}, "'review' must be text; got 3"),
-        ({"train": REVIEWS, "validation": {"review": ["a"], "stars": ["1"]}}, {}, "'label' must be"),
+        ({"train": REVIEWS, "validation": {"review": ["a"], "stars": ["1"]}}, {}, "label 'stars' must be a f"),
     ],
 )
 def test_bad_own_text(data, arguments, message):
