@@ -49,6 +49,11 @@ def _csv(source: Path) -> Columns:
                 f"the row that begins in line {begun}: {said}; a quotation mark inside a cell must be doubled, and the "
                 "cell stand in quotation marks; a .tsv takes every mark as a letter"
             ) from None
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if rows and len(rows[0]) == 1 and mark in rows[0][0]:
+            raise ValueError(
+                f"cells must be separated by commas; the first line has {name}: save it with commas, or as .tsv"
+            )
     return _columns(rows, lines, "a cell with a comma in it must stand in quotation marks")
 
 

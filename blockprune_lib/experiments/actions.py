@@ -62,7 +62,7 @@ class RunState:
         self.run, self.folder, self.report, self.progress = run, folder, report, progress
         self.structure = BlockStructure.parse(run.structure)
         self.task = load_task(run)
-        if run.description is not None:  # what the files were taken for
+        if run.description is not None and (self.task.regression or self.task.notes):  # what the files were taken for
             report(self.task.describe())
         self.loaded = models.load(run.model, task=self.task, seed=run.seed)
         self.model, self.tokenizer = self.loaded

@@ -197,6 +197,7 @@ def test_rows_that_will_not_do_are_named(rows, more, says, tmp_path):
             b"a\tb\nx y\n",
             "cannot be read as tsv: line 2 has 1 cells, the first line has 2: a .tsv is read as",
         ),
+        ("rows.csv", b"a;b\nx;2\n", "cannot be read as csv: cells must be separated by commas; .* has semicolons"),
         ("rows.json", b"[" * 100_000, "cannot be read as json: lists in lists"),
         ("rows.csv", b"question,answer,verdict\na,b\n", "cannot be read as csv"),
         ("rows.parquet", b"PAR1 cut short", "cannot be read as parquet"),
