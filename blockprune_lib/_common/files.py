@@ -9,7 +9,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -28,6 +31,35 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all, that is read by whom the umask lets: safetensors' own is 0600."""
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    scratch, mode = _beside(target, "tmp"), _beside(target, "mode.tmp")
+    try:
+        mode.touch()
+        save_file(tensors, scratch, metadata={"format": "pt"})
+        scratch.chmod(mode.stat().st_mode & 0o777)
+        os.replace(scratch, target)
+    finally:
+        scratch.unlink(missing_ok=True)
+        mode.unlink(missing_ok=True)
+
+
+def usual_modes(folder: str | os.PathLike[str]) -> None:
+    """Let the files of a folder that other programs made for their owner alone be read by whom the umask lets."""
+    probe = _beside(Path(folder) / "mode", "tmp")
+    try:
+        probe.touch()
+        mode = probe.stat().st_mode & 0o777
+    finally:
+        probe.unlink(missing_ok=True)
+    for path in Path(folder).iterdir():
+        if path.is_file() and not path.is_symlink() and (had := path.stat().st_mode & 0o777) | mode != had:
+            path.chmod(had | mode)
 
 
 @contextmanager

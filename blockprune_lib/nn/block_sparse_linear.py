@@ -16,6 +16,7 @@ from ..kernels.operator import plan_for, version
 from ..kernels.traced import DenseExportWarning, traced_linear, watched
 from ..pruning.packing import PackedMatrix, pack
 from ..pruning.structure import BlockStructure, check_structure
+from .saved_by_transformers import divert_save_pretrained
 
 
 class BlockSparseLinear(nn.Module):
@@ -71,6 +72,7 @@ class BlockSparseLinear(nn.Module):
         self.structure, (self.out_features, self.in_features) = structure, shape
         self.register_buffer("columns", columns)
         self.register_buffer("offsets", offsets)
+        divert_save_pretrained(BlockSparseLinear)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -190,6 +192,10 @@ class BlockSparseLinear(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        divert_save_pretrained(BlockSparseLinear)
 
     def extra_repr(self) -> str:
         """What `print(layer)` says."""

@@ -41,7 +41,9 @@ def sparsify(
 
     The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser created before the call holds the old weights: create a new one.
-    Raises ValueError where there is nothing to swap, TypeError for wrong types; the model is then as it was.
+    Encoders of families without `layer` in `pruning.architectures` (DeBERTa-v2, ModernBERT, ALBERT) and of others run
+    layer by layer. Raises ValueError where there is nothing to swap or an adapter (LoRA) stands on a layer, TypeError
+    for wrong types; the model is then as it was.
 
     >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
     >>> model = sparsify(model, BlockStructure.block_row(4), keep_dense_above=1.0)
@@ -62,6 +64,7 @@ def sparsify(
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; embeddings stay dense")
     _refuse_shared(model, linears)
+    _refuse_adapters(linears)
     layers = {}
     for name, linear in linears.items():
         try:
@@ -77,6 +80,7 @@ def sparsify(
             if precision == "bfloat16":  # so that every path, and a saved file, has the weights that the kernel has
                 layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
             model.set_submodule(name, layer)
+    _call_the_layers(model)
     if fuse:
         fuse_gelu(model)
         attach(model, precision)
@@ -137,6 +141,25 @@ def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
                 f"layer {owner!r} shares its weight with {name!r}, and packing would untie them: "
                 "give one of them a copy of its own first"
             )
+
+
+def _refuse_adapters(linears: dict[str, nn.Linear]) -> None:
+    """Raise ValueError where an adapter stands on a weight: merged later, it would be added to a matrix made anew."""
+    name = next((name for name in linears if name.split(".")[-1] == "base_layer"), None)
+    if name is not None:
+        raise ValueError(
+            f"layer {name!r} has an adapter of PEFT on it: model = model.merge_and_unload() first, then prune and "
+            "sparsify, would do"
+        )
+
+
+def _call_the_layers(model: nn.Module) -> None:
+    """Make torch's own encoder layers call their block-sparse parts: in evaluation they would read dense weights."""
+    for layer in [part for part in model.modules() if isinstance(part, nn.TransformerEncoderLayer)]:
+        if isinstance(layer.linear1, BlockSparseLinear) or isinstance(layer.linear2, BlockSparseLinear):
+            layer.activation_relu_or_gelu = 0  # what torch asks before it takes its one call for the whole layer
+            for encoder in [part for part in model.modules() if isinstance(part, nn.TransformerEncoder)]:
+                encoder.use_nested_tensor = False  # which only that call takes
 
 
 def fuse_gelu(model: nn.Module) -> int:

@@ -42,12 +42,6 @@ def attach(model: nn.Module, precision: str = "float32") -> None:
             encoder.forward = CompiledForward(encoder, precision)
 
 
-def precision_of(model: nn.Module) -> str:
-    """The precision that the encoders inside `model` were made for by `attach`."""
-    forwards = (getattr(module, "forward", None) for module in model.modules())
-    return next((forward.precision for forward in forwards if isinstance(forward, CompiledForward)), "float32")
-
-
 class CompiledForward:
     """An encoder's `forward`: the compiled call where it can be made, else the forward of the encoder's own class."""
 

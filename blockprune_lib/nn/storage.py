@@ -1,14 +1,12 @@
 """Save a Hugging Face model with block-sparse layers, and load it again: safetensors and JSON, no pickle.
 
-A folder holds `config.json`, `blockprune.json` (which layers are sparse, their structure and shape) and the tensors:
-`blockprune.safetensors`, or `model.safetensors` where no layer is sparse, so that transformers reads that one as well.
-Weights of a model made for bfloat16 are stored in it, half the bytes; a machine without it loads and runs them too.
-The name differs so that transformers refuses a sparse folder instead of filling the layers with random numbers.
+`model_files` says what a folder holds. Weights of a model made for bfloat16 are stored in it, half the bytes; a machine
+without it loads and runs them too. What transformers' own `save_pretrained` keeps of such a model, and so a Trainer,
+`push_to_hub` and sentence-transformers, is the same and read by the same `load` (see `saved_by_transformers`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from .._common.checks import one_of
-from .._common.files import read_json, whole_folder
+from .._common.files import read_json, usual_modes, whole_folder
+from ..data import hub
 from ..kernels.precision import PRECISIONS
 from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .convert import fuse_gelu
-from .engine import attach, precision_of
-
-FORMAT = "blockprune model, version 1"
-CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
+from .engine import attach
+from .model_files import CARD, CONFIG, DENSE, FORMAT, SPARSE, WEIGHTS, write_card, write_model
 
 
 def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None) -> None:
@@ -35,7 +32,6 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
     An earlier save is replaced; a folder that holds anything else is not touched. Raises TypeError for a model that is
     no class of transformers itself, ValueError for a folder that cannot be used; nothing is half-written.
     """
-    from safetensors.torch import save_file
     from transformers import PreTrainedModel
 
     if not isinstance(model, PreTrainedModel) or not type(model).__module__.startswith("transformers."):
@@ -46,46 +42,23 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
     target = Path(folder).expanduser().absolute()
     _check_target(target)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, BlockSparseLinear)}
-    for name, layer in layers.items():
-        try:
-            layer.packed.validate()
-        except ValueError as error:
-            raise ValueError(f"layer {name!r} cannot be saved: {error}") from None
-    tensors, tied = _tensors(model)
-    precision = precision_of(model)
-    if precision == "bfloat16":  # half the bytes, wherever bfloat16 holds every number exactly
-        for name in (f"{layer}.values" for layer in layers):
-            rounded = tensors[name].to(torch.bfloat16)
-            if torch.equal(rounded.to(tensors[name].dtype), tensors[name]):
-                tensors[name] = rounded
-    card = {
-        "format": FORMAT,
-        "precision": precision,
-        "architecture": type(model).__name__,
-        "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
-        "tied": tied,
-    }
-    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
-    config.pop("auto_map", None)
-    plain = json.dumps(config, indent=2, sort_keys=True, default=str)
     with whole_folder(target) as scratch:
-        (scratch / CONFIG).write_text(plain + "\n", encoding="utf-8")
-        save_file(tensors, scratch / (SPARSE if layers else DENSE), metadata={"format": "pt"})
+        write_model(model, scratch, layers)
         if tokenizer is not None:
             tokenizer.save_pretrained(scratch)
-        card["files"] = sorted(entry.name for entry in scratch.iterdir())
-        (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            usual_modes(scratch)
+        files = sorted(entry.name for entry in scratch.iterdir() if entry.name != CARD)
+        write_card(scratch, read_json(scratch / CARD) | {"files": files})
 
 
 def load(folder: str | os.PathLike[str]) -> Any:
-    """The model that `save` wrote, in evaluation mode, its layers sparse again; every index is checked.
+    """The model that `save` or `save_pretrained` wrote, in evaluation mode, its layers sparse again.
 
-    The class comes from transformers by its name, never from code in the folder. Raises ValueError naming the file that
-    is missing, truncated or does not fit.
+    `folder`: a folder, or a repository on the Hub, "owner/name". Every index is checked, and the class comes from
+    transformers by its name, never from code in the folder. Raises ValueError naming the file that is missing,
+    truncated or does not fit; `HubError` (an `OSError`) where a repository is not available.
     """
-    source = Path(folder).expanduser()
-    if not source.is_dir():
-        raise ValueError(f"folder {str(source)!r}: there is no such folder; save(model, folder) writes one")
+    source = _folder_of(folder)
     card = _json(source / CARD)
     if card.get("format") != FORMAT:
         raise ValueError(f"{str(source / CARD)!r}: format must be {FORMAT!r}; got {card.get('format')!r}")
@@ -93,8 +66,8 @@ def load(folder: str | os.PathLike[str]) -> Any:
     layers, tied = card.get("layers"), card.get("tied")
     if not isinstance(layers, dict) or not isinstance(tied, dict):
         raise ValueError(f"{str(source / CARD)!r} must have 'layers' and 'tied', each an object; save the model again")
-    file = source / (SPARSE if layers else DENSE)
-    tensors = _read_tensors(file)
+    file = _weights_of(source, card)
+    tensors = _read_tensors(file, layers)
     precision = one_of(card.get("precision", "float32"), "precision", tuple(PRECISIONS), "save the model again")
     for name, entry in layers.items():
         if precision != "float32" and isinstance(values := tensors.get(f"{name}.values"), Tensor):
@@ -111,6 +84,37 @@ def load(folder: str | os.PathLike[str]) -> Any:
     return model.eval()
 
 
+def holds_sparse_layers(folder: Path) -> bool:
+    """Whether a folder holds a model with block-sparse layers, written by this library."""
+    return (folder / CARD).is_file() and bool(_json(folder / CARD).get("layers"))
+
+
+def state_of(folder: Path) -> dict[str, Tensor]:
+    """The state_dict of the model in a folder, for a model of the same layers; raises ValueError as `load` does."""
+    card = _json(folder / CARD)
+    tensors = _read_tensors(_weights_of(folder, card), card["layers"])
+    return tensors | {name: tensors[kept] for name, kept in card["tied"].items()}
+
+
+def _folder_of(folder: str | os.PathLike[str]) -> Path:
+    source, name = Path(folder).expanduser(), os.fspath(folder)
+    if source.is_dir():
+        return source
+    owner, _, rest = name.partition("/")
+    if rest and "/" not in rest and owner not in ("", ".", "..", "~"):
+        return hub.snapshot(name, required=(CARD, CONFIG))
+    raise ValueError(f"folder {str(source)!r}: there is no such folder; save(model, folder) writes one")
+
+
+def _weights_of(source: Path, card: dict[str, Any]) -> Path:
+    if not card["layers"]:
+        return source / DENSE
+    found = [path.name for pattern in ("model*.safetensors", "pytorch_model*.bin") for path in source.glob(pattern)]
+    if found:
+        raise ValueError(f"{str(source)!r} holds two models, {SPARSE} and {min(found)}: delete one of these files")
+    return source / SPARSE
+
+
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise ValueError(f"folder {str(target)!r} is a file; name a folder")
@@ -124,18 +128,6 @@ def _check_target(target: Path) -> None:
     if foreign:
         shown = ", ".join(foreign[:3])
         raise ValueError(f"folder {str(target)!r} holds other things ({shown}); name another or empty it")
-
-
-def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The model's tensors, each once, and {name: name under which the same tensor is stored}."""
-    tensors, tied, seen = dict[str, Tensor](), dict[str, str](), dict[Any, str]()
-    for name, tensor in model.state_dict().items():
-        key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and key in seen:
-            tied[name] = seen[key]
-        else:
-            seen[key], tensors[name] = name, tensor.detach().cpu().contiguous().clone()
-    return tensors, tied
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -154,6 +146,7 @@ def _empty_model(source: Path, card: dict[str, Any]) -> Any:
     import transformers
 
     settings, name = _json(source / CONFIG), card.get("architecture")
+    settings.pop(WEIGHTS, None)
     model_class: Any = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
     if not (isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)):
         raise ValueError(f"{str(source / CARD)!r}: architecture must be a transformers model class; got {name!r}")
@@ -169,14 +162,15 @@ def _empty_model(source: Path, card: dict[str, Any]) -> Any:
         raise ValueError(said) from error
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
+def _read_tensors(file: Path, layers: Any) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not file.is_file():
         raise ValueError(f"{str(file)!r} is missing; save(model, folder) writes it")
+    empty = {f"{layer}.weight" for layer in layers}  # what keeps others from reading the file as a dense model
     try:
-        return {name: tensor.clone() for name, tensor in load_file(file).items()}
+        return {name: tensor.clone() for name, tensor in load_file(file).items() if name not in empty}
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{str(file)!r} is truncated or corrupt: {error}; save the model again") from None
 

@@ -9,6 +9,7 @@ from .masks import Masks as Masks
 from .masks import apply_masks_ as apply_masks_
 from .packing import PackedMatrix as PackedMatrix
 from .packing import pack as pack
+from .passed_over import PassedOverWarning as PassedOverWarning
 from .selection import select as select
 from .selection import select_model as select_model
 from .structure import BlockStructure as BlockStructure

@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from .._common.files import read_json, write_json
+from .._common.files import read_json, write_json, write_tensors
 from .._common.folders import damage, inventory, refuse_another, refuse_foreign_files
 from .hooks import Hook, HookState
 
@@ -88,7 +88,7 @@ def save_hooks(folder: Path, hooks: Sequence[Hook], values: dict[str, Any]) -> N
     states = {hook.name: hook.state() for hook in hooks}
     tensors = {f"{name}:{key}": tensor for name, state in states.items() for key, tensor in state.tensors.items()}
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    save_file(plain, folder / f"{HOOKS}.safetensors")
+    write_tensors(folder / f"{HOOKS}.safetensors", plain)
     write_json(folder / f"{HOOKS}.json", {"stage": values, HOOKS: {name: s.values for name, s in states.items()}})
 
 

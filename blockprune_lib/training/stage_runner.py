@@ -20,9 +20,11 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from .._common.files import usual_modes
 from .._common.folders import explain_write_errors
 from ..data import metrics
 from ..data.models import name_labels_, quiet
+from ..nn.storage import holds_sparse_layers, state_of
 from .distillation import Teacher
 from .evaluation import Scores, TrainingData, fingerprint, prepare
 from .hooks import Hook
@@ -55,9 +57,7 @@ def run_stage(
         with arguments.main_process_first():
             stage_folder = StageFolder(folder, identity)
             if (report := stage_folder.report()) is not None:
-                with quiet():
-                    finished = type(model).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-                model.load_state_dict(finished.state_dict())
+                model.load_state_dict(_kept_weights(folder, type(model)))
                 if hooks:
                     load_hooks(folder, hooks)
                 return StageReport.of(report, "report")
@@ -71,9 +71,18 @@ def run_stage(
                 tokenizer.save_pretrained(folder)
                 if hooks:
                     save_hooks(folder, hooks, {})
+                usual_modes(folder)
                 stage_folder.finish(result.to_dict())
         PartialState().wait_for_everyone()
     return result
+
+
+def _kept_weights(folder: Path, model_class: Any) -> dict[str, Any]:
+    """The state_dict of the model that a finished stage kept in its folder, with block-sparse layers or without."""
+    if holds_sparse_layers(folder):
+        return state_of(folder)
+    with quiet():
+        return model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True).state_dict()
 
 
 class _Stage(NamedTuple):

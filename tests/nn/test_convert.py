@@ -37,6 +37,7 @@ from blockprune_lib import (
     sparsify,
 )
 from blockprune_lib.nn.convert import TooDenseWarning
+from blockprune_lib.pruning import PassedOverWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*too dense to be faster:UserWarning")  # many here are, on purpose
 
@@ -266,7 +267,40 @@ def test_bad_input_of_sparsify(model, structure, options, error, message) -> Non
 def test_a_weight_that_others_share_is_refused() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
     model[1].weight = model[0].weight
-    with pytest.raises(ValueError, match=r"layer '0' shares its weight with '1\.weight'"):
+    with (
+        pytest.raises(ValueError, match=r"layer '0' shares its weight with '1\.weight'"),
+        pytest.warns(PassedOverWarning, match="pruned for both"),
+    ):
+        sparsify(model, ROW)
+
+
+@pytest.mark.filterwarnings("ignore::blockprune_lib.pruning.PassedOverWarning", "ignore:.*nested tensors:UserWarning")
+@pytest.mark.parametrize("first", [True, False])
+def test_torchs_own_encoder_calls_its_sparse_layers_in_evaluation_too(first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0, norm_first=first)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=not first).eval()
+    x, padding = torch.randn(3, 5, 16), torch.arange(5).expand(3, 5) > torch.tensor([[4], [2], [3]])
+    pruned(model, COLUMN)
+    with torch.no_grad():
+        expected = model(x, src_key_padding_mask=padding)
+    sparsify(model, COLUMN)
+    layers = [part for part in model.modules() if isinstance(part, BlockSparseLinear)]
+    calls = list[nn.Module]()
+    for part in layers:
+        part.register_forward_hook(lambda part, *_: calls.append(part))
+    with torch.no_grad():
+        found = model(x, src_key_padding_mask=padding)
+    assert len(layers) == 4
+    assert set(calls) == set(layers)
+    torch.testing.assert_close(found[~padding], expected[~padding], rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_under_an_adapter_is_refused() -> None:
+    model = nn.ModuleDict({"up": nn.Linear(16, 16)})
+    model["up"] = nn.ModuleDict({"base_layer": nn.Linear(16, 16)})
+    with pytest.raises(
+        ValueError, match=r"'up.base_layer' has an adapter of PEFT on it: model = model.merge_and_unload"
+    ):
         sparsify(model, ROW)
 
 
@@ -286,7 +320,8 @@ def test_round_trip(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-de
     assert torch.equal(logits(loaded, IDS), logits(model, IDS))
     assert [n for n, _ in loaded.named_parameters()] == [n for n, _ in model.named_parameters()]
     assert all(p.requires_grad for p in loaded.parameters())
-    assert sorted(p.name for p in folder.iterdir()) == ["blockprune.json", "blockprune.safetensors", "config.json"]
+    files = ["blockprune.json", "blockprune.safetensors", "config.json", "model.safetensors.index.json"]
+    assert sorted(p.name for p in folder.iterdir()) == files
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
 
 
@@ -299,7 +334,7 @@ def test_dense_models_load_here_and_in_transformers(tmp_path: Path) -> None:
 
 def test_a_sparse_folder_is_not_misread_by_transformers(tmp_path: Path) -> None:
     save(sparsify(bert(), TILE), tmp_path)
-    with pytest.raises(OSError, match=r"model\.safetensors"):
+    with pytest.raises(ValueError, match=r"block-sparse layers, which blockprune_lib.load\(folder\) reads"):
         BertForSequenceClassification.from_pretrained(tmp_path)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import re
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune, weight_norm
 
 from blockprune_lib.pruning.architectures import (
     ARCHITECTURES,
@@ -17,6 +22,8 @@ from blockprune_lib.pruning.architectures import (
     prunable,
     prunable_weights,
 )
+from blockprune_lib.pruning.part_names import part_by_name
+from blockprune_lib.pruning.passed_over import PassedOverWarning, computed_by, matrices, plain
 
 transformers = pytest.importorskip("transformers")
 
@@ -125,7 +132,8 @@ def test_an_unknown_architecture_gives_every_linear() -> None:
 def test_shared_weights_are_listed_once() -> None:
     first, second = nn.Linear(4, 4), nn.Linear(4, 4)
     second.weight = first.weight
-    assert list(prunable(nn.Sequential(first, second, first))) == ["0"]
+    with pytest.warns(PassedOverWarning, match="'0' shares its weight with '1': it is pruned for both"):
+        assert list(prunable(nn.Sequential(first, second, first))) == ["0"]
 
 
 def test_frozen_weights_are_listed() -> None:
@@ -173,6 +181,9 @@ TINY = {
     "distilbert": distilbert,
     "electra": lambda: roberta("Electra", embedding_size=8),
     "mpnet": lambda: roberta("MPNet"),
+    "deberta-v2": lambda: roberta("DebertaV2", relative_attention=True, embedding_size=4),
+    "modernbert": lambda: roberta("ModernBert", pad_token_id=0),
+    "albert": lambda: roberta("Albert", embedding_size=4),
 }
 
 
@@ -181,21 +192,28 @@ def test_every_family_has_a_tiny_model_here() -> None:
     assert sorted(types) == sorted(TINY)
     encoders = [encoder for family in ARCHITECTURES for encoder in family.encoders]
     assert len(set(encoders)) == len(encoders)
+    assert all(bool(family.encoders) == (family.layer is not None) for family in ARCHITECTURES)
 
 
 @pytest.mark.parametrize("model_type", TINY)
 def test_an_entry_finds_the_encoder_and_its_parts(model_type: str) -> None:
     model = TINY[model_type]()
     assert architecture(model) == model.config.model_type == model_type
-    in_layers = {name for name, part in model.named_modules() if ".layer." in name and isinstance(part, nn.Linear)}
+    inside = re.compile(r"\.(layers?|albert_layers)\.\d")
+    in_layers = {name for name, part in model.named_modules() if inside.search(name) and isinstance(part, nn.Linear)}
     assert set(prunable(model)) == in_layers
     tables = {name for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    tables |= {
+        name for name in dict(model.named_modules()) if name.endswith(("embed_proj", "embedding_hidden_mapping_in"))
+    }
     assert set(prunable(model, embeddings=True)) == in_layers | tables
     every = {parameter_name(name) for name in prunable(model, embeddings=True, pooler=True, classifier=True)}
     assert every == {name for name, weight in model.named_parameters() if weight.ndim == 2}
 
 
-@pytest.mark.parametrize("model_type", TINY)
+@pytest.mark.parametrize(
+    "model_type", [kind for family in ARCHITECTURES if family.layer for kind in family.model_types]
+)
 def test_an_entry_finds_the_parts_of_a_layer(model_type: str) -> None:
     model = TINY[model_type]()
     encoder, paths = next((part, found) for part in model.modules() if (found := layer_paths(part)))
@@ -215,3 +233,188 @@ def test_an_entry_finds_the_parts_of_a_layer(model_type: str) -> None:
         result, given = seen
         assert given is result
     assert layer_paths(nn.Linear(2, 2)) is None
+
+
+# --- families that are not in the register
+
+STRANGERS = {
+    "ernie": {},
+    "roberta-prelayernorm": {},
+    "megatron-bert": {},
+    "xlm-roberta-xl": {},
+    "rembert": {"input_embedding_size": 4},
+    "convbert": {"embedding_size": 4},
+    "nystromformer": {"num_landmarks": 2, "segment_means_seq_len": 4},
+    "layoutlm": {},
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_an_unknown_family_keeps_its_embeddings_pooler_and_head(kind: str) -> None:
+    config = transformers.AutoConfig.for_model(
+        kind, **SMALL, max_position_embeddings=12, **STRANGERS[kind], num_labels=3
+    )
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    assert architecture(model) is None
+    layer = re.compile(r"encoder\.layers?\.\d")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PassedOverWarning)  # ConvBERT has matrices that are no nn.Linear
+        core = set(prunable(model))
+        every = set(prunable(model, embeddings=True, pooler=True, classifier=True))
+    linears = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    assert core == {name for name in linears if layer.search(name)}
+    assert every >= linears
+    assert {name for name in every - linears} == {
+        name for name, part in model.named_modules() if isinstance(part, nn.Embedding)
+    }
+
+
+def decoder(kind: str, **sizes: int) -> Any:
+    return transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **sizes))
+
+
+def llama() -> Any:
+    return decoder(
+        "llama", hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=30,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+
+
+def test_a_head_that_is_the_embedding_is_pruned_with_it_or_not_at_all() -> None:
+    model = llama()
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert all(name.startswith("model.layers.0.") for name in prunable(model))
+    with pytest.warns(PassedOverWarning, match=r"'lm_head' is not pruned: .* embedding 'model\.embed_tokens'"):
+        assert "lm_head" not in prunable(model, classifier=True)
+    with pytest.warns(PassedOverWarning, match=r"'model\.embed_tokens' shares its weight with 'lm_head'"):
+        assert "model.embed_tokens" in prunable(model, embeddings=True)
+
+
+def test_a_tied_layer_of_a_plain_module_is_left_alone() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(9, 4), "up": nn.Linear(4, 4), "out": nn.Linear(4, 9, bias=False)})
+    model["out"].weight = model["table"].weight
+    with pytest.warns(PassedOverWarning, match="'out' is not pruned: its weight is the embedding 'table', too"):
+        assert list(prunable(model)) == ["up"]
+    del model["up"]
+    with pytest.raises(ValueError, match=r"nothing to prune.*'out' is not pruned: its weight is the embedding"):
+        prunable(model)
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("layers.0.mlp.up_proj", "encoder"), ("embedder.layers.0.linear1", "encoder"), ("blocks.3.attn.qkv", "encoder"),
+    ("embeddings.patch_embeddings.projection", "embeddings"), ("decoder.embed_tokens", "embeddings"),
+    ("encoder.embedding_hidden_mapping_in", "embeddings"), ("lm_head", "classifier"),
+    ("classifier.dense", "classifier"), ("score", "classifier"), ("heads.head", "classifier"),
+    ("multi_head.0.query", "encoder"), ("pooler.dense", "pooler"), ("0", "encoder"), ("", "encoder"),
+])  # fmt: skip
+def test_names_say_what_part_a_matrix_is(name: str, part: str) -> None:
+    assert part_by_name(name) == part
+
+
+def test_the_encoder_of_a_family_by_itself() -> None:
+    assert list(prunable(bert().bert.encoder)) == encoder("", BERT_LAYER)
+    assert list(prunable(distilbert().distilbert.transformer)) == encoder("", DISTIL_LAYER)
+
+
+# --- what is passed over
+
+REPARAMETRISED = {
+    "prune.remove": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    "parametrize.remove_parametrizations": parametrizations.weight_norm,
+    "remove_spectral_norm": torch.nn.utils.spectral_norm,
+}
+
+
+@pytest.mark.parametrize("line", REPARAMETRISED)
+@pytest.mark.parametrize("make", [bert, llama, lambda: nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))])
+def test_a_computed_weight_is_an_error_with_the_line_to_type(line: str, make: Callable[[], Any]) -> None:
+    model = make()
+    name, layer = list(prunable(model).items())[-1]
+    REPARAMETRISED[line](layer)
+    with pytest.raises(ValueError, match=rf"1 weights of .* '{re.escape(name)}', are computed .*{re.escape(line)}"):
+        prunable(model)
+
+
+def test_the_line_to_type_makes_it_a_parameter_again() -> None:
+    layer = nn.Linear(4, 4)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    exec(computed_by(layer), {"torch": torch, "module": layer})
+    assert computed_by(layer) == ""
+    parametrizations.weight_norm(layer)
+    exec(computed_by(layer), {"torch": torch, "module": layer})
+    assert list(prunable(layer)) == [""]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to drop it
+        weight_norm(layer)
+    exec(computed_by(layer), {"torch": torch, "module": layer})
+    assert computed_by(layer) == ""
+    # A reparametrised head is nobody's business while heads are not asked for.
+    model = bert()
+    parametrizations.weight_norm(model.classifier)
+    assert len(prunable(model)) == 12
+    with pytest.raises(ValueError, match="computed from others"):
+        prunable(model, classifier=True)
+
+
+def test_what_is_passed_over_is_said_once() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    with pytest.warns(PassedOverWarning, match=r"2 of nn\.MultiheadAttention, .*, the first 'layers\.0\.self_attn'"):
+        found = prunable(model)
+    assert list(found) == [f"layers.{i}.linear{j}" for i in range(2) for j in (1, 2)]
+    assert list(prunable(model)) == list(found)  # a second warning would be an error here
+    with pytest.warns(PassedOverWarning):
+        prunable(copy.deepcopy(model))
+
+
+def test_a_model_of_which_nearly_nothing_can_be_pruned_is_an_error() -> None:
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 32, "n_positions": 16}
+    with pytest.raises(
+        ValueError, match=r"has nothing to prune: .* 8 of Conv1D, which is no nn.Linear, the first 'trans"
+    ):
+        prunable(decoder("gpt2", **sizes))
+    config = transformers.AutoConfig.for_model("gpt2", **sizes, num_labels=2, pad_token_id=0)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    with pytest.raises(ValueError, match=r"nearly nothing to prune, 0.* % of its matrices; not pruned: 8 of Conv1D"):
+        prunable(model, classifier=True)
+    model = nn.Sequential(nn.LSTM(32, 64), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match=r"nearly nothing .* 1 of LSTM, which is no nn.Linear"):
+        prunable(model)
+    with pytest.raises(ValueError, match=r"nothing to prune: .*nn\.MultiheadAttention"):
+        prunable(nn.MultiheadAttention(8, 2))
+
+
+class Quantised(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.weight = nn.Parameter(torch.ones(outputs, inputs, dtype=torch.int8), requires_grad=False)
+
+
+def test_quantised_layers_are_named() -> None:
+    model = bert()
+    inner = "bert.encoder.layer.0.intermediate.dense"
+    model.set_submodule(inner, Quantised(8, 16))
+    with pytest.warns(PassedOverWarning, match=rf"1 of Quantised \(Parameter: quantised .*, the first '{inner}'"):
+        assert len(prunable(model)) == 11
+    assert [kind for kind, _ in matrices(nn.LazyLinear(3))] == [
+        "LazyLinear (UninitializedParameter: not initialised yet)"
+    ]
+    assert plain(nn.Linear(2, 2).weight)
+    assert not plain(torch.ones(2, 2))
+
+
+def test_the_matrix_under_an_adapter_is_the_one_to_prune() -> None:
+    # What PEFT makes of a Linear, without PEFT.
+    adapted = type("Linear", (nn.Module,), {"__module__": "peft.tuners.lora.layer"})
+
+    def adapt(linear: nn.Module) -> nn.Module:
+        layer = adapted()
+        layer.base_layer, layer.lora_A = linear, nn.ModuleDict({"default": nn.Linear(8, 2)})
+        return layer
+
+    model = bert()
+    for name in list(prunable(model))[:2]:
+        model.set_submodule(name, adapt(model.get_submodule(name)))
+    plain_model = nn.ModuleDict({"up": adapt(nn.Linear(8, 8)), "down": nn.Linear(8, 8)})
+    assert [name.endswith("base_layer") for name in prunable(model)] == [True] * 2 + [False] * 10
+    assert list(prunable(plain_model)) == ["up.base_layer", "down"]

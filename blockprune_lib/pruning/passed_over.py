@@ -1,0 +1,82 @@
+"""Matrices that look like ones to prune and are not: what they are, and what a user can do about it.
+
+Only the plain weight of an `nn.Linear` (or `nn.Embedding`) is pruned: a parameter that the layer's forward multiplies
+with, and nothing else. Where a matrix is something else, it is said rather than passed over in silence.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+
+class PassedOverWarning(UserWarning):
+    """Some matrices of a model are not pruned though they stand among those that are, or are pruned with others."""
+
+
+_said: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+def say(model: nn.Module, message: str, stacklevel: int = 3) -> None:
+    """Warn of something about `model`, once."""
+    if message not in _said.setdefault(model, set()):
+        _said[model].add(message)
+        warnings.warn(message, PassedOverWarning, stacklevel=stacklevel + 1)
+
+
+def computed_by(linear: nn.Module) -> str:
+    """How to make the weight of a Linear a plain parameter again, a line to type; "" where it is one, or is no tensor.
+
+    >>> layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    >>> computed_by(layer)
+    "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+    """
+    if not isinstance(linear, nn.Linear | nn.Embedding) or isinstance(linear._parameters.get("weight"), Tensor):
+        return ""
+    if "parametrizations" in linear._modules:
+        return "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+    if hasattr(linear, "weight_mask"):
+        return "torch.nn.utils.prune.remove(module, 'weight')"
+    if "weight_g" in linear._parameters:
+        return "torch.nn.utils.remove_weight_norm(module)"
+    return "torch.nn.utils.remove_spectral_norm(module)" if "weight_orig" in linear._parameters else ""
+
+
+def plain(weight: object) -> bool:
+    """Whether a weight is a parameter of floats: not quantised, not sharded into a type of its own, not yet to come."""
+    return (
+        isinstance(weight, nn.Parameter)
+        and not isinstance(weight, UninitializedParameter)
+        and weight.is_floating_point()
+        and type(weight).__module__.split(".")[0] == "torch"
+    )
+
+
+def matrices(module: Any) -> Iterator[tuple[str, int]]:
+    """(what it is, how many weights) of the matrices that a module itself holds, and that cannot be pruned."""
+    kind, weight = type(module), module._parameters.get("weight")
+    if isinstance(module, nn.MultiheadAttention):
+        total = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)
+        yield "nn.MultiheadAttention, whose projections torch computes in one call", total
+    elif isinstance(module, nn.Linear):
+        if weight is not None and not plain(weight):
+            what = "not initialised yet" if isinstance(weight, UninitializedParameter) else "quantised or sharded"
+            yield f"{kind.__name__} ({type(weight).__name__}: {what})", module.in_features * module.out_features
+    elif kind.__module__.startswith(("torch.ao.", "torchao.")) and hasattr(module, "in_features"):
+        yield f"{kind.__name__} (quantised)", module.in_features * module.out_features
+    elif not isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        total = sum(parameter.numel() for parameter in module._parameters.values() if _is_matrix(parameter))
+        if total:
+            yield f"{kind.__name__}, which is no nn.Linear", total
+
+
+def _is_matrix(parameter: Tensor | None) -> bool:
+    """Whether a parameter is as large as what a layer multiplies with, and no table of a few rows or columns."""
+    return not (parameter is None or isinstance(parameter, UninitializedParameter)) and (
+        parameter.ndim == 2 and min(parameter.shape) >= 8
+    )

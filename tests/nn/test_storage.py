@@ -1,0 +1,226 @@
+"""What transformers' own methods keep of a model with block-sparse layers, and who can read it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    Trainer,
+    TrainingArguments,
+)
+
+from blockprune_lib.data import hub
+from blockprune_lib.nn import BlockSparseLinear, load, save, sparsify
+from blockprune_lib.pruning import BlockStructure, apply_masks_, select_model
+
+COLUMN = BlockStructure.block_column(8)
+SMALL = BertConfig(
+    vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+    max_position_embeddings=12, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+)  # fmt: skip
+IDS = torch.arange(12).reshape(2, 6)
+REFUSED = r"block-sparse layers, which blockprune_lib.load\(folder\) reads"
+
+
+def sparse(make: Any = BertForSequenceClassification) -> Any:
+    model = make(SMALL).eval()
+    apply_masks_(model, select_model(model, COLUMN, rate=3.0))
+    return sparsify(model, COLUMN)
+
+
+def answer(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(IDS)[0]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+FILES = ["blockprune.json", "blockprune.safetensors", "config.json", "model.safetensors.index.json"]
+
+
+def test_save_pretrained_writes_what_load_reads_and_nothing_else_does(tmp_path: Path) -> None:
+    model = sparse()
+    model.save_pretrained(tmp_path)
+    assert names(tmp_path) == FILES
+    assert torch.equal(answer(load(tmp_path)), answer(model))
+    for reader in (BertForSequenceClassification, AutoModel):
+        with pytest.raises(ValueError, match=REFUSED):
+            reader.from_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=REFUSED):
+            reader.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
+    with pytest.raises(KeyError):  # whose own configuration does not name the file
+        BertForSequenceClassification.from_pretrained(tmp_path, config=SMALL, ignore_mismatched_sizes=True)
+    with pytest.raises(RuntimeError, match=r"size mismatch for bert\.encoder\.layer\.0"):
+        BertForSequenceClassification(SMALL).load_state_dict(load_file(tmp_path / FILES[1]), strict=False)
+
+
+def by_hand() -> Any:
+    model = BertForSequenceClassification(SMALL).eval()
+    name = "bert.encoder.layer.1.output.dense"
+    model.set_submodule(name, BlockSparseLinear.from_linear(model.get_submodule(name), COLUMN))
+    return model
+
+
+def around_a_sparse_encoder() -> Any:
+    model = BertForSequenceClassification(SMALL).eval()
+    model.bert = sparse(BertModel)
+    return model
+
+
+def sparse_from_within() -> Any:
+    model = BertForSequenceClassification(SMALL).eval()
+    sparsify(model.bert.encoder, COLUMN, keep_dense_above=1.0)
+    return model
+
+
+def through_a_pickle() -> Any:
+    return pickle.loads(pickle.dumps(copy.deepcopy(sparse())))
+
+
+@pytest.mark.parametrize("make", [by_hand, around_a_sparse_encoder, sparse_from_within, through_a_pickle])
+def test_however_the_layers_came_into_the_model(make: Any, tmp_path: Path) -> None:
+    model = make()
+    model.save_pretrained(tmp_path)
+    assert torch.allclose(answer(load(tmp_path)), answer(model), atol=1e-6)  # as one call, or layer by layer
+    with pytest.raises(ValueError, match=REFUSED):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_a_part_of_a_model_is_kept_as_its_own_class(tmp_path: Path) -> None:
+    # sentence-transformers keeps the transformer inside it by this call.
+    model = nn.ModuleDict({"auto_model": sparse(BertModel), "head": nn.Linear(16, 3)})
+    model["auto_model"].save_pretrained(str(tmp_path), safe_serialization=True)
+    loaded = load(tmp_path)
+    assert type(loaded) is BertModel
+    assert torch.equal(answer(loaded), answer(model["auto_model"]))
+
+
+def test_tied_weights_and_generation_settings_are_kept(tmp_path: Path) -> None:
+    model = sparse(BertForMaskedLM)
+    model.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert loaded.cls.predictions.decoder.weight is loaded.bert.embeddings.word_embeddings.weight
+    assert torch.equal(answer(loaded), answer(model))
+
+
+def test_dense_models_are_kept_as_ever(tmp_path: Path) -> None:
+    sparse()
+    model = BertForSequenceClassification(SMALL).eval()
+    model.save_pretrained(tmp_path)
+    assert names(tmp_path) == ["config.json", "model.safetensors"]
+    assert torch.equal(answer(BertForSequenceClassification.from_pretrained(tmp_path)), answer(model))
+
+
+def test_a_folder_holds_one_model(tmp_path: Path) -> None:
+    dense, packed = BertForSequenceClassification(SMALL).eval(), sparse()
+    dense.save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("mine")
+    packed.save_pretrained(tmp_path)
+    assert names(tmp_path) == [*FILES, "notes.txt"]
+    dense.save_pretrained(tmp_path)
+    assert names(tmp_path) == ["config.json", "model.safetensors", "notes.txt"]
+    assert torch.equal(answer(BertForSequenceClassification.from_pretrained(tmp_path)), answer(dense))
+    packed.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds two models, blockprune\.safetensors and model\.safetensors"):
+        load(tmp_path)
+
+
+def test_arguments_of_save_pretrained(tmp_path: Path) -> None:
+    model = sparse()
+    model.save_pretrained(tmp_path / "other", is_main_process=False)
+    assert not (tmp_path / "other").exists()
+    changed = {name: tensor + 1 if name == "classifier.bias" else tensor for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path / "given", state_dict=changed, max_shard_size="1KB")
+    assert torch.allclose(answer(load(tmp_path / "given")), answer(model) + 1)
+    wrapped = {f"_orig_mod.{name}": tensor for name, tensor in changed.items()}
+    model.save_pretrained(tmp_path / "wrapped", state_dict=wrapped)
+    assert torch.equal(answer(load(tmp_path / "wrapped")), answer(model))
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        model.save_pretrained(tmp_path / "wrapped" / "config.json")
+    with pytest.raises(ValueError, match="distributed_checkpoint must be False"):
+        model.save_pretrained(tmp_path, distributed_checkpoint=True)
+
+
+def test_what_is_pushed_to_the_hub_is_what_load_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, pushed = sparse(), list[Any]()
+    monkeypatch.setattr(type(model), "push_to_hub", lambda self, repo_id, token=None: pushed.append((repo_id, token)))
+    model.save_pretrained(tmp_path / "mine", push_to_hub=True, token="t", commit_message="first")
+    assert pushed == [("mine", "t")]
+    asked = list[Any]()
+    monkeypatch.setattr(hub, "snapshot", lambda name, **more: (asked.append((name, more)), tmp_path / "mine")[1])
+    assert torch.equal(answer(load("me/mine")), answer(model))
+    assert asked == [("me/mine", {"required": ("blockprune.json", "config.json")})]
+    with pytest.raises(ValueError, match="there is no such folder"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def shared_umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("shared_umask")
+def test_files_are_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    sparse().save_pretrained(tmp_path / "a")
+    save(sparse(), tmp_path / "b")
+    save(BertForSequenceClassification(SMALL), tmp_path / "c")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 11
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+
+
+def test_a_trainer_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    rows = [{"input_ids": torch.arange(7) + i, "labels": torch.tensor(i % 2)} for i in range(8)]
+    start = sparse()
+
+    def train(resume: Path | None) -> Any:
+        arguments = TrainingArguments(
+            str(tmp_path / "run"), max_steps=4, save_steps=2, per_device_train_batch_size=4, report_to=[],
+            disable_tqdm=True, use_cpu=True, learning_rate=1e-2, eval_strategy="steps", eval_steps=2,
+            load_best_model_at_end=True, seed=1,
+        )  # fmt: skip
+        model = copy.deepcopy(start)
+        trainer = Trainer(model, arguments, train_dataset=rows, eval_dataset=rows)
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        return trainer
+
+    first, checkpoint = train(None), tmp_path / "run" / "checkpoint-2"
+    assert set(FILES) <= set(names(checkpoint))
+    again = train(checkpoint)
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True))
+    assert not torch.equal(answer(start), answer(first.model.eval()))
+    with pytest.raises(ValueError, match=REFUSED):
+        BertForSequenceClassification.from_pretrained(checkpoint)
+    first.save_model(str(tmp_path / "kept"))
+    assert torch.equal(answer(load(tmp_path / "kept")), answer(first.model.eval()))
+
+
+def test_the_index_names_every_tensor_once(tmp_path: Path) -> None:
+    model = sparse(BertForMaskedLM)
+    model.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
+    card = json.loads((tmp_path / "blockprune.json").read_text())
+    assert set(index.values()) == {"blockprune.safetensors"}
+    assert set(index) | set(card["tied"]) == set(model.state_dict())
