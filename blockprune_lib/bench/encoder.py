@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ..kernels.precision import PRECISIONS
 from ..nn.convert import sparsify
-from ..nn.engine import encoders_of, precision_of
+from ..nn.engine import encoders_of
+from ..nn.model_files import precision_of
 from ..pruning.structure import BlockStructure
 from .case import Case, What
 from .engine import Calls, Engine, Work, engine_of

@@ -43,7 +43,7 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
         except ValueError as error:
             raise ValueError(f"layer {name!r} cannot be saved: {error}") from None
     tensors, tied = _tensors(model.state_dict() if state is None else state)
-    precision = _precision(model)
+    precision = precision_of(model)
     if precision != "float32":  # half the bytes, wherever the precision holds every number exactly
         for name in (f"{layer}.values" for layer in layers):
             rounded = tensors[name].to(getattr(torch, precision))
@@ -81,7 +81,7 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     write_whole(folder / CARD, (json.dumps(card, indent=2) + "\n").encode())
 
 
-def _precision(model: nn.Module) -> str:
+def precision_of(model: nn.Module) -> str:
     """The precision that an encoder inside `model` was made for by `engine.attach`."""
     forwards = (vars(module).get("forward") for module in model.modules())
     return next((p for forward in forwards if isinstance(p := getattr(forward, "precision", None), str)), "float32")

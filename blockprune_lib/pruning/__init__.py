@@ -3,6 +3,8 @@
     structure       a tiling of a matrix into groups of r x c: the one notion of a block
     groups          the norm of each group, its gradient, its score, its proximal step
     architectures   the register of model families: which matrices are pruned, and whatever else differs
+    part_names      in models of no such family: what is a head, a pooler, an embedding, by its name and place
+    passed_over     matrices that cannot be pruned, and what to do about it
     lasso           the penalty that makes whole groups vanish
     zero_target     its step with a strength that follows a share of groups at zero
     selection       which groups stay                                      masks: what holds them while a model trains

@@ -172,6 +172,12 @@ def prunable(
         say(model, f"not pruned in {type(model).__name__}: {_kinds(passed_over)}")
     for message in tied:
         say(model, message)
+    if under := [name for name in found if name.split(".")[-1] == "base_layer"]:
+        line = "model = model.merge_and_unload() first would do"
+        say(
+            model,
+            f"{len(under)} matrices have adapters of PEFT, which fill what is pruned when they are merged: {line}",
+        )
     return found
 
 
