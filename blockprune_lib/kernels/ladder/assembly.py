@@ -72,7 +72,7 @@ class InnerLoop(Printed):
 
 
 #: What the numbers of `InnerLoop.row` are.
-HEAD = ("lanes", "vector multiply-adds", "scalar ones", "loads", "broadcasts", "stores")
+HEAD = ("lanes", "vector FMAs", "scalar FMAs", "loads", "broadcasts", "stores")
 
 
 def inner_loop(kernel: Any, signed: bool = False) -> InnerLoop:
