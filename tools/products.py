@@ -3,7 +3,9 @@
 Forward (`bp.linear` without gradients) and training (forward, and backward to x and to the stored weights), a fifth of
 the weights kept. Each checkout runs in a process of its own, on the same numbers, in turns; a turn begins with a call
 that is not timed. A figure is new ÷ old of the medians, with the interval in which it lies 95 times in a hundred (a
-bootstrap over rounds). `NUMBA_CPU_NAME=haswell` times what a machine without AVX-512 would run.
+bootstrap over rounds). Where the quartiles of either lie far apart, another program ran meanwhile: such a case is
+measured again, and the calmest try counts. FILE grows: cases of the same two commits are added to it.
+`NUMBA_CPU_NAME=haswell` times what a machine without AVX-512 would run.
 """
 
 from __future__ import annotations
@@ -34,8 +36,11 @@ STRUCTURES = ("block_column:4", "block_column:8", "block_column:16", "block_colu
 #: The number of tokens for all shapes, and the numbers for the first shape and some structures.
 TOKENS, ALL_TOKENS = 128, (1, 4, 8, 16, 32, 128, 512, 2048)
 SOME = ("block_column:4", "block_column:32", "block_row:16", "block_row:64", "tile:32x32", "irregular")
+KINDS = ("forward", "training")
 #: Seconds between two turns: by then the threads that waited for more work sleep, and leave the cores to the other.
 PAUSE = 0.003
+#: Quartiles of one case further apart than this ratio are measured again, so many times at most.
+CALM, TRIES = 1.15, 4
 
 #: A line {"shape", ..} sets a case up and answers [largest number, three sums]; a line of a number times so many calls.
 WORKER = """
@@ -101,9 +106,9 @@ class Worker:
         self.process.communicate()
 
 
-def cases(threads: list[int]) -> Iterator[dict[str, Any]]:
+def cases(threads: list[int], kinds: list[str]) -> Iterator[dict[str, Any]]:
     """Every case, as a worker takes it."""
-    for what in ("forward", "training"):
+    for what in kinds:
         found = [(shape, text, TOKENS) for shape in SHAPES for text in STRUCTURES]
         found += [(SHAPES[0], text, tokens) for text in SOME for tokens in ALL_TOKENS if tokens != TOKENS]
         for shape, text, tokens in found:
@@ -126,11 +131,23 @@ def in_turns(workers: tuple[Worker, Worker], case: dict[str, Any], rounds: int) 
 
 
 def measured(workers: tuple[Worker, Worker], case: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """A case with its quartiles of milliseconds and the ratio of the medians."""
-    old, new = in_turns(workers, case, rounds)
-    quartiles = {name: [1e3 * float(q) for q in np.quantile(times, [0.25, 0.5, 0.75])]
-                 for name, times in (("old_ms", old), ("new_ms", new))}  # fmt: skip
-    return case | quartiles | {"ratio": ratio(old, new)}
+    """A case with its quartiles of milliseconds and the ratio of the medians, of the calmest try."""
+    found: list[tuple[float, dict[str, Any]]] = []
+    while not found or (found[-1][0] > CALM and len(found) < TRIES):
+        old, new = in_turns(workers, case, rounds)
+        quartiles = {name: [1e3 * float(q) for q in np.quantile(times, [0.25, 0.5, 0.75])]
+                     for name, times in (("old_ms", old), ("new_ms", new))}  # fmt: skip
+        apart = max(high / low for low, _, high in quartiles.values())
+        found.append((apart, case | quartiles | {"ratio": ratio(old, new), "tries": len(found) + 1}))
+    return min(found, key=lambda one: one[0])[1]
+
+
+def write(record: Path, head: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    """Write the record, with the cases of an earlier one of the same commits."""
+    before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    same = all(before.get(name) == value for name, value in head.items())
+    about = {"provenance": provenance(), "hardware": hardware().to_dict()}
+    write_json(record, head | {"cases": [*(before["cases"] if same else []), *found]} | about)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,11 +156,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("old", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
     parser.add_argument("--record", type=Path, help="a JSON file to write")
     options = parser.parse_args(arguments)
     workers = (Worker(options.old), Worker(HERE))
     try:
-        found = [measured(workers, case, options.rounds) for case in cases(options.threads)]
+        found = [measured(workers, case, options.rounds) for case in cases(options.threads, options.kinds)]
     finally:
         for worker in workers:
             worker.close()
@@ -157,9 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.record:
         head = {"format": "blockprune products, version 1", "old": commit_of(options.old), "new": commit_of(HERE),
                 "density": 0.2, "rounds": options.rounds, "lanes": LANES}  # fmt: skip
-        write_json(
-            options.record, head | {"cases": found, "provenance": provenance(), "hardware": hardware().to_dict()}
-        )
+        write(options.record, head, found)
     return 0
 
 

@@ -1,12 +1,14 @@
 """Two checkouts timed in turns: this one stands for both, and a wrong answer or a wrong folder is refused."""
 
+import json
+
 import pytest
 
 from tools import products
 
 
 def test_every_case_is_told_apart():
-    found = [tuple(case.values()) for case in products.cases([1, 2])]
+    found = [tuple(case.values()) for case in products.cases([1, 2], list(products.KINDS))]
     assert len(set(found)) == len(found)
     assert {what for what, *_ in found} == {"forward", "training"}
 
@@ -23,6 +25,15 @@ def test_both_sides_are_timed():
     finally:
         for worker in workers:
             worker.close()
+
+
+def test_a_record_grows_by_cases_of_the_same_commits(tmp_path):
+    record, head = tmp_path / "record.json", {"old": "a", "new": "b"}
+    for number in (1, 2):
+        products.write(record, head, [{"case": number}])
+    assert json.loads(record.read_text())["cases"] == [{"case": 1}, {"case": 2}]
+    products.write(record, head | {"new": "c"}, [{"case": 3}])
+    assert json.loads(record.read_text())["cases"] == [{"case": 3}]
 
 
 class Says:
