@@ -40,8 +40,8 @@ def worker(job):
 
 out = np.zeros(LANES, "f")
 fill(out)
-job = parallel.workspace().job(3, (0, 0, 1))
-parallel.run(worker, job, 1)
+job, address = parallel.workspace().record(np.array([0, 0, 1]))
+parallel.run(worker, address, 1)
 assert (out == 2).all() and job[2] == 2
 print(sum(fill.stats.cache_hits.values()), parallel.compile_worker(worker)[2].cache_hits)
 """
