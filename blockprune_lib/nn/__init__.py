@@ -8,6 +8,7 @@
     break_even            how dense a layer may be and still gain
     model_size            how much smaller a model is, by each definition
     storage               save a model and load it again: safetensors, no pickle; `model_files` says what is in a folder
+    adapters              LoRA by PEFT on sparse layers
     saved_by_transformers what a Trainer, `push_to_hub` and others keep, so that it is never read as a dense model
 
 The chapter *The whole model* is about these files.

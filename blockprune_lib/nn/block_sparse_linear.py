@@ -16,6 +16,7 @@ from ..kernels.operator import plan_for, version
 from ..kernels.traced import DenseExportWarning, traced_linear, watched
 from ..pruning.packing import PackedMatrix, pack
 from ..pruning.structure import BlockStructure, check_structure
+from .adapters import let_peft_adapt
 from .saved_by_transformers import divert_save_pretrained
 
 
@@ -72,7 +73,7 @@ class BlockSparseLinear(nn.Module):
         self.structure, (self.out_features, self.in_features) = structure, shape
         self.register_buffer("columns", columns)
         self.register_buffer("offsets", offsets)
-        divert_save_pretrained(BlockSparseLinear)
+        _known_to_others()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -195,7 +196,7 @@ class BlockSparseLinear(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        divert_save_pretrained(BlockSparseLinear)
+        _known_to_others()
 
     def extra_repr(self) -> str:
         """What `print(layer)` says."""
@@ -204,3 +205,9 @@ class BlockSparseLinear(nn.Module):
             f"density={self.density:.3g}, bias={self.bias is not None}"
             + (f", activation={self.activation!r}" if self.activation else "")
         )
+
+
+def _known_to_others() -> None:
+    """Tell transformers how such layers are saved, and PEFT how they are adapted, where these have been imported."""
+    divert_save_pretrained(BlockSparseLinear)
+    let_peft_adapt(BlockSparseLinear)

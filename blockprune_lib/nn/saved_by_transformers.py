@@ -50,7 +50,7 @@ def divert_save_pretrained(layer: type[nn.Module]) -> None:
 
 def _save(model: Any, folder: Path, layers: dict[str, Any], given: dict[str, Any]) -> None:
     more = given.get("kwargs", {})
-    if given.get("distributed_checkpoint"):
+    if given.get("distributed_checkpoint") or more.get("distributed_checkpoint"):
         raise ValueError("distributed_checkpoint must be False for a model with block-sparse layers: one file holds it")
     if not given.get("is_main_process", True):
         return

@@ -1,5 +1,6 @@
 """A stage that is killed goes on to the same result, and what is damaged on disk is told, not used."""
 
+import copy
 import json
 import os
 import shutil
@@ -13,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from blockprune_lib.nn import load, sparsify
 from blockprune_lib.training.stage_folder import (
     StageFolder,
     mark_whole,
 )
 from blockprune_lib.training.stages import fine_tune, prune, retrain
+from blockprune_lib.training.trainer import PruningTrainer
 
 from ..helpers.stages_by_name import DEATHS, STAGES
 from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
@@ -82,6 +85,40 @@ def test_a_finished_stage_is_read_and_not_trained_again(tmp_path: Path) -> None:
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, model.state_dict()[name])
     assert not model.training
+
+
+@pytest.mark.filterwarnings("ignore:.*too dense to be faster:UserWarning")
+def test_a_stage_of_a_packed_model_is_kept_read_and_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tiny()
+    prune(start, ROWS, rate=3.0)
+    sparsify(start, ROWS)
+    first, again, cut_off = (copy.deepcopy(start) for _ in range(3))
+    chosen = settings(output_dir=tmp_path / "run")
+    report = fine_tune(first, TOKENIZER, DATA, chosen)
+    folder = tmp_path / "run" / "fine-tune"
+    assert fine_tune(again, TOKENIZER, DATA, chosen).to_dict() == report.to_dict()
+    kept = load(folder).state_dict()
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name])
+        assert torch.equal(weight, kept[name])
+    with pytest.raises(ValueError, match="block-sparse layers"):
+        type(start).from_pretrained(folder)
+
+    def die(trainer: PruningTrainer, *arguments: Any, **more: Any) -> Any:
+        if trainer.state.global_step == 3:
+            raise KeyboardInterrupt
+        return own(trainer, *arguments, **more)
+
+    own, elsewhere = PruningTrainer.compute_loss, settings(output_dir=tmp_path / "cut", checkpoint_every=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(PruningTrainer, "compute_loss", die)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(copy.deepcopy(start), TOKENIZER, DATA, elsewhere)
+    assert fine_tune(cut_off, TOKENIZER, DATA, elsewhere).resumed == 1
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, cut_off.state_dict()[name])
 
 
 def test_a_folder_written_before_hooks_had_their_name_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Files appear whole or not at all, and are read by whom the umask lets."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from blockprune_lib._common.files import usual_modes, write_json, write_tensors, write_whole
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_every_way_to_write_gives_the_mode_of_the_umask(umask: int, tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"1")
+    write_json(tmp_path / "b", {})
+    write_tensors(tmp_path / "c", {"x": torch.arange(3)})
+    assert {mode(path) for path in tmp_path.iterdir()} == {0o666 & ~umask}
+    assert len(list(tmp_path.iterdir())) == 3
+    assert torch.equal(load_file(tmp_path / "c")["x"], torch.arange(3))
+
+
+def test_files_of_others_are_opened_and_never_closed(umask: int, tmp_path: Path) -> None:
+    for name, given in {"private": 0o600, "program": 0o755, "read only": 0o400}.items():
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(given)
+    (tmp_path / "link").symlink_to(tmp_path / "private")
+    usual_modes(tmp_path)
+    usual = 0o666 & ~umask
+    assert mode(tmp_path / "private") == 0o600 | usual
+    assert mode(tmp_path / "program") == 0o755 | usual
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "private", "program", "read only"]
+
+
+def test_tensors_that_cannot_be_written_leave_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tensors(tmp_path / "x", {"a": torch.ones(2)})
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_tensors(tmp_path / "x", {"a": torch.zeros(2)})
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert load_file(tmp_path / "x")["a"].tolist() == [1, 1]
