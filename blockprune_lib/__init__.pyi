@@ -24,6 +24,7 @@ from .nn import densify as densify
 from .nn import load as load
 from .nn import save as save
 from .nn import sparsify as sparsify
+from .nn import warm_up as warm_up
 from .pruning import BlockStructure as BlockStructure
 from .pruning import PackedMatrix as PackedMatrix
 from .pruning import ReweightedGroupLasso as ReweightedGroupLasso

@@ -19,7 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
+    from ..kernels.encoder import encoder_worker
+    from ..machine.native import cache_folder
     from ..machine.passport import hardware
 
     machine = hardware()
-    print(json.dumps(machine.to_dict(), indent=1) if options.json else machine)
+    if options.json:  # a record goes to other machines: no path of this one
+        print(json.dumps(machine.to_dict(), indent=1))
+        return
+    folder = cache_folder(encoder_worker)
+    print(machine)
+    print(f"machine code kept in   {folder or 'no folder: none can be written; NUMBA_CACHE_DIR may name one'}")

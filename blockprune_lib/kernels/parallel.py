@@ -137,6 +137,11 @@ def compile_worker(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None]
     return found
 
 
+def ready() -> dict[str, bool]:
+    """The kernels that can run at once in this process, and whether each was loaded from disk."""
+    return {worker.__name__: bool(code.cache_hits) for worker, (_, _, code) in _compiled.items()}
+
+
 def _compile(worker: Callable[[Any], None]) -> tuple[Callable[[Any], None], int, Any]:
     signature = types.void(types.CPointer(types.int64))
     code: Any = CFunc(worker, (signature.args, signature.return_type), locals={}, options={})

@@ -5,21 +5,27 @@
 
 Numba's own cache notices an edit of the file that a function stands in, but not of what else it is built from, such as
 an intrinsic in `simd`. Here an entry is only used while the text of every file in this folder and in the function's own
-room is what it was; for a function from outside the library, the text of all of it. Where no folder can be written,
-every process compiles for itself. `NUMBA_DISABLE_JIT` is for the code that a user debugs: these functions are compiled
-all the same, since most are made of instructions that Python lacks.
+room is what it was, whatever the files' dates; for a function from outside the library, the text of all of it.
+
+Entries lie in the folder that `NUMBA_CACHE_DIR` names, else in `__pycache__` beside the source, else in the user's
+cache folder: in the first that can be written, or that holds entries already, as a read-only image of a container may.
+Where nothing can be kept, every process compiles for itself, which takes seconds, and says so once; a damaged file is
+passed over. `NUMBA_DISABLE_JIT` is for the code that a user debugs: these functions are compiled all the same, since
+most are made of instructions that Python lacks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numba import config, njit
+from numba.core import caching
 
 HERE = Path(__file__).parent
 
@@ -58,15 +64,77 @@ def compiler_on() -> Iterator[None]:
 
 def keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
     """Let `compiled`, which Numba made of `function`, be loaded from disk and kept there, where that can be done."""
-    with suppress(RuntimeError):  # no folder can be written
-        compiled.enable_caching()
-    # Names of Numba's own: where a version has others, and entries cannot be stamped, nothing is kept.
-    cache: Any = getattr(compiled, "_cache", None)
-    file: Any = getattr(cache, "_cache_file", None)
-    if hasattr(file, "_source_stamp"):
-        file._source_stamp = (file._source_stamp, *map(_digest, _built_from(Path(function.__code__.co_filename))))
-    elif hasattr(cache, "disable"):
-        cache.disable()
+    try:
+        compiled._cache = _kernel_cache()(function)
+    except RuntimeError as error:
+        _say_once(str(error))
+    except AttributeError:  # these are names of Numba's own: where a version has others, nothing is kept
+        _say_once("this version of Numba keeps it in another way")
+
+
+def cache_folder(function: Callable[..., Any]) -> Path | None:
+    """The folder in which `function`'s machine code is kept, None where it cannot be."""
+    try:
+        return Path(_kernel_cache()(function).cache_path)
+    except (RuntimeError, AttributeError):
+        return None
+
+
+@cache
+def _kernel_cache() -> Any:
+    """Numba's cache of a function, which reads folders that it cannot write to, stamps by text, and never fails."""
+
+    def readable(locator: Any) -> Any:
+        class Readable(locator):  # type: ignore[misc]
+            def ensure_cache_path(self) -> None:
+                try:
+                    super().ensure_cache_path()
+                except OSError:
+                    if not any(Path(self.get_cache_path()).glob("*.nbi")):
+                        raise
+
+        return Readable
+
+    class Implementation(caching.CompileResultCacheImpl):
+        _locator_classes: ClassVar = [*map(readable, caching.CompileResultCacheImpl._locator_classes)]
+
+    class KernelCache(caching.FunctionCache):
+        _impl_class = Implementation
+
+        def __init__(self, function: Callable[..., Any]) -> None:
+            super().__init__(function)
+            folders = _built_from(Path(function.__code__.co_filename))
+            _ = self._cache_file._source_stamp  # AttributeError where entries cannot be stamped: they would go stale
+            self._cache_file._source_stamp = tuple(map(_digest, folders))
+
+        def load_overload(self, *arguments: Any) -> Any:
+            try:
+                return super().load_overload(*arguments)
+            except Exception:  # a damaged file fails anywhere in pickle or LLVM
+                with suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, *arguments: Any) -> None:
+            try:
+                super().save_overload(*arguments)
+            except Exception as error:  # a full disk, a folder of another user, an index that is damaged
+                _say_once(f"{self.cache_path}: {error}")
+
+    return KernelCache
+
+
+_said: list[str] = []
+
+
+def _say_once(why: str) -> None:
+    if not _said:
+        _said.append(why)
+        message = (
+            f"machine code cannot be kept on disk ({why}): every process compiles anew, which takes seconds. "
+            "NUMBA_CACHE_DIR may name a folder that can be written; bp.warm_up(model) compiles before the first call"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _built_from(file: Path) -> list[Path]:

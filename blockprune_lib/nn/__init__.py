@@ -5,6 +5,7 @@
     plain_model           `densify`, the way back
     engine                a whole encoder as one compiled call, where that gives the same result
     encoder_plan          its layers as records that the call reads
+    first_call            `warm_up`: compile or load what a first call needs, before it
     break_even            how dense a layer may be and still gain
     model_size            how much smaller a model is, by each definition
     storage               save a model and load it again: safetensors, no pickle; `model_files` says what is in a folder

@@ -4,6 +4,8 @@ from .break_even import break_even_density as break_even_density
 from .break_even import interpolate_break_even as interpolate_break_even
 from .convert import TooDenseWarning as TooDenseWarning
 from .convert import sparsify as sparsify
+from .first_call import WarmUp as WarmUp
+from .first_call import warm_up as warm_up
 from .model_size import Compression as Compression
 from .model_size import compression as compression
 from .plain_model import densify as densify

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba import config
+from numba.core import caching
 
 import blockprune_lib
-from blockprune_lib.machine.native import inner, keep_on_disk, native
+from blockprune_lib.machine import native as native_module
+from blockprune_lib.machine.native import cache_folder, inner, native
 
 NEIGHBOUR = """
 from blockprune_lib.machine.native import inner
@@ -106,9 +108,16 @@ def no_folder_to_write_to(library: Path) -> None:
     for folder in (".", *(f"blockprune_lib/{name}" for name in ("machine", "kernels", "kernels/ladder"))):
         (library / folder / "__pycache__").write_text("")  # root may write anywhere, but not into a file
     before = sorted(library.rglob("*"))
-    everything = (
-        "import loops; from blockprune_lib.kernels.ladder import rungs; from blockprune_lib.machine import gather"
-    )
+    everything = """
+import warnings
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    import loops
+    from blockprune_lib.kernels.ladder import rungs
+    from blockprune_lib.machine import gather
+(one,) = (str(warning.message) for warning in said if warning.category is RuntimeWarning)
+assert "NUMBA_CACHE_DIR may name a folder" in one, one
+"""
     assert [run(library, everything, HOME="/proc/none") for _ in range(2)] == ["0 0", "0 0"]
     assert sorted(library.rglob("*")) == before
 
@@ -141,11 +150,68 @@ def test_options_are_passed_on_and_python_can_still_be_read() -> None:
     assert not inner(inline="always")(twice).targetoptions.get("nogil")
 
 
-@pytest.mark.parametrize("cache", [None, SimpleNamespace(), SimpleNamespace(_cache_file=SimpleNamespace())])
-def test_a_numba_that_hides_its_stamp_keeps_nothing(cache: SimpleNamespace | None) -> None:
-    disabled = []
-    if cache is not None:
-        cache.disable = lambda: disabled.append(True)
-    keep_on_disk(SimpleNamespace(enable_caching=lambda: None, _cache=cache), twice)
-    keep_on_disk(SimpleNamespace(enable_caching=lambda: None), twice)
-    assert disabled == [True] * (cache is not None)
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test's own for machine code, and nothing said yet."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(native_module, "_said", [])
+    return tmp_path
+
+
+def loaded() -> int:
+    """Compile or load `twice` as a new process would, and use it: 1 if it was loaded."""
+    compiled, x = native(twice), np.ones(3)
+    compiled(x)
+    assert x.tolist() == [2.0] * 3
+    return sum(compiled.stats.cache_hits.values())
+
+
+def test_what_lies_in_a_folder_that_cannot_be_written_is_read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [loaded(), loaded()] == [0, 1]
+    assert (folder := cache_folder(twice)) is not None
+    assert folder.parent == kept
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("os.replace", read_only)
+    assert cache_folder(twice) == folder
+    assert loaded() == 1
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc", "*"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_damaged_file_is_passed_over_and_made_again(kept: Path, pattern: str, share: float) -> None:
+    assert loaded() == 0
+    for path in kept.rglob(pattern):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert [loaded(), loaded()] == [0, 1]
+
+
+def test_a_full_disk_is_said_once(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    with pytest.warns(RuntimeWarning, match=r"No space left on device.*NUMBA_CACHE_DIR may name") as said:
+        assert [loaded(), loaded()] == [0, 0]
+    assert len(said) == 1
+
+
+def test_the_date_of_a_file_does_not_matter(kept: Path) -> None:
+    """As after COPY into an image: the same text with other dates."""
+    compiled = native(twice)
+    stamp = compiled._cache._cache_file._source_stamp
+    assert all(isinstance(part, str) and len(part) == 64 for part in stamp)
+
+
+def test_a_numba_that_hides_its_stamp_keeps_nothing(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(_: object) -> None:
+        raise AttributeError("_source_stamp")
+
+    monkeypatch.setattr(native_module, "_kernel_cache", lambda: hidden)
+    with pytest.warns(RuntimeWarning, match="this version of Numba keeps it in another way"):
+        assert [loaded(), loaded()] == [0, 0]
+    assert cache_folder(twice) is None
