@@ -18,7 +18,9 @@ SECTIONS = {
     "Selection": ["select", "select_model", "apply_masks_"],
     "Packing and running": ["pack", "PackedMatrix", "linear"],
     "Weights and text": ["models.load", "tasks.load"],
-    "Layers and files": ["BlockSparseLinear", "sparsify", "save", "load", "compression", "break_even_density"],
+    "Layers and files": [
+        "BlockSparseLinear", "sparsify", "densify", "warm_up", "save", "load", "compression", "break_even_density"
+    ],  # fmt: skip
     "Training": [
         "TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "prune_gradually", "evaluate",
     ],

@@ -9,7 +9,8 @@ HELP = "this machine: processor, caches, measured peak and bandwidth, versions"
 DESCRIPTION = """Describe this machine and measure what it could do at best, in about 5 s.
 
 The peak is that of float32 fused multiply-adds, the bandwidth that of a triad over large arrays; both are the best of
-many short bursts. Run it on a quiet machine. From Python: bp.hardware()."""
+many short bursts. Run it on a quiet machine. The last line says where compiled code is kept, which a read-only image of
+a container may hold (bp.warm_up). From Python: bp.hardware()."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,4 +30,5 @@ def run(options: argparse.Namespace) -> None:
         return
     folder = cache_folder(encoder_worker)
     print(machine)
-    print(f"machine code kept in   {folder or 'no folder: none can be written; NUMBA_CACHE_DIR may name one'}")
+    where = f"kept in {folder}" if folder else "not kept: no folder can be written; NUMBA_CACHE_DIR may name one"
+    print(f"{'machine code':<26}{where}")
