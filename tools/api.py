@@ -20,7 +20,7 @@ SECTIONS = {
     "Weights and text": ["models.load", "tasks.load"],
     "Layers and files": [
         "BlockSparseLinear", "sparsify", "densify", "warm_up", "save", "load", "compression", "break_even_density"
-    ],  # fmt: skip
+    ],
     "Training": [
         "TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "prune_gradually", "evaluate",
     ],
