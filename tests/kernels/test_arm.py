@@ -29,7 +29,8 @@ def for_arm(worker) -> str:  # type: ignore[no-untyped-def]
     text = re.sub(r"target datalayout = .*\n", "", text)
     # Counting references to arrays, which kernels do not do, is spelled for x86.
     text = re.sub(r"(%\S+ = )(tail )?call i8 @llvm\.x86\.atomic[^\n]*", r"\1add i8 0, 0", text)
-    text = re.sub(r"declare i8 @llvm\.x86[^\n]*", "", text)
+    text = re.sub(r"\n[^\n]*call void @llvm\.x86\.sse2\.pause[^\n]*", "", text)  # a waiting thread's hint
+    text = re.sub(r"declare (i8|void) @llvm\.x86[^\n]*", "", text)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     try:
