@@ -66,8 +66,8 @@ def keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
     """Let `compiled`, which Numba made of `function`, be loaded from disk and kept there, where that can be done."""
     try:
         compiled._cache = _kernel_cache()(function)
-    except RuntimeError as error:
-        _say_once(str(error))
+    except RuntimeError:
+        compiled._cache = _nowhere()
     except AttributeError:  # these are names of Numba's own: where a version has others, nothing is kept
         _say_once("this version of Numba keeps it in another way")
 
@@ -122,6 +122,16 @@ def _kernel_cache() -> Any:
                 _say_once(f"{self.cache_path}: {error}")
 
     return KernelCache
+
+
+def _nowhere() -> Any:
+    """A cache that keeps nothing, and says so once something was compiled."""
+
+    class Nowhere(caching.NullCache):
+        def save_overload(self, *_: Any) -> None:
+            _say_once("no folder for it can be written")
+
+    return Nowhere()
 
 
 _said: list[str] = []
