@@ -76,6 +76,32 @@ def test_the_kept_model_has_the_recorded_zeros_and_scores(method, every_method, 
     assert evaluate(model, tokenizer, task, max_length=16) == pytest.approx(record["final"], abs=1e-5)
 
 
+def test_names_of_labels_are_in_the_record_and_in_what_is_served(material, tmp_path):
+    named = [row | {"label": ("sad", "happy")[row["label"]]} for row in rows()]
+    text = write_jsonl(tmp_path / "named.jsonl", named)
+    task = recipe(material)["task"] | {"train": text, "validation": text}
+    said = []
+    (record,) = experiments.run(recipe(material, task=task, method="one-shot"), tmp_path / "runs", say=said.append)
+    assert record["data"]["labels"] == ["happy", "sad"]
+    served = bp.load(tmp_path / "runs" / "models" / record["name"])
+    assert served.config.id2label == {0: "happy", 1: "sad"}
+    assert not any("Text:" in line for line in said)
+
+
+def test_a_regression_is_said_aloud(material, tmp_path):
+    floats = [row | {"label": float(row["label"])} for row in rows()]
+    text = write_jsonl(tmp_path / "floats.jsonl", floats)
+    task = recipe(material)["task"] | {"train": text, "validation": text}
+    said = []
+    with pytest.warns(UserWarning, match="for classes write them without"):
+        (record,) = experiments.run(recipe(material, task=task, method="one-shot"), tmp_path / "runs", say=said.append)
+    assert record["metric"] == "mean"
+    assert any("a regression" in line and "metric accuracy" in line for line in said)
+    task |= {"metric": "accuracy"}
+    (record,) = experiments.run(recipe(material, task=task, method="one-shot"), tmp_path / "classes")
+    assert (record["metric"], record["data"]["labels"]) == ("accuracy", ["0", "1"])
+
+
 def test_methods_get_the_same_number_of_steps(every_method):
     found, _ = every_method
     totals = {method: sum(stage["steps"] for stage in record["stages"]) for method, record in found.items()}
