@@ -4,8 +4,9 @@
 that of MRPC stands in. `best` is what we would use on a small encoder: the penalty's strength follows the rate, and the
 dense model teaches. A cut model has far to go: in 420 steps on 2,700 rows of CoLA (block_column:4, rate 5, gradual) the
 loss on the last batches was 1.12, 0.99, 0.88 and 0.79 at learning rates of 2e-4, 5e-4, 1e-3 and 2e-3. So the rate is
-high and small tasks get more epochs, of smaller batches where their texts are long. At 1e-3 the penalty with `lam: auto`
-came to 0.86 where every group pays, and to 0.79 with a `reach` of 1.5. One seed, 300 rows to score on: a place to start.
+high, and small tasks get more epochs, of smaller batches where their texts are long. At 1e-3 the penalty with `lam:
+auto` came to 0.86 where every group pays, and to 0.79 with a `reach` of 1.5. One seed, 300 rows to score on: a place to
+start.
 """
 
 from __future__ import annotations
