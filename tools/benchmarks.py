@@ -44,7 +44,7 @@ OF_A_MACHINE: dict[str, list[str]] = {
     # A whole encoder of BERT-base's shapes beside every dense engine, in every precision; and its bytes.
     "bench-model": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:32", "block_row:64",
                     "block_column:4", "block_column:16", "block_row:16", "irregular", "--precision", "PRECISIONS",
-                    "--threads", "1", "2", "--repeats", "15", "--skip", "openvino-qdq"],
+                    "--threads", "1", "2", "--repeats", "11", "--skip", "openvino-qdq"],
     "bench-memory": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:4", "--precision", "PRECISIONS",
                      "--memory", "--peers", "none", "--repeats", "5"],
     # A batch of real sentences, each of its own length; and batches of equal length.
