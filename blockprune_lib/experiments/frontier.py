@@ -16,6 +16,9 @@ from .._common.tables import text_table
 from .latency import BASELINE
 from .report import interval, method_of
 
+#: Precisions that cost accuracy: a time in one of them counts with the score in it.
+_FEWER = ("bfloat16", "int8")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -51,7 +54,7 @@ def points(records: Iterable[Mapping[str, Any]]) -> list[Point]:
     for record in timed:
         for engine, score in _scores(record).items():
             run, blocks = record["run"], bool(record["densities"])
-            what = f"{run['structure']} {method_of(run)}" if blocks else f"{method_of(run)}, {engine}"
+            what = f"{run['structure']} {method_of(run)}, {engine}" if blocks else f"{method_of(run)}, {engine}"
             key = (run["task"], record["model"]["name"], what, run["rate"] if blocks else 1.0, record["metric"])
             groups.setdefault(key, []).append((record, engine, score))
     found = [_point(key, group) for key, group in groups.items()]
@@ -74,12 +77,16 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
 
 def _scores(record: Mapping[str, Any]) -> dict[str, float]:
     """{engine: score} of what was timed of one record."""
-    metric, engines = record["metric"], record["latency"]["engines"]
-    if record["densities"]:
-        return {"blocks": record["final"][metric]}
-    plain = "float32" if "float32" in engines else BASELINE
-    others = {name: scores[metric] for name, scores in record["precisions"].items() if name in engines}
-    return {plain: record["final"][metric], **others}
+    metric, found = record["metric"], {}
+    fewer = {name: scores[metric] for name, scores in record.get("precisions", {}).items()}
+    whole = not (record["densities"] or record["run"]["options"].get("layers"))
+    for engine in record["latency"]["engines"]:
+        if engine != BASELINE or whole:  # beside a smaller model the baseline is another
+            precision = engine.split()[-1]
+            score = fewer.get(precision, record["final"][metric] if precision not in _FEWER else None)
+            if score is not None:
+                found[engine] = score
+    return found
 
 
 def _point(key: tuple[Any, ...], group: list[tuple[Mapping[str, Any], str, float]]) -> Point:

@@ -8,6 +8,7 @@ another day, are compared by their ratios to it.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,13 @@ from .._common.checks import positive_int
 from .._common.provenance import provenance
 from ..data import models
 from ..data.tasks import Task
+from ..kernels.precision import PRECISIONS
 from ..machine.passport import hardware
 from ..machine.timing import compare
+from ..nn.convert import TooDenseWarning, sparsify
+from ..nn.plain_model import densify
 from ..nn.storage import load
+from ..pruning.structure import BlockStructure
 from . import records
 from .actions import load_task
 from .precisions import int8
@@ -30,6 +35,8 @@ from .run_spec import Run
 
 #: The dense model in float32, by torch: what every time is a ratio to.
 BASELINE = "dense"
+#: How a dense model is cut for the compiled call: into groups that are all kept.
+_WHOLE = "block_column:16"
 Inputs = list[dict[str, torch.Tensor]]
 
 
@@ -68,11 +75,12 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
     small = load(kept)
     engines = {BASELINE: whole}
     if record["densities"]:
-        engines["blocks"] = small
+        engines |= _compiled(small, run["structure"])
     else:
         engines |= {"float32": small} if run["options"].get("layers") else {}
         engines["bfloat16"] = copy.deepcopy(small).to(torch.bfloat16)
         engines |= {"int8": rounded} if (rounded := int8(small)) is not None else {}
+        engines |= _compiled(small, _WHOLE)
     calls = {name: partial(_run, model.eval(), inputs) for name, model in engines.items()}
     found = compare(calls, baseline=BASELINE, repeats=repeats, warmup=2, threads=threads).to_dict()
     times = {
@@ -85,6 +93,17 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
         "engines": times, "sentences": sentences, "tokens": tokens, "rounds": found["rounds"], "threads": threads,
         "cpu": machine["cpu"], "isa": machine["isa"], "provenance": provenance(),
     }  # fmt: skip
+
+
+def _compiled(model: Any, structure: str) -> dict[str, Any]:
+    """`model` as one compiled call, in float32 and, where this machine can, in bfloat16."""
+    plain, found = densify(copy.deepcopy(model)), {}
+    for name, precision in (("compiled", "float32"), ("compiled bfloat16", "bfloat16")):
+        if not PRECISIONS[precision].missing:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TooDenseWarning)
+                found[name] = sparsify(copy.deepcopy(plain), BlockStructure.parse(structure), precision=precision)
+    return found
 
 
 def sample(task: Task, tokenizer: Any, count: int, max_length: int) -> Inputs:

@@ -14,7 +14,7 @@ from ..helpers.record_of import record_of
 from ..helpers.small_runs import recipe
 
 
-def timed(fast, blocks=True, engines=("blocks",), **more):
+def timed(fast, blocks=True, engines=("compiled",), **more):
     record = record_of(**more)
     one = {"median_ms": 12.0 / fast, "q1_ms": 1.0, "q3_ms": 9.0, "ratio": {"value": fast, "low": fast, "high": fast}}
     whole = one | {"median_ms": 12.0, "ratio": dict.fromkeys(("value", "low", "high"), 1.0)}
@@ -40,9 +40,9 @@ def test_a_point_that_another_beats_on_both_is_not_on_the_frontier():
     )
     best = {point.what: (point.best, round(point.mean, 3), point.times) for point in found}
     assert best == {
-        "block_row:64 reweighted": (True, 0.75, 3.0),
-        "block_row:64 gradual": (False, 0.7, 2.0),
-        "block_row:64 magnitude": (True, 0.6, 4.0),
+        "block_row:64 reweighted, compiled": (True, 0.75, 3.0),
+        "block_row:64 gradual, compiled": (False, 0.7, 2.0),
+        "block_row:64 magnitude, compiled": (True, 0.6, 4.0),
         "dense, float32": (True, 0.9, 1.0),
         "dense, bfloat16": (True, 0.89, 1.5),
     }
@@ -81,13 +81,13 @@ def test_latencies_are_added_to_the_records_of_models_that_are_kept(material, tm
         engines = set(record["latency"]["engines"])
         layers, blocks = record["run"]["options"].get("layers"), record["run"]["method"] == "gradual"
         plain = {"bfloat16", "int8"} | ({"float32"} if layers else set())
-        assert engines == {"dense"} | ({"blocks"} if blocks else plain)
+        assert engines - {"compiled bfloat16"} == {"dense", "compiled"} | (set() if blocks else plain)
         assert record["latency"]["tokens"] > 0
         assert all(time["median_ms"] > 0 for time in record["latency"]["engines"].values())
     assert main(["report", str(tmp_path), "--frontier"]) == 0
     shown = capsys.readouterr().out
     assert "dense, 1 layers, int8" in shown
-    assert "block_row:8 gradual" in shown
+    assert "block_row:8 gradual, compiled" in shown
     assert frontier.table(records.read_all(tmp_path)) in shown
     assert main(["report", str(tmp_path), "--time", "--threads", "1"]) == 0
 
