@@ -58,7 +58,7 @@ def points(records: Iterable[Mapping[str, Any]]) -> list[Point]:
             key = (run["task"], record["model"]["name"], what, run["rate"] if blocks else 1.0, record["metric"])
             groups.setdefault(key, []).append((record, engine, score))
     found = [_point(key, group) for key, group in groups.items()]
-    ranked = sorted(found, key=lambda point: (point.task, point.model, -point.milliseconds))
+    ranked = sorted(found, key=lambda point: (point.task, point.model, point.times))
     return [point if not _beaten(point, ranked) else Point(**(vars(point) | {"best": False})) for point in ranked]
 
 
