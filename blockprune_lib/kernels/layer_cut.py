@@ -24,6 +24,8 @@ OWN_TILES = 4
 ITEMS = 4
 #: Up to so many tokens leave lanes empty, which costs more than tiles of a single vector of outputs do.
 FEW = 16
+#: Multiply-adds that take longer than it takes to wake another thread.
+WORTH_A_THREAD = 1_000_000
 #: Bytes of the weights of a run of bands: they stay in L2 while tokens pass.
 RUN_BYTES = 600_000
 
@@ -40,7 +42,8 @@ class Cut:
 
 
 def cut_for(side: Side, tokens: int, threads: int) -> Cut:
-    """The cut of a product by one side of a plan."""
+    """The cut of a product by one side of a plan; a small one stays on one thread."""
+    threads = max(1, min(threads, side.weights * tokens // WORTH_A_THREAD))
     if side.wide >= 2 or (side.wide and tokens <= FEW):
         return _outputs_in_lanes(side, tokens, threads)
     return _tokens_in_lanes(side, tokens, threads)
