@@ -11,7 +11,7 @@ from blockprune_lib.experiments.held_out import hold_out
 def make(count, pairs=False, regression=False):
     dice = np.random.default_rng(0)
     words = [[str(word) for word in dice.choice(["cat", "dog", "sat", "ran", "the"], 6)] for _ in range(count)]
-    label = [float(row.count("cat")) if regression else int("cat" in row) for row in words]
+    label = [row.count("cat") / 2 if regression else int("cat" in row) for row in words]
     rows = {"a": [" ".join(row) for row in words], "label": label}
     if pairs:
         rows["b"] = [" ".join(row[::-1]) for row in words]
