@@ -49,8 +49,8 @@ OF_A_MACHINE: dict[str, list[str]] = {
                      "--memory", "--peers", "none", "--repeats", "5"],
     # A batch of real sentences, each of its own length; and batches of equal length.
     "bench-lengths": ["--model", "bert-base", "--batch", "32", "--lengths", "sst2", "--structure", "tile:32x32",
-                      "block_column:32", "block_column:4", "--precision", "PRECISIONS", "--threads", "1", "2",
-                      "--repeats", "5", "--warmup", "1",
+                      "block_column:32", "block_column:4", "--precision", "PRECISIONS", "--threads", "1",
+                      "--repeats", "5",
                       "--skip", "torch-compile,torch-compile-bf16,torch-max,torch-max-bf16,openvino-qdq"],
     "bench-batches": ["--model", "minilm", "--batch", "1", "8", "32", "--structure", "tile:32x32", "block_column:4",
                       "--precision", "PRECISIONS", "--threads", "2", "--repeats", "7",
