@@ -14,7 +14,7 @@ STRUCTURE, TILED = "block_column:16", "tile:32x32"
 def tables() -> str:
     """All of them, as Markdown."""
     rivals, peak, training = _record("bench-rivals"), _record("bench-kernels"), _record("bench-training")
-    models = _of_machines("bench-model") or [_record("bench-model")]
+    models = _of_machines("bench-model")
     parts = [_rivals(rivals), *map(_whole, models), *map(_lengths, _of_machines("bench-lengths"))]
     parts += [_training(training), *map(_products, _of_machines("bench-products")), _shares(peak)]
     return "\n\n".join(parts)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..kernels.precision import PRECISIONS
+from ..kernels.precision import check_precision
 from ..nn.convert import sparsify
 from ..nn.engine import encoders_of
 from ..nn.model_files import precision_of
@@ -215,9 +215,3 @@ def sequences_of(model: Any, asked: ModelSettings, case: ModelCase) -> Sequences
     lengths = asked.lengths or (case.tokens,) * case.batch
     check_tokens(model, lengths)
     return of_lengths(model, lengths, asked.seed)
-
-
-def check_precision(precision: str) -> None:
-    """Raise ValueError where this machine has no such precision."""
-    if precision != "auto" and (missing := PRECISIONS[precision].missing):
-        raise ValueError(f"precision must be 'float32' or 'auto' here; got {precision!r}, which needs {missing}")

@@ -19,16 +19,16 @@ import torch
 from numba import carray
 
 from ..kernels.intrinsics import UNKNOWN
-from ..kernels.pair_product import FLOATS, ROW, SCRATCH_ROWS, multiply_in_pairs
-from ..kernels.precision import PRECISIONS
+from ..kernels.pair_product import FLOATS, SCRATCH_ROWS, multiply_in_pairs
+from ..kernels.precision import PRECISIONS, check_precision
 from ..kernels.product import multiply
 from ..kernels.records import MATRIX, filled, pointer_to
-from ..kernels.tile_loop import VECTORS, WIDTH
+from ..kernels.tile_loop import ROW, VECTORS, WIDTH
 from ..kernels.walk import Walk
 from ..machine.native import inner
+from ..machine.pairs import pairs_of
 from ..pruning.packing import pack
 from .case import Case, What
-from .encoder import check_precision
 from .engine import Calls, Engine
 from .matrix import problem_of
 from .measuring import Progress, measure_all, measured
@@ -65,10 +65,9 @@ def _product_in_pairs(matrix: int, x: int, y: int, pitch: int, vectors: int, scr
 
 def in_pairs(x: np.ndarray) -> np.ndarray:
     """Float32 (inputs, tokens) as bfloat16, two inputs of a token in the 32 bits of one float32."""
-    rounded = torch.from_numpy(x).bfloat16().view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
-    if len(rounded) % 2:
-        rounded = np.concatenate([rounded, np.zeros_like(rounded[:1])])
-    return np.asarray(rounded[::2] | rounded[1::2] << 16).view(np.float32)
+    if len(x) % 2:
+        x = np.concatenate([x, np.zeros_like(x[:1])])
+    return pairs_of(x[::2], x[1::2]).view(np.float32)
 
 
 class Kernel(NamedTuple):

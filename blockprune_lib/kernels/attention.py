@@ -13,10 +13,7 @@ from ..machine.simd import WIDTH, divide
 from .lanes import every, exp2, maximum, minus, plus, put, put_first, times, vector_at
 from .product import LOG2E, rows_of, width_of
 from .tile import dense_tile
-from .tile_loop import BYTES, VECTORS
-
-#: Bytes from one row of scores to the next.
-ROW = VECTORS * BYTES
+from .tile_loop import BYTES, ROW
 
 
 @inner(inline="always")
@@ -57,12 +54,19 @@ def attend(call: Any, start: int, length: int, head: int, memory: int) -> None:
 
 
 @inner
-def _softmax(scores: int, length: int, scale: float, share: int) -> None:
-    """Put e^(scale (score - largest)) in place for one vector of queries, and 1 / their sum at address `share`."""
-    factor, peak = every(scale * LOG2E), vector_at(scores)
+def largest(scores: int, length: int) -> Any:
+    """The largest of `length` rows of scores, lane by lane."""
+    peak = vector_at(scores)
     for place in range(scores, scores + length * ROW, ROW):
         peak = maximum(peak, vector_at(place))
-    peak, total = times(peak, factor), every(0.0)
+    return peak
+
+
+@inner
+def _softmax(scores: int, length: int, scale: float, share: int) -> None:
+    """Put e^(scale (score - largest)) in place for one vector of queries, and 1 / their sum at address `share`."""
+    factor = every(scale * LOG2E)
+    peak, total = times(largest(scores, length), factor), every(0.0)
     for place in range(scores, scores + length * ROW, ROW):
         power = exp2(minus(times(vector_at(place), factor), peak))
         put(place, power)

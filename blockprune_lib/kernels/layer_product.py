@@ -25,12 +25,11 @@ from ..machine.native import inner
 from ..machine.simd import WIDTH
 from . import parallel
 from .intrinsics import UNKNOWN, address_of, fetch_add, fetch_line, int64_at
-from .lanes import every, put, spread
 from .layer_cut import OUTPUTS_IN_LANES, cut_for
 from .layer_tile import outputs_tile, placed_tile
 from .memory import new_matrix
 from .plan import Side
-from .product import ACTIVATIONS, activate, multiply_strips, rows_of, width_of
+from .product import ACTIVATIONS, activate, begin_rows, multiply_strips, rows_of, width_of
 from .records import BLOCK, PLACED, PRODUCT, STRIP, offset_of, pointer_to, positions
 from .tile_loop import BYTES
 from .transpose import turn_in, turn_out
@@ -130,10 +129,7 @@ def _give(call: Any, tile: int, part: int, turned: int, memory: int) -> None:
 def _rows(call: Any, begin: int, end: int, top: int, rows: int, x: int, y: int, pitch: int, width: int) -> None:
     """A band of rows whose weights are where packing left them: the blocks from `begin` to `end`."""
     blocks, sets = carray(_blocks(call.blocks), (UNKNOWN,)), carray(_sets(call.sets), (UNKNOWN,))
-    for i in range(top, top + rows):
-        value = spread(call.bias + 4 * i) if call.bias != 0 else every(0.0)
-        for shift in range(0, width * BYTES, BYTES):
-            put(y + i * pitch + shift, value)
+    begin_rows(y, pitch, top, rows, width, call.bias, 0, pitch)
     for number in range(begin, end):
         block = blocks[number]
         for s in range(block.begin, block.end):

@@ -11,17 +11,17 @@ from typing import Any
 from ..machine.native import inner
 from ..machine.pairs import first_half, paired
 from ..machine.simd import WIDTH, divide
+from .attention import largest
 from .intrinsics import int64_at
-from .lanes import every, exp2, maximum, minus, plus, put, put_first, times, vector_at
-from .pair_product import ROW
+from .lanes import every, exp2, minus, plus, put, put_first, times, vector_at
 from .pair_tile import dense_pairs_tile
 from .product import LOG2E, rows_of, width_of
-from .tile_loop import BYTES
+from .tile_loop import BYTES, ROW
 
 
 @inner(inline="always")
 def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) -> None:
-    """One head of the sequence of `length` tokens at `start`; `memory`: scratch, (length + 2 width of a head + 2) rows.
+    """One head of the sequence of `length` tokens at `start`; `memory`: scratch, its rows as `precision` counts them.
 
     Where the call has a `position`, it is added to the scores: (heads, keys, queries), already divided by the scale.
     """
@@ -69,10 +69,8 @@ def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) 
 @inner
 def _softmax(scores: int, length: int, scale: float, share: int) -> None:
     """e^(scale (score - largest)) as pairs of keys from `scores` on, and 1 / their sum at address `share`."""
-    factor, peak = every(scale * LOG2E), vector_at(scores)
-    for place in range(scores, scores + length * ROW, ROW):
-        peak = maximum(peak, vector_at(place))
-    peak, total = times(peak, factor), every(0.0)
+    factor = every(scale * LOG2E)
+    peak, total = times(largest(scores, length), factor), every(0.0)
     for key in range(0, length, 2):
         place = scores + key * ROW
         low, high = exp2(minus(times(vector_at(place), factor), peak)), every(0.0)

@@ -16,16 +16,16 @@ from numba import carray
 from ..machine.native import inner
 from ..machine.pairs import paired, put_rounded
 from .intrinsics import UNKNOWN, int64_at
-from .lanes import every, plus, put, spread, vector_at
+from .lanes import every, put, vector_at
 from .pair_tile import listed_pairs_tile, picked_pairs_tile, rows_pairs_tile
-from .product import AHEAD, NUMBERS, SET_BYTES, activate, rows_of, spread_of, width_of
+from .product import AHEAD, NUMBERS, SET_BYTES, activate, begin_rows, rows_of, spread_of, width_of
 from .records import BLOCK, SET, STRIP, pointer_to
-from .tile_loop import BYTES, VECTORS
+from .tile_loop import BYTES, ROW
 from .walk import BAND_OUTPUTS, LISTED, ROWS, STRIP_OUTPUTS
 
 PAIRS, HALVES, FLOATS = 0, 1, 2
-#: Bytes from one row of scratch to the next; outputs that are rounded together; rows that scratch has room for.
-ROW, TOGETHER = VECTORS * BYTES, 32
+#: Outputs that are rounded together; rows that scratch has room for.
+TOGETHER = 32
 SCRATCH_ROWS = max(TOGETHER + STRIP_OUTPUTS, BAND_OUTPUTS)
 
 _strips, _blocks, _sets = pointer_to(STRIP), pointer_to(BLOCK), pointer_to(SET)
@@ -101,12 +101,7 @@ def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int
         top = band * matrix.height
         rows = min(matrix.height, matrix.outputs - top)
         base, apart = (y, pitch) if form == FLOATS else (scratch - top * ROW, ROW)
-        for i in range(top, top + rows):
-            for shift in range(0, width * BYTES, BYTES):
-                value = spread(matrix.bias + 4 * i) if matrix.bias != 0 else every(0.0)
-                if residual != 0:
-                    value = plus(value, vector_at(residual + i * pitch + shift))
-                put(base + i * apart + shift, value)
+        begin_rows(base, apart, top, rows, width, matrix.bias, residual, pitch)
         for number in range(bands[band], bands[band + 1]):
             block = blocks[number]
             for s in range(block.begin, block.end):

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
+from ..machine.pairs import pairs_of
 from .walk import LISTED, ROWS, Walk
 
 #: The kind of a walk whose steps take halves of two rows: `index` has two for each step.
@@ -52,7 +52,7 @@ def _listed(walk: Walk) -> Walk:
     kind = LISTED if (rows[0] == rows[1]).all() else PICKED
     index = rows[0] if kind == LISTED else rows.T.reshape(-1)
     return replace(
-        walk, kind=kind, values=_words(weights[source[0]], weights[source[1]]), strips=strips,
+        walk, kind=kind, values=pairs_of(weights[source[0]], weights[source[1]]).reshape(-1), strips=strips,
         index=np.append(index, [0, 0]).astype(np.int32), parts=_even(walk.parts, strips["output"]),
     )  # fmt: skip
 
@@ -94,13 +94,4 @@ def _rows(walk: Walk) -> Walk:
         inside = (step >= 0) & (step < count[of_set][own])
         halves.append(values[np.where(inside, sets["weight"][own] + step * rows[own] + row, -1)])
     sets["weight"] = starts[:-1]
-    return replace(walk, values=_words(*halves), blocks=blocks, sets=sets)
-
-
-def _words(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Two arrays rounded to bfloat16, side by side in 32 bits; flat uint32."""
-    halves = [
-        torch.from_numpy(np.ascontiguousarray(half)).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
-        for half in (low, high)
-    ]
-    return np.stack(halves, axis=-1).reshape(-1).view(np.uint32)
+    return replace(walk, values=pairs_of(*halves), blocks=blocks, sets=sets)

@@ -13,8 +13,9 @@ from ..machine.pairs import HAS_PAIRS
 from ..pruning.packing import PackedMatrix
 from .encoder import encoder_worker
 from .pair_encoder import pair_encoder_worker
-from .pair_product import ROW, SCRATCH_ROWS
+from .pair_product import SCRATCH_ROWS
 from .pair_walk import pair_walk_of
+from .tile_loop import ROW
 from .walk import Walk, walk_of
 
 
@@ -65,3 +66,10 @@ PRECISIONS = {
         ),
     )
 }  # fmt: skip
+
+
+def check_precision(precision: str, lacks: str = "") -> None:
+    """Raise ValueError where this machine, or else the caller, lacks what a precision needs; "auto" needs nothing."""
+    missing = "" if precision == "auto" else PRECISIONS[precision].missing or lacks
+    if missing:
+        raise ValueError(f"precision must be 'float32' or 'auto' here; got {precision!r}, which needs {missing}")

@@ -100,12 +100,7 @@ def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int
     for band in range(begin, end):
         top = band * matrix.height
         rows = min(matrix.height, matrix.outputs - top)
-        for i in range(top, top + rows):
-            for shift in range(0, width * BYTES, BYTES):
-                value = spread(matrix.bias + 4 * i) if matrix.bias != 0 else every(0.0)
-                if residual != 0:
-                    value = plus(value, vector_at(residual + i * pitch + shift))
-                put(y + i * pitch + shift, value)
+        begin_rows(y, pitch, top, rows, width, matrix.bias, residual, pitch)
         for number in range(bands[band], bands[band + 1]):
             block = blocks[number]
             for s in range(block.begin, block.end):
@@ -114,6 +109,17 @@ def _multiply_rows(matrix: Any, begin: int, end: int, ahead: int, x: int, y: int
                           y, pitch)  # fmt: skip
         if activation != 0:
             activate(activation, y + top * pitch, pitch, rows, width)
+
+
+@inner
+def begin_rows(y: int, apart: int, first: int, rows: int, width: int, bias: int, residual: int, pitch: int) -> None:
+    """Put bias + residual (0: none of it) into rows of y, `apart` bytes from each other, from row `first` on."""
+    for i in range(first, first + rows):
+        for shift in range(0, width * BYTES, BYTES):
+            value = spread(bias + 4 * i) if bias != 0 else every(0.0)
+            if residual != 0:
+                value = plus(value, vector_at(residual + i * pitch + shift))
+            put(y + i * apart + shift, value)
 
 
 @inner

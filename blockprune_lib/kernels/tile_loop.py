@@ -31,6 +31,8 @@ VECTOR = ir.VectorType(FLOAT, WIDTH)
 BYTES = 4 * WIDTH
 #: Vectors of tokens in a tile: with 32 registers 6 x 4 sums, with 16 registers 6 x 2.
 VECTORS = 4 if WIDTH == 16 else 2
+#: Bytes from one row of scratch to the next, which holds a tile's vectors.
+ROW = VECTORS * BYTES
 #: Sums that must be in flight at once: two multiply-add units, each with a latency of four or five cycles.
 CHAINS = 8
 #: The rows and the vectors that a tile may have: the rest at an edge is covered by smaller tiles.

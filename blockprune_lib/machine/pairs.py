@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
+import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -51,6 +53,19 @@ _ROUNDED_HALF = ir.VectorType(_BFloat16(), 16) if llvm.llvm_version_info[0] >= 1
 def _call(builder: Any, name: str, result: Any, operands: list[Any]) -> Any:
     kind = ir.FunctionType(result, [operand.type for operand in operands])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), operands)
+
+
+def pairs_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Two float32 arrays of one shape rounded to bfloat16, to nearest: in each uint32, low's number and then high's.
+
+    >>> [hex(pair) for pair in pairs_of(np.float32([1, 2]), np.float32([-1, 0]))]
+    ['0xbf803f80', '0x4000']
+    """
+    first, second = (
+        torch.from_numpy(np.ascontiguousarray(half)).bfloat16().view(torch.int16).numpy().view(np.uint16)
+        for half in (low, high)
+    )
+    return first | second.astype(np.uint32) << 16
 
 
 def multiply_pairs(builder: Any, weight: Any, x: Any, total: Any) -> Any:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -20,24 +21,46 @@ from .simd import LANES, WIDTH, broadcast, fma, load, store
 
 #: float32 values are 4 bytes; the triad reads two arrays and writes one.
 TRIAD_BYTES_PER_ELEMENT = 12
-#: Sums of `_multiply_add`, and vectors that `_triad_with_more` works on at once.
+#: Sums of `_twelve_chains`, and vectors that `_triad_with_more` works on at once.
 CHAINS, AT_ONCE = 12, 8
 
 
 @native
 def _multiply_add(out: np.ndarray, steps: int) -> None:
+    """Of float32: sum = sum / 2 + 1 / 4."""
+    _twelve_chains(out, steps, _halved)
+
+
+@native
+def _multiply_add_pairs(out: np.ndarray, steps: int) -> None:
+    """Of pairs of bfloat16, two a lane."""
+    _twelve_chains(out, steps, _paired)
+
+
+@inner(inline="always")
+def _halved(total: Any, scale: Any, shift: Any) -> Any:
+    return fma(total, scale, shift)
+
+
+@inner(inline="always")
+def _paired(total: Any, x: Any, y: Any) -> Any:
+    return fma_pairs(x, y, total)
+
+
+@inner(inline="always")
+def _twelve_chains(out: np.ndarray, steps: int, step: Any) -> None:
     """12 chains that do not wait for each other: two ports of five cycles need ten, and 16 registers hold them."""
     w = WIDTH  # two registers on Arm, whose cores have four ports of four cycles, and 32 registers
-    scale, shift = broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
+    x, y = broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
     a, b, c = broadcast(1, WIDTH), broadcast(2, WIDTH), broadcast(3, WIDTH)
     d, e, f = broadcast(4, WIDTH), broadcast(5, WIDTH), broadcast(6, WIDTH)
     g, h, i = broadcast(7, WIDTH), broadcast(8, WIDTH), broadcast(9, WIDTH)
     j, k, m = broadcast(10, WIDTH), broadcast(11, WIDTH), broadcast(12, WIDTH)
     for _ in range(steps):
-        a, b, c = fma(a, scale, shift), fma(b, scale, shift), fma(c, scale, shift)
-        d, e, f = fma(d, scale, shift), fma(e, scale, shift), fma(f, scale, shift)
-        g, h, i = fma(g, scale, shift), fma(h, scale, shift), fma(i, scale, shift)
-        j, k, m = fma(j, scale, shift), fma(k, scale, shift), fma(m, scale, shift)
+        a, b, c = step(a, x, y), step(b, x, y), step(c, x, y)
+        d, e, f = step(d, x, y), step(e, x, y), step(f, x, y)
+        g, h, i = step(g, x, y), step(h, x, y), step(i, x, y)
+        j, k, m = step(j, x, y), step(k, x, y), step(m, x, y)
     store(out, 0, a), store(out, w, b), store(out, 2 * w, c), store(out, 3 * w, d)
     store(out, 4 * w, e), store(out, 5 * w, f), store(out, 6 * w, g), store(out, 7 * w, h)
     store(out, 8 * w, i), store(out, 9 * w, j), store(out, 10 * w, k), store(out, 11 * w, m)
@@ -49,24 +72,6 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
     scale = broadcast(3)
     for index in range(start, stop, LANES):
         store(a, index, fma(scale, load(c, index), load(b, index)))
-
-
-@native
-def _multiply_add_pairs(out: np.ndarray, steps: int) -> None:
-    """As `_multiply_add`, on pairs of bfloat16."""
-    w, x, y = WIDTH, broadcast(0.5, WIDTH), broadcast(0.25, WIDTH)
-    a, b, c = broadcast(1, WIDTH), broadcast(2, WIDTH), broadcast(3, WIDTH)
-    d, e, f = broadcast(4, WIDTH), broadcast(5, WIDTH), broadcast(6, WIDTH)
-    g, h, i = broadcast(7, WIDTH), broadcast(8, WIDTH), broadcast(9, WIDTH)
-    j, k, m = broadcast(10, WIDTH), broadcast(11, WIDTH), broadcast(12, WIDTH)
-    for _ in range(steps):
-        a, b, c = fma_pairs(x, y, a), fma_pairs(x, y, b), fma_pairs(x, y, c)
-        d, e, f = fma_pairs(x, y, d), fma_pairs(x, y, e), fma_pairs(x, y, f)
-        g, h, i = fma_pairs(x, y, g), fma_pairs(x, y, h), fma_pairs(x, y, i)
-        j, k, m = fma_pairs(x, y, j), fma_pairs(x, y, k), fma_pairs(x, y, m)
-    store(out, 0, a), store(out, w, b), store(out, 2 * w, c), store(out, 3 * w, d)
-    store(out, 4 * w, e), store(out, 5 * w, f), store(out, 6 * w, g), store(out, 7 * w, h)
-    store(out, 8 * w, i), store(out, 9 * w, j), store(out, 10 * w, k), store(out, 11 * w, m)
 
 
 class MultiplyAdds:

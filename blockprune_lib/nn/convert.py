@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .._common.checks import finite_number, one_of
-from ..kernels.precision import PRECISIONS
+from ..kernels.precision import PRECISIONS, check_precision
 from ..machine.peak import fastest_precision
 from ..pruning.architectures import part_of, prunable
 from ..pruning.structure import BlockStructure, check_structure
@@ -58,7 +58,8 @@ def sparsify(
     if precision == "auto":
         precision = fastest_precision() if encoders else "float32"
     elif precision != "float32":
-        _check_precision(precision, bool(encoders), fuse)
+        lacks = "an encoder of a known family, since only whole encoders run in it" if fuse else "fuse=True"
+        check_precision(precision, "" if encoders else lacks)
     if "" in linears:
         raise ValueError("model must hold Linears; it is itself a Linear: BlockSparseLinear.from_linear would do")
     if not linears:
@@ -85,15 +86,6 @@ def sparsify(
         fuse_gelu(model)
         attach(model, precision)
     return model
-
-
-def _check_precision(precision: str, encoder: bool, fuse: bool) -> None:
-    """Raise ValueError saying what `precision`, which is not float32, lacks here."""
-    lacks = PRECISIONS[precision].missing
-    if not lacks and not encoder:
-        lacks = "an encoder of a known family, since only whole encoders run in it" if fuse else "fuse=True"
-    if lacks:
-        raise ValueError(f"precision must be 'float32' or 'auto' here; got {precision!r}, which needs {lacks}")
 
 
 class TooDenseWarning(UserWarning):

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from ...machine.native import inner, native
-from ...machine.pairs import HAS_PAIRS, multiply_pairs
+from ...machine.pairs import HAS_PAIRS, multiply_pairs, pairs_of
 from ...machine.simd import WIDTH, Vector, broadcast, load
 from ...pruning.packing import PackedMatrix
 from .turned import four_vectors, pieces, put_four
@@ -150,9 +150,8 @@ def as_pairs(matrix: Tensor) -> Tensor:
     >>> as_pairs(torch.tensor([[1.0], [2.0]])).view(torch.bfloat16)
     tensor([[1., 2.]], dtype=torch.bfloat16)
     """
-    n, m = matrix.shape
-    pairs = matrix.bfloat16().reshape(n // 2, 2, m).transpose(1, 2).contiguous()
-    return pairs.reshape(-1).view(torch.float32).reshape(n // 2, m)
+    rows = matrix.numpy()
+    return torch.from_numpy(pairs_of(rows[::2], rows[1::2]).view(np.float32))
 
 
 def pair_tables(packed: PackedMatrix, picked: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
