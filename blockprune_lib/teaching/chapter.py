@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 
 from .._common.files import write_json
 from .._common.provenance import provenance
-from .._common.tables import html_table
+from .._common.tables import Printed, html_table
 from ..machine.passport import hardware
 
 
@@ -32,6 +33,20 @@ class Text:
         return self.markdown
 
     _repr_markdown_ = __repr__
+
+
+@dataclass(frozen=True, repr=False)
+class Table(Printed):
+    """A table that a cell shows: its rows, the head first, and what its columns mean."""
+
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+    def _table(self) -> tuple[tuple[str, ...], ...]:
+        return self.rows
+
+    def _caption(self) -> str:
+        return self.caption
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,23 @@ def passport() -> Passport:
 def say(sentence: str) -> Text:
     """Return a sentence made by code, which the page shows as prose."""
     return Text(sentence)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> Table:
+    """Return a table for the page: names on the left, numbers on the right; `caption` says what the columns are.
+
+    Raises ValueError for a row that is not as long as `head`.
+
+    >>> table(["matrix", "groups"], [["query", 24]], "groups: how many the matrix has")
+    matrix  groups
+    query       24
+    groups: how many the matrix has
+    """
+    cells = [tuple(map(str, row)) for row in (head, *rows)]
+    for row in cells[1:]:
+        if len(row) != len(cells[0]):
+            raise ValueError(f"rows must have {len(cells[0])} cells as head has; got {len(row)}: {row!r:.80}")
+    return Table(tuple(cells), caption)
 
 
 def glue(name: str, value: object) -> None:

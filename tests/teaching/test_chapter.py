@@ -2,6 +2,7 @@ import json
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from blockprune_lib import chapter
@@ -18,6 +19,16 @@ def test_begin_makes_every_generator_repeat():
 def test_sentences_show_as_they_read():
     sentence = chapter.say("between **3** and 4")
     assert repr(sentence) == sentence._repr_markdown_() == "between **3** and 4"
+
+
+def test_a_table_is_aligned_text_and_escaped_html():
+    table = chapter.table(["", "a<b"], [["one", 1], ["two", 2.5]], "what it counts")
+    assert repr(table).splitlines() == ["     a<b", "one    1", "two  2.5", "what it counts"]
+    assert "<td>2.5</td>" in table._repr_html_()
+    assert "a&lt;b" in table._repr_html_()
+    assert "<caption>what it counts</caption>" in table._repr_html_()
+    with pytest.raises(ValueError, match="rows must have 2 cells as head has; got 1"):
+        chapter.table(["", "a"], [["one"]], "nothing")
 
 
 def test_passport_is_one_line_with_details_to_unfold():
