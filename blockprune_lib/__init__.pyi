@@ -19,6 +19,7 @@ from .machine import hardware as hardware
 from .machine import threads as threads
 from .nn import BlockSparseLinear as BlockSparseLinear
 from .nn import break_even_density as break_even_density
+from .nn import budget as budget
 from .nn import compression as compression
 from .nn import densify as densify
 from .nn import load as load

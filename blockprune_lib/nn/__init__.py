@@ -6,6 +6,9 @@
     engine                a whole encoder as one compiled call, where that gives the same result
     encoder_plan          its layers as records that the call reads
     first_call            `warm_up`: compile or load what a first call needs, before it
+    trial                 a pruned copy of a model, for a choice of structure and rate a matrix
+    cost_table            what a matrix costs inside a call, under every structure and rate, measured here
+    latency_budget        `budget`: prune to so many ms a call
     break_even            how dense a layer may be and still gain
     model_size            how much smaller a model is, by each definition
     storage               save a model and load it again: safetensors, no pickle; `model_files` says what is in a folder

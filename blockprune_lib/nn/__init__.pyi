@@ -4,10 +4,15 @@ from .break_even import break_even_density as break_even_density
 from .break_even import interpolate_break_even as interpolate_break_even
 from .convert import TooDenseWarning as TooDenseWarning
 from .convert import sparsify as sparsify
+from .cost_table import LayerCosts as LayerCosts
+from .cost_table import layer_costs as layer_costs
 from .first_call import WarmUp as WarmUp
 from .first_call import warm_up as warm_up
+from .latency_budget import Budget as Budget
+from .latency_budget import budget as budget
 from .model_size import Compression as Compression
 from .model_size import compression as compression
 from .plain_model import densify as densify
 from .storage import load as load
 from .storage import save as save
+from .trial import Cut as Cut

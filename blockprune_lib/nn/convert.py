@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from .._common.checks import finite_number, one_of
 from ..kernels.precision import PRECISIONS, check_precision
 from ..machine.peak import fastest_precision
-from ..pruning.architectures import part_of, prunable
+from ..pruning.architectures import parameter_name, part_of, prunable
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
@@ -24,11 +25,13 @@ BREAK_EVEN_IN_ENCODER = 0.4
 
 
 def sparsify(
-    model: Model, structure: BlockStructure, *, precision: str = "float32", keep_dense_above: float | str | None = None,
-    fuse: bool = True, **which: bool,
+    model: Model, structure: BlockStructure | Mapping[str, BlockStructure], *, precision: str = "float32",
+    keep_dense_above: float | str | None = None, fuse: bool = True, **which: bool,
 ) -> Model:  # fmt: skip
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
+    structure          of every matrix, or {parameter name: structure} as `Masks.structures` and a latency `budget` have
+                       it; a matrix that is not named stays dense
     precision          of an encoder's products in that call: "float32"; "bfloat16", which rounds weights and what they
                        multiply to 8 bits of fraction, and adds up in float32; or "auto": what is faster here, as a
                        short measurement finds
@@ -50,7 +53,8 @@ def sparsify(
     >>> model[0]
     BlockSparseLinear(in_features=8, out_features=4, structure=block_row:4, density=1, bias=True)
     """
-    check_structure(structure)
+    if not isinstance(structure, Mapping):
+        check_structure(structure)
     one_of(precision, "precision", (*PRECISIONS, "auto"))
     _check_threshold(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
@@ -64,12 +68,14 @@ def sparsify(
         raise ValueError("model must hold Linears; it is itself a Linear: BlockSparseLinear.from_linear would do")
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; embeddings stay dense")
+    structures = _structures(structure, linears)
+    linears = {name: linears[name] for name in structures}
     _refuse_shared(model, linears)
     _refuse_adapters(linears)
     layers = {}
     for name, linear in linears.items():
         try:
-            layers[name] = BlockSparseLinear.from_linear(linear, structure)
+            layers[name] = BlockSparseLinear.from_linear(linear, structures[name])
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
     thresholds = _thresholds(layers, keep_dense_above)
@@ -86,6 +92,21 @@ def sparsify(
         fuse_gelu(model)
         attach(model, precision)
     return model
+
+
+def _structures(structure: BlockStructure | Mapping[str, BlockStructure], linears: Any) -> dict[str, BlockStructure]:
+    """{name of the Linear: its structure}, of those that are to be swapped."""
+    if isinstance(structure, BlockStructure):
+        return dict.fromkeys(linears, structure)
+    for each in structure.values():
+        check_structure(each)
+    modules = {parameter_name(name): name for name in linears}
+    if unknown := [name for name in structure if name not in modules]:
+        raise ValueError(
+            f"structure must name prunable weights, such as {next(iter(modules))!r}; {len(unknown)} of "
+            f"{len(structure)} are none, the first {unknown[0]!r}"
+        )
+    return {modules[name]: each for name, each in structure.items()}
 
 
 class TooDenseWarning(UserWarning):

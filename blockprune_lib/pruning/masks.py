@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._common.checks import same_names
 from .._common.tables import Printed
 from .structure import BlockStructure, check_structure
 
@@ -24,7 +25,8 @@ _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Masks(Printed, dict[str, Tensor]):
     """{parameter name: bool mask of the weight's shape}, which prints what it keeps of each matrix.
 
-    `structure` is the tiling the masks were made under; `squared_norm_kept` {parameter name: the part of the weight's
+    `structure` is the tiling the masks were made under, or {parameter name: the tiling of that matrix}, as a latency
+    budget makes them; `structures` says it of each. `squared_norm_kept` {parameter name: the part of the weight's
     squared norm that the mask keeps, 0 to 1} where it was measured.
     """
 
@@ -33,16 +35,20 @@ class Masks(Printed, dict[str, Tensor]):
     def __init__(
         self,
         masks: Mapping[str, Tensor],
-        structure: BlockStructure,
+        structure: BlockStructure | Mapping[str, BlockStructure],
         squared_norm_kept: Mapping[str, float] | None = None,
     ) -> None:
-        check_structure(structure)
+        if isinstance(structure, Mapping):
+            same_names(structure, masks, "structure")
+        self.structures = dict(structure) if isinstance(structure, Mapping) else dict.fromkeys(masks, structure)
+        for each in self.structures.values() if isinstance(structure, Mapping) else (structure,):
+            check_structure(each)
         super().__init__(masks)
         self.structure, self.squared_norm_kept = structure, dict(squared_norm_kept or {})
 
     def keep(self, name: str) -> Tensor:
         """The kept groups of one matrix: bool, (R, C)."""
-        r, c = self.structure.group_shape(self[name].shape)
+        r, c = self.structures[name].group_shape(self[name].shape)
         return self[name][::r, ::c]
 
     @property
@@ -71,7 +77,8 @@ class Masks(Printed, dict[str, Tensor]):
         return table
 
     def _caption(self) -> str:
-        return f"masks over {self.structure}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
+        over = dict.fromkeys(map(str, self.structures.values()), 1) or {str(self.structure): 1}
+        return f"masks over {', '.join(over)}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
 
 
 @torch.no_grad()

@@ -162,7 +162,7 @@ def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
     dense = {name: m for name, m in modules.items() if isinstance(m, nn.Linear) and f"{name}.weight" in masks}
     for name, linear in dense.items():
         # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
-        packed = BlockSparseLinear.from_linear(linear, masks.structure, masks.keep(f"{name}.weight"))
+        packed = BlockSparseLinear.from_linear(linear, masks.structures[f"{name}.weight"], masks.keep(f"{name}.weight"))
         model.set_submodule(name, packed)
     try:
         yield

@@ -387,6 +387,21 @@ def test_squared_norm_kept_of_huge_and_tiny_weights(scale: float) -> None:
     assert select_model(linear, ROW2, 2.0).squared_norm_kept["weight"] == 1.0
 
 
+def test_masks_of_a_structure_for_each_matrix() -> None:
+    tile = BlockStructure.tile(2, 2)
+    ones = {name: torch.ones(2, 4, dtype=torch.bool) for name in ("a", "b")}
+    mixed = Masks(ones, {"a": ROW2, "b": tile})
+    assert mixed.structures == {"a": ROW2, "b": tile}
+    assert mixed.keep("a").shape == (2, 2)
+    assert mixed.keep("b").shape == (1, 2)
+    assert repr(mixed).startswith("masks over block_row:2, tile:2x2, 2 matrices")
+    assert Masks(ones, ROW2).structures == {"a": ROW2, "b": ROW2}
+    with pytest.raises(ValueError, match="structure must name exactly the 2 matrices chosen; it lacks 'b'"):
+        Masks(ones, {"a": ROW2})
+    with pytest.raises(TypeError, match="structure must be a BlockStructure"):
+        Masks(ones, {"a": ROW2, "b": "tile:2x2"})
+
+
 def test_masks_without_norms_copy_and_pickle() -> None:
     masks = Masks({"w": torch.ones(2, 4, dtype=torch.bool)}, ROW2)
     assert repr(masks).splitlines()[2].split() == ["w", "2", "x", "4", "4", "4", "100.0%"]

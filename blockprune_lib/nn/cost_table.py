@@ -1,0 +1,234 @@
+"""What each kind of matrix costs inside the whole model, measured on this machine under every structure and rate.
+
+One trial model has every matrix cut in the same way, `start`. For each shape of a matrix and each other cut there is
+one more, in which all matrices of that shape are cut so. They take turns with `start`, whole calls each, so that a
+matrix is timed where it will stand: in the compiled encoder, with the caches as the matrices before it left them.
+
+    ms of a matrix under a cut = (call with the cut - call of `start`) / matrices of that shape  + a constant
+
+The constant puts a matrix without a group at 0 ms, by a line through its times against density; what the matrices do
+not take is `rest_ms`: embeddings, attention, LayerNorm, head. Equal shapes are measured once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._common.checks import positive_int, whole_number
+from .._common.tables import Printed
+from ..data.limits import most_tokens
+from ..machine.comparison import Timing
+from ..machine.peak import fastest_precision
+from ..machine.timing import compare
+from .block_sparse_linear import BlockSparseLinear
+from .engine import encoders_of
+from .trial import Cut, linears_of, shared_copy, sparse_trial
+
+Example = Mapping[str, Tensor] | Tensor
+Shape = tuple[int, int]
+#: How many trial models are held at a time, beside the one that all are compared with.
+TOGETHER = 6
+#: A call of a whole model: what it returns does not matter.
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True, repr=False)
+class LayerCosts(Printed):
+    """Median ms of a matrix under each cut, by its shape (outputs, inputs); `print` shows a table.
+
+    cuts       the candidates, in the order of every list in `ms`
+    ms         {shape: ms of one such matrix under each cut}
+    rest_ms    of a call, what is no prunable matrix
+    plain_ms   a call of the model as it is, by torch
+    shapes     {parameter name: shape} of every prunable matrix
+    example    what the model was called with
+    precision  of the compiled encoder
+    """
+
+    cuts: tuple[Cut, ...]
+    ms: Mapping[Shape, tuple[float, ...]]
+    rest_ms: float
+    plain_ms: float
+    shapes: Mapping[str, Shape]
+    example: Example
+    precision: str
+    threads: int
+
+    def of(self, name: str) -> tuple[float, ...]:
+        """The times of one matrix under each cut."""
+        return self.ms[self.shapes[name]]
+
+    def total_ms(self, choice: Mapping[str, int]) -> float:
+        """A call of the model, predicted: `choice` is {parameter name: which of the cuts}."""
+        return self.rest_ms + sum(self.of(name)[cut] for name, cut in choice.items())
+
+    @property
+    def least_ms(self) -> float:
+        """A call with the quickest cut for every matrix."""
+        return self.rest_ms + sum(min(self.of(name)) for name in self.shapes)
+
+    @property
+    def dense_ms(self) -> float:
+        """A call with every matrix as dense as the cuts allow."""
+        densest = min(
+            range(len(self.cuts)), key=lambda cut: (self.cuts[cut].rate, self.cuts[cut].structure is not None)
+        )
+        return self.total_ms(dict.fromkeys(self.shapes, densest))
+
+    def _table(self) -> list[tuple[str, ...]]:
+        count = {shape: list(self.shapes.values()).count(shape) for shape in self.ms}
+        head = [f"{count[shape]} of {shape[0]} x {shape[1]}" for shape in self.ms]
+        rows = [(str(cut), *(f"{ms[row]:.3g}" for ms in self.ms.values())) for row, cut in enumerate(self.cuts)]
+        return [("ms of one matrix", *head), *rows]
+
+    def _caption(self) -> str:
+        return (
+            f"whole calls, {_said(self.example)}, {self.precision}, {self.threads} thread(s); everything else takes "
+            f"{self.rest_ms:.3g} ms, all together {self.least_ms:.3g} to {self.dense_ms:.3g} ms; the model as it is, "
+            f"by torch, {self.plain_ms:.3g} ms"
+        )
+
+
+def layer_costs(
+    model: nn.Module, cuts: Sequence[Cut], *, example: Example | None = None, batch: int = 1, tokens: int | None = None,
+    precision: str = "float32", repeats: int = 9, threads: int | None = None, **which: bool,
+) -> LayerCosts:  # fmt: skip
+    """Measure what a matrix of each shape costs under each of `cuts`, inside whole calls of `model`.
+
+    example            what the model is called with, a tensor or {argument: tensor}; None: random tokens, `batch`
+                       sequences of `tokens` each, 128 or as many as the model takes
+    repeats, threads   as in `compare`; the least is 3 rounds
+    precision, which   as in `sparsify`
+
+    The model stays as it is. Takes about half a second a cut and shape for an encoder of 10 million weights. Raises
+    TypeError and ValueError for arguments that do not fit, as `prunable` does for a model, and where no cut prunes.
+    """
+    linears, given = linears_of(model, **which), _checked(cuts)
+    shapes: dict[str, Shape] = {name: (m.out_features, m.in_features) for name, m in linears.items()}
+    called = checked_example(model, example, batch, tokens)
+    whole_number(repeats, "repeats", at_least=3, example=9)
+    if precision == "auto":
+        precision = fastest_precision() if encoders_of(model) else "float32"
+    timed = partial(in_turns, repeats=repeats, threads=threads)
+    pruning = [cut for cut in given if cut.structure is not None]
+    start = pruning[len(pruning) // 2]
+    build = partial(_trial, model, precision=precision, which=which)
+    base = build(dict.fromkeys(linears, start))
+    whole = timed({"start": partial(run, base, called), "plain": partial(run, shared_copy(model), called)})
+    start_ms, ms = whole["start"].median, dict[Shape, tuple[float, ...]]()
+    slack = 0.0
+    for shape in dict.fromkeys(shapes.values()):
+        names = [name for name, other in shapes.items() if other == shape]
+        totals = {start: start_ms}
+        others = [cut for cut in given if cut != start]
+        for some in (others[first : first + TOGETHER] for first in range(0, len(others), TOGETHER)):
+            calls: dict[str, Call] = {"start": partial(run, base, called)}
+            for cut in some:
+                if cut.structure is None:
+                    changed = build(dict.fromkeys(linears, start) | dict.fromkeys(names, cut))
+                else:
+                    changed = _changed(base, names, linears, cut, precision)
+                calls[str(cut)] = partial(run, changed, called)
+            found = timed(calls)
+            totals |= {cut: start_ms * found[str(cut)].median / found["start"].median for cut in some}
+        each = np.array([totals[cut] for cut in given]) - start_ms
+        densities = [float(cut.mask(linears[names[0]].weight).float().mean()) for cut in given]
+        floor = _at_no_group(densities, each, given)
+        ms[shape] = tuple(float(value) for value in (each - floor) / len(names))
+        slack += float(-floor)
+    used = threads or torch.get_num_threads()
+    return LayerCosts(given, ms, start_ms - slack, whole["plain"].median, shapes, called, precision, used)
+
+
+def in_turns(calls: dict[str, Call], repeats: int, threads: int | None) -> Mapping[str, Timing]:
+    """Time whole calls against each other."""
+    with torch.inference_mode():
+        return compare(calls, repeats=repeats, warmup=2, min_time_ms=0.0, threads=threads).timings
+
+
+def run(model: Any, example: Example) -> None:
+    """One call of a model."""
+    model(example) if isinstance(example, Tensor) else model(**example)
+
+
+def _trial(model: Any, cuts: Mapping[str, Cut], precision: str, which: Mapping[str, bool]) -> Any:
+    masks = {name: cuts[name].mask(linear.weight) for name, linear in linears_of(model, **which).items()}
+    return sparse_trial(model, masks, cuts, precision, **which)
+
+
+def _changed(base: Any, names: Sequence[str], linears: Mapping[str, nn.Linear], cut: Cut, precision: str) -> Any:
+    """A copy of a sparse model in which some matrices are cut in another way."""
+    changed = shared_copy(base)
+    for name in names:
+        place, linear = name.removesuffix(".weight"), linears[name]
+        before = changed.get_submodule(place)
+        assert isinstance(before, BlockSparseLinear)
+        assert cut.structure is not None
+        masked = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+        masked.weight = nn.Parameter(linear.weight.detach() * cut.mask(linear.weight), requires_grad=False)
+        layer = BlockSparseLinear.from_linear(masked, cut.structure)
+        layer.register_parameter("bias", before.bias)
+        layer.activation = before.activation
+        if precision == "bfloat16":
+            layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
+        changed.set_submodule(place, layer.eval())
+    return changed
+
+
+def _at_no_group(densities: Sequence[float], times: np.ndarray, cuts: Sequence[Cut]) -> float:
+    """Where the line through times against density meets density 0, or the least time where there is no line."""
+    sparse = [row for row, cut in enumerate(cuts) if cut.structure is not None]
+    x, y = np.array([densities[row] for row in sparse]), times[sparse]
+    if len(set(x.round(3))) < 2:
+        return float(y.min())
+    return float(min(np.polynomial.Polynomial.fit(x, y, 1)(0.0), y.min()))
+
+
+def checked_example(model: nn.Module, example: Any, batch: int, tokens: int | None) -> Example:
+    """What a model is timed with; raises TypeError or ValueError where it is nothing that could be."""
+    if example is None:
+        size = getattr(getattr(model, "config", None), "vocab_size", None)
+        if not isinstance(size, int):
+            raise ValueError(
+                f"example is needed for a {type(model).__name__}, which has no vocabulary: a tensor or "
+                "{argument: tensor} would do"
+            )
+        most = most_tokens(model) or sys.maxsize
+        length = min(128, most) if tokens is None else positive_int(tokens, "tokens")
+        if length > most:
+            raise ValueError(f"tokens must be at most {most}, what the model takes; got {tokens}")
+        drawn = torch.randint(0, size, (positive_int(batch, "batch"), length), generator=_generator())
+        padding = getattr(model.config, "pad_token_id", None)  # type: ignore[union-attr]
+        return {"input_ids": torch.where(drawn == padding, (padding or 0) + 1, drawn) if padding is not None else drawn}
+    if isinstance(example, Tensor):
+        return example
+    if not isinstance(example, Mapping) or not all(isinstance(value, Tensor) for value in example.values()):
+        raise TypeError(f"example must be a tensor or {{argument: tensor}}; got {type(example).__name__}")
+    return {name: value for name, value in example.items() if name not in ("label", "labels")}
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _said(example: Example) -> str:
+    shape = example.shape if isinstance(example, Tensor) else next(iter(example.values())).shape
+    return "input " + " x ".join(map(str, shape))
+
+
+def _checked(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
+    for cut in cuts:
+        if not isinstance(cut, Cut):
+            raise TypeError(f"cuts must be Cut(structure, rate); got {type(cut).__name__}")
+    given = tuple(dict.fromkeys(cuts))
+    if not any(cut.structure is not None for cut in given):
+        raise ValueError("cuts must hold one that prunes, such as Cut(BlockStructure.block_column(16), 4.0)")
+    return given

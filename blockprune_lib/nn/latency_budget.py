@@ -1,0 +1,232 @@
+"""Prune to a latency: which structure and rate each matrix gets so that a call takes so many ms and loses least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from .._common.checks import finite_number, whole_number
+from .._common.tables import Printed
+from ..machine.comparison import Timing
+from ..machine.timing import measure
+from ..pruning.allocation import cheapest_choice
+from ..pruning.masks import Masks
+from ..pruning.sensitivity import Batch, Sensitivity, sensitivities, weight_change
+from ..pruning.structure import BlockStructure
+from .cost_table import Example, LayerCosts, layer_costs, run
+from .trial import DENSE, Cut, linears_of, sparse_trial
+
+#: Structures from fine to coarse: groups that lose least, and groups that run fastest.
+STRUCTURES = ("irregular", "block_column:4", "block_column:16")
+RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+#: A choice is solved again with what its measurement taught, until it is so near to what was asked.
+NEAR, ROUNDS = 0.02, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What one matrix gets: its cut, the density that it leaves, ms in a call, and the loss that is expected of it."""
+
+    cut: Cut
+    density: float
+    ms: float
+    loss: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Budget(Printed):
+    """A choice of structure and rate for each matrix; `print` shows a table.
+
+    ms            what was asked for a call
+    choices       {parameter name: Chosen}
+    masks         of every matrix that is pruned: for `apply_masks_` and `retrain`
+    costs         the times that the choice was made from
+    measured      the pruned model, timed before it is retrained, which does not change its speed; None: not measured
+    with_data     whether losses are of the model's outputs on example inputs, or of the weights' squared norm
+    """
+
+    ms: float
+    choices: Mapping[str, Chosen]
+    masks: Masks
+    costs: LayerCosts
+    measured: Timing | None
+    with_data: bool
+
+    @property
+    def structures(self) -> dict[str, BlockStructure]:
+        """{parameter name: structure} of every matrix that is pruned: for `sparsify`."""
+        return self.masks.structures
+
+    @property
+    def predicted_ms(self) -> float:
+        """A call, by the sum of its parts."""
+        return self.costs.rest_ms + sum(chosen.ms for chosen in self.choices.values())
+
+    @property
+    def measured_ms(self) -> float | None:
+        """A call of the pruned model, median."""
+        return None if self.measured is None else self.measured.median
+
+    @property
+    def density(self) -> float:
+        """Weights kept ÷ all weights of the prunable matrices."""
+        shapes = self.costs.shapes
+        sizes = {name: shapes[name][0] * shapes[name][1] for name in self.choices}
+        return sum(chosen.density * sizes[name] for name, chosen in self.choices.items()) / sum(sizes.values())
+
+    @property
+    def loss(self) -> float:
+        """The sum of the matrices' losses."""
+        return sum(chosen.loss for chosen in self.choices.values())
+
+    def measure(self, model: nn.Module, *, repeats: int = 15, threads: int | None = None) -> Timing:
+        """Time a call of `model`, such as the one that was retrained and sparsified, as the budget was measured."""
+        training = model.training
+        model.eval()
+        try:
+            with torch.inference_mode():
+                return measure(
+                    lambda: run(model, self.costs.example), name="call", repeats=repeats, min_time_ms=0.0,
+                    threads=self.costs.threads if threads is None else threads,
+                )  # fmt: skip
+        finally:
+            model.train(training)
+
+    def _table(self) -> list[tuple[str, ...]]:
+        head = ("matrix", "structure", "density", "ms", "loss")
+        rows = [
+            (name.removesuffix(".weight"), str(chosen.cut.structure or "dense"), f"{chosen.density:.1%}",
+             f"{chosen.ms:.3f}", f"{100 * chosen.loss:.2g} %")
+            for name, chosen in self.choices.items()
+        ]  # fmt: skip
+        total = (
+            "all",
+            "",
+            f"{self.density:.1%}",
+            f"{self.predicted_ms - self.costs.rest_ms:.3f}",
+            f"{100 * self.loss:.2g} %",
+        )
+        return [head, *rows, total]
+
+    def _caption(self) -> str:
+        of = "the variance of the model's outputs" if self.with_data else "the squared norm of the weights"
+        timed = self.measured
+        measured = "" if timed is None else f", measured {timed.median:.3g} [{timed.q1:.3g}, {timed.q3:.3g}] ms"
+        return (
+            f"asked {self.ms:.3g} ms a call, predicted {self.predicted_ms:.3g} ms with {self.costs.rest_ms:.3g} ms for "
+            f"everything else{measured}; possible {self.costs.least_ms:.3g} to {self.costs.dense_ms:.3g} ms; losses "
+            f"are shares of {of}"
+        )
+
+
+def budget(
+    model: nn.Module, ms: float, *, inputs: Iterable[Batch] | None = None, costs: LayerCosts | None = None,
+    structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES,
+    example: Example | None = None, batch: int = 1, tokens: int | None = None, precision: str = "float32",
+    repeats: int = 9, threads: int | None = None, verify: bool = True, seed: int = 0, **which: bool,
+) -> Budget:  # fmt: skip
+    """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs move least.
+
+    inputs              example batches without labels, a tensor or {argument: tensor} each: what a cut would lose is
+                        then the change of the model's outputs, to second order; None: the share of the squared norm
+    costs               a `layer_costs` measured before, for another budget of the same model
+    structures, rates   the candidates, beside leaving a matrix dense
+    example, batch, tokens, precision, repeats, threads, which   as in `layer_costs`
+    verify              measure the pruned model, and solve again with what that taught, until it is within 2 %
+
+    Minimises the sum of losses over all choices whose times sum to at most `ms`, exactly over time in 10,000 steps. The
+    model stays as it is:
+
+        chosen = bp.budget(model, ms=5.0, inputs=batches)
+        bp.apply_masks_(model, chosen.masks)
+        bp.retrain(model, tokenizer, task, chosen.masks)
+        bp.sparsify(model, chosen.structures)
+
+    Raises ValueError, with what is possible, for a budget below the least or above the dense model's time; TypeError
+    and ValueError for arguments that do not fit.
+
+    Source: Frantar and Alistarh 2022 (SPDY); Kwon et al. 2022.
+    """
+    finite_number(ms, "ms", 0, "milliseconds that a call may take, such as 5.0", above=True)
+    whole_number(seed, "seed")
+    linears = linears_of(model, **which)
+    if costs is None:
+        costs = layer_costs(
+            model, candidates(structures, rates), example=example, batch=batch, tokens=tokens, precision=precision,
+            repeats=repeats, threads=threads, **which,
+        )  # fmt: skip
+    elif list(costs.shapes.items()) != [(name, tuple(m.weight.shape)) for name, m in linears.items()]:
+        others = f"they are of {len(costs.shapes)} others"
+        raise ValueError(f"costs must be of this model's {len(linears)} matrices; {others}")
+    if not costs.least_ms <= ms <= costs.dense_ms:
+        side = "the least that these structures and rates allow" if ms < costs.least_ms else "what it takes dense"
+        raise ValueError(
+            f"ms must be from {costs.least_ms:.4g} to {costs.dense_ms:.4g} for this model on this machine; got {ms:g}: "
+            f"{costs.least_ms if ms < costs.least_ms else costs.dense_ms:.4g} is {side}"
+        )
+    known = None if inputs is None else sensitivities(model, linears, inputs, seed)
+    losses = {n: _losses(m.weight, costs.cuts, known[n] if known else None) for n, m in linears.items()}
+    found, limit = list[Budget](), ms
+    for _ in range(ROUNDS):
+        chosen = _solve(ms, min(max(limit, costs.least_ms), costs.dense_ms), costs, losses, linears, known)
+        if not verify:
+            return chosen
+        cuts = {name: one.cut for name, one in chosen.choices.items()}
+        trial = sparse_trial(model, chosen.masks, cuts, costs.precision, **which)
+        found.append(replace(chosen, measured=chosen.measure(trial, threads=threads)))
+        off = _miss(found[-1])
+        if abs(off) <= NEAR * ms or (len(found) > 1 and cuts == {n: c.cut for n, c in found[-2].choices.items()}):
+            break
+        limit -= off
+    return min(found, key=lambda one: abs(_miss(one)))
+
+
+def candidates(
+    structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES
+) -> tuple[Cut, ...]:
+    """Every structure at every rate, after the matrix as it is.
+
+    >>> [str(cut) for cut in candidates(["row"], [2.0])]
+    ['dense', 'row at 2']
+    """
+    if isinstance(structures, str | BlockStructure) or isinstance(rates, int | float):
+        raise TypeError("structures and rates must be lists; [structure] and [rate] would do")
+    made = [BlockStructure.parse(one) if isinstance(one, str) else one for one in structures]
+    return (DENSE, *(Cut(structure, rate) for structure in made for rate in rates if rate != 1))
+
+
+def _solve(
+    asked: float, limit: float, costs: LayerCosts, losses: Mapping[str, list[float]], linears: Mapping[str, nn.Linear],
+    known: Mapping[str, Sensitivity] | None,
+) -> Budget:  # fmt: skip
+    names = list(linears)
+    picked = cheapest_choice([costs.of(n) for n in names], [losses[n] for n in names], limit - costs.rest_ms)
+    choices, masks, structures = dict[str, Chosen](), dict[str, Tensor](), dict[str, BlockStructure]()
+    for name, at in zip(names, picked, strict=True):
+        cut, weight = costs.cuts[at], linears[name].weight
+        mask = _mask(weight, cut, known[name] if known else None)
+        choices[name] = Chosen(cut, float(mask.float().mean()), costs.of(name)[at], losses[name][at])
+        if cut.structure is not None:
+            masks[name], structures[name] = mask, cut.structure
+    return Budget(asked, choices, Masks(masks, structures), costs, None, known is not None)
+
+
+@torch.no_grad()
+def _losses(weight: Tensor, cuts: Sequence[Cut], known: Sensitivity | None) -> list[float]:
+    masks = (_mask(weight, cut, known) for cut in cuts)
+    return [weight_change(weight, mask) if known is None else known.change(weight, mask) for mask in masks]
+
+
+def _mask(weight: Tensor, cut: Cut, known: Sensitivity | None) -> Tensor:
+    if known is None or cut.structure is None:
+        return cut.mask(weight)
+    return cut.mask(weight, known.scores(weight, cut.structure))
+
+
+def _miss(found: Budget) -> float:
+    """By how many ms a budget was missed."""
+    assert found.measured is not None
+    return found.measured.median - found.ms

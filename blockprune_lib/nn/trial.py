@@ -1,0 +1,92 @@
+"""A pruned copy of a model for a trial: what a choice of structure and rate for each matrix would be like.
+
+The copy shares every tensor that does not change; the model stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._common.checks import finite_number
+from ..pruning.architectures import parameter_name, prunable
+from ..pruning.groups import group_scores
+from ..pruning.selection import select
+from ..pruning.structure import BlockStructure, check_structure, expand
+from .convert import TooDenseWarning, sparsify
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What may be done to a matrix: keep 1 / `rate` of the groups of a `structure`; structure None leaves it dense."""
+
+    structure: BlockStructure | None = None
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        finite_number(self.rate, "rate", 1, "rate 5.0 keeps one group in five, rate 1.0 keeps all")
+        if self.structure is not None:
+            check_structure(self.structure)
+
+    def mask(self, weight: Tensor, scores: Tensor | None = None) -> Tensor:
+        """Which weights of a matrix (M, N) stay, bool; `scores` (R, C) replaces the root mean squares."""
+        if self.structure is None:
+            return torch.ones(weight.shape, dtype=torch.bool, device=weight.device)
+        grid = group_scores(weight, self.structure) if scores is None else scores
+        return expand(select(grid, self.rate), self.structure, weight.shape)
+
+    def __str__(self) -> str:
+        return "dense" if self.structure is None else f"{self.structure} at {self.rate:g}"
+
+
+#: Every weight dense.
+DENSE = Cut()
+
+
+def linears_of(model: nn.Module, **which: bool) -> dict[str, nn.Linear]:
+    """The Linears that are pruned, {parameter name of the weight: module}."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}: models.load() gives one")
+    found = {parameter_name(n): m for n, m in prunable(model, **which).items() if isinstance(m, nn.Linear)}
+    if not found or "weight" in found:
+        raise ValueError(
+            f"model {type(model).__name__} must hold prunable nn.Linear layers; got {len(found)} inside it"
+        )
+    return found
+
+
+def shared_copy(model: Any) -> Any:
+    """A copy of the modules, in evaluation mode, whose parameters and buffers are those of `model` itself."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+
+
+def sparse_trial(
+    model: Any, masks: Mapping[str, Tensor], cuts: Mapping[str, Cut], precision: str, **which: bool
+) -> Any:
+    """A copy of `model` whose weights are masked and packed as `cuts` say, run as `sparsify` makes it run."""
+    trial, structures = shared_copy(model), dict[str, BlockStructure]()
+    for name, linear in linears_of(trial, **which).items():
+        if (structure := cuts[name].structure) is not None:
+            masked = nn.Parameter(linear.weight.detach() * masks[name], requires_grad=False)
+            _replace(trial, name, linear, masked)
+            structures[name] = structure
+    if not structures:
+        return trial
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TooDenseWarning)  # how long it takes is what a trial finds out
+        return sparsify(trial, structures, precision=precision, **which)
+
+
+def _replace(model: nn.Module, name: str, linear: nn.Linear, weight: nn.Parameter) -> None:
+    """Put a Linear with another weight in the place of `linear`."""
+    other = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+    other.weight = weight
+    other.register_parameter("bias", linear.bias)
+    model.set_submodule(name.removesuffix(".weight"), other.train(linear.training))
