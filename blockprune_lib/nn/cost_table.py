@@ -30,7 +30,7 @@ from ..machine.peak import fastest_precision
 from ..machine.timing import compare
 from .block_sparse_linear import BlockSparseLinear
 from .engine import encoders_of
-from .trial import Cut, linears_of, shared_copy, sparse_trial
+from .trial import Cut, candidates, linears_of, shared_copy, sparse_trial
 
 Example = Mapping[str, Tensor] | Tensor
 Shape = tuple[int, int]
@@ -98,11 +98,12 @@ class LayerCosts(Printed):
 
 
 def layer_costs(
-    model: nn.Module, cuts: Sequence[Cut], *, example: Example | None = None, batch: int = 1, tokens: int | None = None,
+    model: nn.Module, cuts: Sequence[Cut] | None = None, *, example: Example | None = None, batch: int = 1, tokens: int | None = None,
     precision: str = "float32", repeats: int = 9, threads: int | None = None, **which: bool,
 ) -> LayerCosts:  # fmt: skip
     """Measure what a matrix of each shape costs under each of `cuts`, inside whole calls of `model`.
 
+    cuts               None: the structures and rates that `budget` tries by default, and dense
     example            what the model is called with, a tensor or {argument: tensor}; None: random tokens, `batch`
                        sequences of `tokens` each, 128 or as many as the model takes
     repeats, threads   as in `compare`; the least is 3 rounds
@@ -111,7 +112,7 @@ def layer_costs(
     The model stays as it is. Takes about half a second a cut and shape for an encoder of 10 million weights. Raises
     TypeError and ValueError for arguments that do not fit, as `prunable` does for a model, and where no cut prunes.
     """
-    linears, given = linears_of(model, **which), _checked(cuts)
+    linears, given = linears_of(model, **which), _checked(candidates() if cuts is None else cuts)
     shapes: dict[str, Shape] = {name: (m.out_features, m.in_features) for name, m in linears.items()}
     called = checked_example(model, example, batch, tokens)
     whole_number(repeats, "repeats", at_least=3, example=9)

@@ -17,11 +17,8 @@ from ..pruning.masks import Masks
 from ..pruning.sensitivity import Batch, Sensitivity, sensitivities, weight_change
 from ..pruning.structure import BlockStructure
 from .cost_table import Example, LayerCosts, layer_costs, run
-from .trial import DENSE, Cut, linears_of, sparse_trial
+from .trial import RATES, STRUCTURES, Cut, candidates, linears_of, sparse_trial
 
-#: Structures from fine to coarse: groups that lose least, and groups that run fastest.
-STRUCTURES = ("irregular", "block_column:4", "block_column:16")
-RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 #: A choice is solved again with what its measurement taught, until it is so near to what was asked.
 NEAR, ROUNDS = 0.02, 4
 
@@ -182,20 +179,6 @@ def budget(
             break
         limit -= off
     return min(found, key=lambda one: abs(_miss(one)))
-
-
-def candidates(
-    structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES
-) -> tuple[Cut, ...]:
-    """Every structure at every rate, after the matrix as it is.
-
-    >>> [str(cut) for cut in candidates(["row"], [2.0])]
-    ['dense', 'row at 2']
-    """
-    if isinstance(structures, str | BlockStructure) or isinstance(rates, int | float):
-        raise TypeError("structures and rates must be lists; [structure] and [rate] would do")
-    made = [BlockStructure.parse(one) if isinstance(one, str) else one for one in structures]
-    return (DENSE, *(Cut(structure, rate) for structure in made for rate in rates if rate != 1))
 
 
 def _solve(

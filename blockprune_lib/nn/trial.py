@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,23 @@ class Cut:
         return "dense" if self.structure is None else f"{self.structure} at {self.rate:g}"
 
 
-#: Every weight dense.
-DENSE = Cut()
+#: Structures from fine to coarse: groups that lose least, and groups that run fastest.
+STRUCTURES = ("irregular", "block_column:4", "block_column:16")
+RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+
+
+def candidates(
+    structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES
+) -> tuple[Cut, ...]:
+    """Every structure at every rate, after the matrix as it is.
+
+    >>> [str(cut) for cut in candidates(["row"], [2.0])]
+    ['dense', 'row at 2']
+    """
+    if isinstance(structures, str | BlockStructure) or isinstance(rates, int | float):
+        raise TypeError("structures and rates must be lists; [structure] and [rate] would do")
+    made = [BlockStructure.parse(one) if isinstance(one, str) else one for one in structures]
+    return (Cut(), *(Cut(structure, rate) for structure in made for rate in rates if rate != 1))
 
 
 def linears_of(model: nn.Module, **which: bool) -> dict[str, nn.Linear]:
