@@ -98,8 +98,8 @@ class LayerCosts(Printed):
 
 
 def layer_costs(
-    model: nn.Module, cuts: Sequence[Cut] | None = None, *, example: Example | None = None, batch: int = 1, tokens: int | None = None,
-    precision: str = "float32", repeats: int = 9, threads: int | None = None, **which: bool,
+    model: nn.Module, cuts: Sequence[Cut] | None = None, *, example: Example | None = None, batch: int = 1,
+    tokens: int | None = None, precision: str = "float32", repeats: int = 9, threads: int | None = None, **which: bool,
 ) -> LayerCosts:  # fmt: skip
     """Measure what a matrix of each shape costs under each of `cuts`, inside whole calls of `model`.
 
