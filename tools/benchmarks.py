@@ -24,23 +24,19 @@ def _each(flag: str, *values: object) -> list[str]:
     return [word for value in values for word in (flag, str(value))]
 
 
-#: Name of a record -> the flags of the command that makes it.
+#: Name of a record -> the flags of the command that makes it, one file for each class of machine; PRECISIONS stands for
+#: those that it has.
 RECIPES: dict[str, list[str]] = {
     # Share of the peak: every structure, shape and density, beside the dense product only.
     "bench-kernels": [*_each("--structure", *STRUCTURES), *_each("--density", 0.1, 0.2, 0.5, 1.0), "--peers", "none",
                       "--repeats", "15"],
     # Every way to run the same pruned matrix.
     "bench-rivals": [*_each("--structure", "block_column:16", "tile:32x32", "block_row:64"), "--rate", "5",
-                     *_each("--threads", 1, 2), "--skip", "torch-compile", "--repeats", "15"],
+                     *_each("--threads", 1, 2), "--repeats", "15", "--skip", "torch-compile"],
     # Token counts that are no multiple of a tile.
     "bench-tokens": [*_each("--structure", "block_column:16", "block_row:64"), *_each("--shape", "768x768", "3072x768"),
                      *_each("--tokens", 1, 7, 32, 33, 64, 100, 128, 129, 512), "--peers", "none", "--repeats", "15"],
     "bench-training": ["--model", "bert-base", "--training", *_each("--threads", 1, 2), "--repeats", "5"],
-}  # fmt: skip
-
-
-#: The same for records that are kept for each class of machine; PRECISIONS stands for those that it has.
-OF_A_MACHINE: dict[str, list[str]] = {
     # A whole encoder of BERT-base's shapes beside every dense engine, in every precision; and its bytes.
     "bench-model": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:32", "block_row:64",
                     "block_column:4", "block_column:16", "block_row:16", "irregular", "--precision", "PRECISIONS",
@@ -50,7 +46,7 @@ OF_A_MACHINE: dict[str, list[str]] = {
     # A batch of real sentences, each of its own length; and batches of equal length.
     "bench-lengths": ["--model", "bert-base", "--batch", "32", "--lengths", "sst2", "--structure", "tile:32x32",
                       "block_column:32", "block_column:4", "--precision", "PRECISIONS", "--threads", "1",
-                      "--repeats", "5",
+                      "2", "--repeats", "5",
                       "--skip", "torch-compile,torch-compile-bf16,torch-max,torch-max-bf16,openvino-qdq"],
     "bench-batches": ["--model", "minilm", "--batch", "1", "8", "32", "--structure", "tile:32x32", "block_column:4",
                       "--precision", "PRECISIONS", "--threads", "2", "--repeats", "7",
@@ -93,14 +89,12 @@ def precisions() -> list[str]:
 
 def command(name: str) -> tuple[list[str], Path]:
     """The flags of a record's command, and the file that it writes."""
-    if name in RECIPES:
-        return RECIPES[name], RESULTS / f"{name}.json"
     from blockprune_lib.bench.kernel_shares import KERNELS
 
     given: dict[str, Callable[[], list[str]]] = {"PRECISIONS": precisions, "KERNELS": lambda: list(KERNELS)}
-    if os.environ.get("NUMBA_CPU_NAME") and "--skip" in OF_A_MACHINE[name]:
-        given |= {"--skip": lambda: ["--peers"], OF_A_MACHINE[name][-1]: lambda: [LIMITED]}
-    flags = [word for flag in OF_A_MACHINE[name] for word in (given[flag]() if flag in given else [flag])]
+    if os.environ.get("NUMBA_CPU_NAME") and "--skip" in RECIPES[name]:
+        given |= {"--skip": lambda: ["--peers"], RECIPES[name][-1]: lambda: [LIMITED]}
+    flags = [word for flag in RECIPES[name] for word in (given[flag]() if flag in given else [flag])]
     return flags, RESULTS / f"{name}-{machine_class()}.json"
 
 
@@ -108,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks that are named, or all; return the exit status."""
     from blockprune_lib.cli import main as blockprune
 
-    names = [*RECIPES, *OF_A_MACHINE]
+    names = list(RECIPES)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
     for name in parser.parse_args(arguments).names or names:
