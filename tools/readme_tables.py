@@ -13,11 +13,11 @@ STRUCTURE, TILED = "block_column:16", "tile:32x32"
 
 def tables() -> str:
     """All of them, as Markdown."""
-    rivals, peak, training = _record("bench-rivals"), _record("bench-kernels"), _record("bench-training")
-    models = _of_machines("bench-model")
-    parts = [_rivals(rivals), *map(_whole, models), *map(_lengths, _of_machines("bench-lengths"))]
-    parts += [_training(training), *map(_products, _of_machines("bench-products")), _shares(peak)]
-    return "\n\n".join(parts)
+    shown = {
+        "bench-model": _whole, "bench-lengths": _lengths, "bench-batches": _batches, "bench-memory": _memory,
+        "bench-rivals": _rivals, "bench-training": _training, "bench-products": _products, "bench-kernels": _shares,
+    }  # fmt: skip
+    return "\n\n".join(table(record) for name, table in shown.items() for record in _of_machines(name))
 
 
 def _of_machines(name: str) -> list[dict[str, Any]]:
@@ -91,6 +91,44 @@ def _lengths(record: dict[str, Any]) -> str:
     )
     rate = lambda engine: f"{1e3 * batch / engine['ms']['median']:,.0f}"  # noqa: E731
     return "\n".join([head, "", *_by_threads(record, rate)])
+
+
+def _batches(record: dict[str, Any]) -> str:
+    """Batches of equal length: sequences a second, by the batch."""
+    what = record["cases"][0]["what"]
+    head = (
+        f"A whole encoder of {what['model']}'s shapes at rate {what['rate']:g}, sequences of {what['tokens']} tokens "
+        f"in batches, {what['threads']} threads, on {_machine(record)}: sequences a second, and times as fast as "
+        "PyTorch eager float32."
+    )
+    cases = {case["what"]["batch"]: case for case in record["cases"]}
+    lines = [head, "", f"| | {' | '.join(f'batch of {n}' for n in cases)} |", "|---|" + "---|" * len(cases)]
+    for key, engine in _engines(record["cases"][0]).items():
+        bold = "**" if key.startswith("blockprune") else ""
+        found = {n: _engines(case).get(key) for n, case in cases.items()}
+        cells = [
+            f"{1e3 * n / e['ms']['median']:,.0f}, {e['ratio_to_baseline']['value']:.2f}" for n, e in found.items() if e
+        ]
+        lines.append(f"| {bold}{engine['name']}{bold} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _memory(record: dict[str, Any]) -> str:
+    """Bytes of a whole encoder while it runs."""
+    case = record["cases"][0]
+    what = case["what"]
+    head = (
+        f"Memory of an encoder of {what['model']}'s shapes, embeddings included, at rate {what['rate']:g}, batch "
+        f"{what['batch']} x {what['tokens']} tokens, on {_machine(record)}, in MB: parameters and buffers, the most "
+        "while it runs, and how many dense matrices of a pruned weight's shape are alive. In bfloat16 the compiled "
+        "call has values of its own beside the packed float32 ones, which training reads."
+    )
+    lines = [head, "", "| | parameters and buffers | at most while it runs | dense copies |", "|---|---|---|---|"]
+    for name, found in case["memory"].items():
+        bold = "**" if name.startswith("blockprune") else ""
+        numbers = " | ".join(f"{found[key] / 1e6:,.0f}" for key in ("bytes_tensors", "bytes_peak"))
+        lines.append(f"| {bold}{name}{bold} | {numbers} | {found['dense_copies']} |")
+    return "\n".join(lines)
 
 
 def _by_threads(record: dict[str, Any], value: Callable[[dict[str, Any]], str]) -> list[str]:

@@ -83,6 +83,8 @@ def load(
     >>> model, tokenizer = load("minilm")  # doctest: +SKIP
     """
     if task is not None:
+        if isinstance(task, str):
+            raise TypeError(f"task must be a tasks.Task; got {task!r}: tasks.load({task!r}) would do")
         num_labels, regression = task.num_labels, task.regression
     num_labels, seed = positive_int(1 if regression else num_labels, "num_labels"), whole_number(seed, "seed")
     found = weights.find(os.fspath(name), source, revision)

@@ -8,7 +8,8 @@
     records        one JSON file per run
     flags          what went wrong in a run                              held_out: rows to choose settings by
     report         a folder of them as tables                           plots
-    latency        how long their models take, added afterwards         frontier: accuracy against it
+    latency        how long their models take, added afterwards         serving: the same in batches
+    frontier       accuracy against latency
     paired         one method against another, seed by seed and row by row
     bag_of_words   the floor                                            precisions: the model in fewer bits
 

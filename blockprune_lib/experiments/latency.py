@@ -32,6 +32,7 @@ from . import records
 from .actions import load_task
 from .precisions import int8
 from .run_spec import Run
+from .serving import serving_of
 
 #: The dense model in float32, by torch: what every time is a ratio to.
 BASELINE = "dense"
@@ -46,8 +47,8 @@ def add_latencies(
     """Time the model of every record under `folder` that has no time and whose model is kept; returns how many.
 
     `sentences` of the task's validation rows, evenly over their lengths; `repeats` rounds, at least 3. The record is
-    written again with `latency`: milliseconds a sentence, and what they were measured on. Raises ValueError where
-    `folder` holds no record.
+    written again with `latency`: milliseconds a sentence, sentences a second in batches, what they were measured on.
+    Raises ValueError where `folder` holds no record.
     """
     positive_int(sentences, "sentences")
     done = 0
@@ -60,6 +61,11 @@ def add_latencies(
         records.save(record, path)
         times = record["latency"]["engines"]
         say(f"{record['name']}: " + ", ".join(f"{name} {time['median_ms']:.2f} ms" for name, time in times.items()))
+        served = record["latency"]["serving"]
+        say(
+            f"  in batches of {served['batch']}: "
+            + ", ".join(map(_told, *zip(*served["engines"].items(), strict=True)))
+        )
         done += 1
     if not done:
         records.read_all(folder)  # raises where there is none
@@ -71,16 +77,19 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
     run = record["run"]
     task = load_task(Run.of(run, "run"))
     whole, tokenizer = models.load(run["model"], task=task)
-    inputs = sample(task, tokenizer, sentences, run["stages"]["fine_tune"].get("max_length", 128))
-    small = load(kept)
-    engines = {BASELINE: whole}
-    if record["densities"]:
-        engines |= _compiled(small, run["structure"])
-    else:
-        engines |= {"float32": small} if run["options"].get("layers") else {}
-        engines["bfloat16"] = copy.deepcopy(small).to(torch.bfloat16)
-        engines |= {"int8": rounded} if (rounded := int8(small)) is not None else {}
-        engines |= _compiled(small, _WHOLE)
+    max_length = run["stages"]["fine_tune"].get("max_length", 128)
+    inputs = sample(task, tokenizer, sentences, max_length)
+    small = densify(load(kept))
+    compiled = _compiled(small, run["structure"] if record["densities"] else _WHOLE)
+    rounded = {"bfloat16": copy.deepcopy(small).to(torch.bfloat16)}
+    rounded |= {"int8": model} if (model := int8(small)) is not None else {}
+    engines = {BASELINE: whole} | ({} if record["densities"] else rounded) | compiled
+    if not record["densities"] and run["options"].get("layers"):
+        engines["float32"] = small
+    serving = serving_of(
+        {"float32": small} | rounded | compiled, "float32", tokenizer, task,
+        max_length=max_length, repeats=max(3, repeats // 3), threads=threads,
+    )  # fmt: skip
     calls = {name: partial(_run, model.eval(), inputs) for name, model in engines.items()}
     found = compare(calls, baseline=BASELINE, repeats=repeats, warmup=2, threads=threads).to_dict()
     times = {
@@ -90,19 +99,25 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
     tokens = float(np.mean([example["input_ids"].shape[1] for example in inputs]))
     machine = hardware().to_dict()
     return {
-        "engines": times, "sentences": sentences, "tokens": tokens, "rounds": found["rounds"], "threads": threads,
+        "engines": times, "serving": serving, "sentences": sentences, "tokens": tokens, "rounds": found["rounds"],
+        "threads": threads,
         "cpu": machine["cpu"], "isa": machine["isa"], "provenance": provenance(),
     }  # fmt: skip
 
 
+def _told(name: str, served: Mapping[str, float]) -> str:
+    same = f" ({served['same_answers']:.2%} of the answers)" if "same_answers" in served else ""
+    return f"{name} {served['sentences_per_second']:,.0f} sentences/s{same}"
+
+
 def _compiled(model: Any, structure: str) -> dict[str, Any]:
-    """`model` as one compiled call, in float32 and, where this machine can, in bfloat16."""
-    plain, found = densify(copy.deepcopy(model)), {}
+    """The plain `model` as one compiled call, in float32 and, where this machine can, in bfloat16."""
+    found = {}
     for name, precision in (("compiled", "float32"), ("compiled bfloat16", "bfloat16")):
         if not PRECISIONS[precision].missing:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", TooDenseWarning)
-                found[name] = sparsify(copy.deepcopy(plain), BlockStructure.parse(structure), precision=precision)
+                found[name] = sparsify(copy.deepcopy(model), BlockStructure.parse(structure), precision=precision)
     return found
 
 

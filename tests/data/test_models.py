@@ -140,6 +140,11 @@ def test_another_number_of_labels_starts_a_new_head_and_says_so(tmp_path, kind, 
     assert all(torch.equal(state[name], file[name]) for name in file if not name.startswith(head))
 
 
+def test_a_task_by_its_name_is_an_error_that_says_what_would_do(tiny_folder):  # noqa: F811
+    with pytest.raises(TypeError, match=r"task must be a tasks.Task; got 'cola': tasks.load\('cola'\) would do"):
+        models.load(tiny_folder, task="cola")
+
+
 def test_a_tasks_names_are_the_heads_and_stay_with_it(tmp_path):
     rows = {"sentence": ["good", "bad", "not"], "label": ["yes", "no", "perhaps"]}
     task = tasks.from_datasets({"train": rows, "validation": rows})

@@ -84,6 +84,12 @@ def test_latencies_are_added_to_the_records_of_models_that_are_kept(material, tm
         assert engines - {"compiled bfloat16"} == {"dense", "compiled"} | (set() if blocks else plain)
         assert record["latency"]["tokens"] > 0
         assert all(time["median_ms"] > 0 for time in record["latency"]["engines"].values())
+        served = record["latency"]["serving"]
+        assert served["rows"] == record["examples"]
+        assert {"float32", "bfloat16", "int8", "compiled"} <= set(served["engines"])
+        for name, engine in served["engines"].items():
+            assert 0 < engine["low"] <= engine["sentences_per_second"] <= engine["high"]
+            assert engine["same_answers"] >= (1.0 if name == "float32" else 0.9)
     assert main(["report", str(tmp_path), "--frontier"]) == 0
     shown = capsys.readouterr().out
     assert "dense, 1 layers, int8" in shown
