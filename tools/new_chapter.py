@@ -38,10 +38,11 @@ TODO: what will the next cell show?
 - **a.** TODO
 - **b.** TODO
 ```
-%% code
+%% code hide-input
 def draw(ax):
-    ax.plot([1, 2, 5], [1, 2, 5], color=plots.COLOURS["block"])  # TODO
-    ax.set(xlabel="TODO", ylabel="TODO")
+    samples = {"dense": [4.9, 5.0, 5.2], "block": [1.0, 1.1, 1.3]}  # TODO
+    plots.bars(ax, samples, {"dense": "dense", "block": "block"})
+    ax.set_xlabel("TODO")
 
 
 plots.figure(

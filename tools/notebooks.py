@@ -18,22 +18,30 @@ from tools import new_chapter
 from tools.repository import ROOT, current_slug
 
 SETUP = """\
-# Installs the library only where it is missing, as in Colab; what is there already is not upgraded.
+# Installs the library only where it is missing, as in Colab; what is
+# there already is not upgraded.
 import importlib.util
 import os
 import subprocess
 import sys
-if importlib.util.find_spec("blockprune_lib") is None:
-    library = "blockprune-lib @ git+https://github.com/{slug}"
-    needed = ["accelerate", "anywidget", "datasets", "lazy_loader", "numba", "pydantic",
-              "safetensors", "seaborn", "scipy", "transformers"]
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    missing += ["scikit-learn"] if importlib.util.find_spec("sklearn") is None else []
-    for extra in (["--no-deps", library], missing):
-        if extra:
-            subprocess.run([sys.executable, "-m", "pip", "install", "-q", *extra], check=True)
 
-# Waiting threads give up the core: on a busy machine two spinning threads can be slower than one.
+def lacking(module):
+    return importlib.util.find_spec(module) is None
+
+if lacking("blockprune_lib"):
+    library = "git+https://github.com/{slug}"
+    needed = ["accelerate", "anywidget", "datasets", "lazy_loader",
+              "numba", "pydantic", "safetensors", "seaborn", "scipy",
+              "transformers"]
+    needed = [module for module in needed if lacking(module)]
+    needed += ["scikit-learn"] if lacking("sklearn") else []
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    for wanted in (["--no-deps", library], needed):
+        if wanted:
+            subprocess.run([*pip, *wanted], check=True)
+
+# Waiting threads give up the core: on a busy machine two spinning
+# threads can be slower than one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,7 @@
-"""Figures that work in print, in dark mode and for colour-blind readers, from one helper that demands alt text."""
+"""Figures that work in print, in the dark, on a phone and for colour-blind readers: one helper, which demands alt text.
+
+`figure` draws; `bars`, `curve`, `distribution` and `heat_map` are what most drawing functions call, by seaborn.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,32 @@ import base64
 import importlib.util
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from .charts import bars, curve, distribution, heat_map
+from .clashes import clashes
 from .files import write_whole
+from .tables import marked
+from .theme import COLOURS, MAGNITUDE, POINTS, as_png, canvas
 
-# Okabe and Ito's colour-blind-safe palette; the dark variants keep at least 4.5:1 contrast on the page's dark ground.
-_PALETTES: dict[str, dict[str, str]] = {
-    "light": {"dense": "#0072B2", "block": "#C44E00", "unstructured": "#00805E", "ceiling": "#555555",
-              "accent": "#A6478F", "muted": "#767676", "text": "#1F2328", "grid": "#D0D4D9"},
-    "dark": {"dense": "#56B4E9", "block": "#F08A3C", "unstructured": "#2CC295", "ceiling": "#B8BEC6",
-             "accent": "#DD9BCB", "muted": "#9AA1AA", "text": "#E6E6E6", "grid": "#454B54"},
-}  # fmt: skip
+__all__ = [
+    "COLOURS", "MAGNITUDE", "Figure", "as_png", "bars", "canvas", "check_picture", "curve", "distribution", "figure",
+    "heat_map", "start_numbering",
+]  # fmt: skip
 
-#: The colours of the theme being drawn; a drawing function looks them up as it draws.
-COLOURS: dict[str, str] = dict(_PALETTES["light"])
-
-#: Colour map of norms and other magnitudes: ordered in grey too, and safe for colour-blind readers.
-MAGNITUDE = "cividis"
+#: Points of text for each inch of a figure's width: 9 pixels where the page is a phone's 358 pixels wide.
+_POINTS_AN_INCH = 1.85
+#: The number of each figure of the page, by its name.
+_NUMBERS: dict[str, int] = {}
 
 _STYLE = """<style>.bp-figure{margin:1rem 0;text-align:center}
 .bp-figure img{max-width:100%;height:auto;padding:0!important;background:transparent!important}
 .bp-figure figcaption{font-size:.9em;color:inherit!important;text-align:left;max-width:44rem;
-margin:.4rem auto}.bp-figure .bp-dark{display:none}
+margin:.4rem auto}.bp-figure .bp-dark{display:none}.bp-figure .bp-number{font-weight:600}
 html[data-theme=dark] .bp-figure .bp-light,html[theme=dark] .bp-figure .bp-light,
 body[data-jp-theme-light=false] .bp-figure .bp-light{display:none}
 html[data-theme=dark] .bp-figure .bp-dark,html[theme=dark] .bp-figure .bp-dark,
@@ -48,14 +50,17 @@ def check_picture(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"a picture's name must end in .svg or .png; got {str(target)!r}")
     if not target.parent.is_dir():
         raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("pictures need matplotlib: pip install 'blockprune-lib[book]' installs it")
+    if not all(importlib.util.find_spec(name) for name in ("matplotlib", "seaborn")):
+        raise ValueError("pictures need matplotlib and seaborn: pip install 'blockprune-lib[book]' installs it")
     return target
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: two SVG variants, a PNG for PDF and previews, its alt text and its caption."""
+    """A drawn figure: two SVG variants, a PNG for PDF and previews, its alt text, caption and number on the page.
+
+    `clashes` are the labels that cross a line or another label, each in words; a page's test wants none.
+    """
 
     light: str
     dark: str
@@ -63,6 +68,8 @@ class Figure:
     alt: str
     caption: str
     name: str
+    number: int = 1
+    clashes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Figure {self.name!r}: {self.caption}"
@@ -81,9 +88,16 @@ class Figure:
 
         identity = f' id="{escape(self.name, quote=True)}"' if self.name else ""
         pictures = image(self.light, "light") + image(self.dark, "dark")
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>"
-        html = f'{_STYLE}<figure class="bp-figure"{identity}>{pictures}{caption}</figure>'
+        number = f'<span class="bp-number">Fig. {self.number}.</span>'
+        caption = f"<figcaption>{number} {marked(self.caption)}</figcaption>"
+        found = f' data-clashes="{escape("; ".join(self.clashes), quote=True)}"' if self.clashes else ""
+        html = f'{_STYLE}<figure class="bp-figure"{identity}{found}>{pictures}{caption}</figure>'
         return {"text/html": html, "image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+
+
+def start_numbering() -> None:
+    """Begin a page: its first figure is number 1."""
+    _NUMBERS.clear()
 
 
 def figure(
@@ -93,8 +107,9 @@ def figure(
     """Draw a figure once per theme and return it with its alt text and caption.
 
     `draw` takes the axes, or the array of axes where `rows` or `columns` is above 1; called twice, it measures nothing.
-    `size` is in inches; 7 wide fits a page, and text stays readable at half of that. Raises TypeError where `draw`
-    cannot be called, ValueError where `alt` or `caption` is missing.
+    `size` is in inches; 7 wide fits a page, and text grows with the width so that a phone can show it. A page counts
+    its figures; one drawn again under its `name` keeps its number. The caption may hold `code` and *emphasis*. Raises
+    TypeError where `draw` cannot be called, ValueError where `alt` or `caption` is missing.
 
     >>> figure(lambda ax: ax.plot([1, 2]), alt="A line rising from 1 to 2.", caption="A line.", name="fig-line")
     Figure 'fig-line': A line.
@@ -105,46 +120,14 @@ def figure(
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{label} must be a sentence; got {text!r}: what the figure shows would do")
     variants: dict[str, str] = {}
-    png = b""
+    png, found, points = b"", (), max(POINTS, _POINTS_AN_INCH * min(size[0], 8.0))
     for mode in ("light", "dark"):
-        with canvas(mode, size, rows, columns) as (drawn, axes):
+        with canvas(mode, size, rows, columns, points) as (drawn, axes):
             draw(axes)
             svg = io.StringIO()
             # No date in the file: the same numbers give the same bytes.
-            drawn.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+            drawn.savefig(svg, format="svg", transparent=True, dpi=200, metadata={"Date": None})
             variants[mode] = svg.getvalue()
-            png = png or as_png(drawn)
-    return Figure(variants["light"], variants["dark"], png, alt.strip(), caption.strip(), name)
-
-
-@contextmanager
-def canvas(mode: str, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Iterator[tuple[Any, Any]]:
-    """A matplotlib figure and its axes in the style of a theme, "light" or "dark", which also sets `COLOURS`."""
-    import matplotlib.pyplot as plt
-
-    palette, before = _PALETTES[mode], dict(COLOURS)
-    order = ("dense", "block", "unstructured", "accent", "ceiling")
-    in_text_colour = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
-    style = dict.fromkeys(in_text_colour, palette["text"]) | {
-        "axes.axisbelow": True, "axes.edgecolor": palette["muted"], "axes.facecolor": "none", "axes.grid": True,
-        "axes.prop_cycle": plt.cycler(color=[palette[name] for name in order]), "axes.spines.right": False,
-        "axes.spines.top": False, "axes.titlesize": 13, "figure.facecolor": "none", "font.size": 12,
-        "grid.color": palette["grid"], "legend.frameon": False, "lines.linewidth": 2.0, "svg.hashsalt": "blockprune",
-    }  # fmt: skip
-    COLOURS.update(palette)
-    try:
-        with plt.rc_context(style):
-            drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
-            try:
-                yield drawn, axes
-            finally:
-                plt.close(drawn)
-    finally:
-        COLOURS.update(before)
-
-
-def as_png(drawn: Any) -> bytes:
-    """A matplotlib figure as the bytes of a PNG, on white."""
-    content = io.BytesIO()
-    drawn.savefig(content, format="png", dpi=150, facecolor="white")
-    return content.getvalue()
+            png, found = png or as_png(drawn), found or clashes(drawn)
+    number = _NUMBERS.setdefault(name or caption, len(_NUMBERS) + 1)
+    return Figure(variants["light"], variants["dark"], png, alt.strip(), caption.strip(), name, number, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,8 +20,18 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def marked(text: str) -> str:
+    """A caption as HTML: `code` and *emphasis* as Markdown has them, all else escaped.
+
+    >>> marked("`bp.pack` at *rate* < 5")
+    '<code>bp.pack</code> at <em>rate</em> &lt; 5'
+    """
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return re.sub(r"(?<![\w*])\*([^*\s](?:[^*]*[^*\s])?)\*(?![\w*])", r"<em>\1</em>", coded)
+
+
 def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -> str:
-    """The same as an HTML table with a caption and the CSS `classes` that style it; every cell is escaped.
+    """The same as an HTML table, escaped, with a caption as `marked` reads it and the CSS `classes` that style it.
 
     A head of empty cells, as a table of names and values has, and an empty caption are left out.
 
@@ -31,7 +42,7 @@ def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -
     cells = ((row[0], "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])) for row in rows[1:])
     body = "".join(f"<tr><th scope='row'>{html.escape(name)}</th>{rest}</tr>" for name, rest in cells)
     opening = f'<table class="{classes}">' if classes else "<table>"
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{marked(caption)}</caption>" if caption else ""
     heading = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
     return f"{opening}{title}{heading}<tbody>{body}</tbody></table>"
 

@@ -106,17 +106,21 @@ class Comparison(Printed):
                 "threads": dict(self.threads), "timings": timings}  # fmt: skip
 
     def _table(self) -> list[tuple[str, ...]]:
-        head = ("", "median ms", "quartiles ms", "ratio [95 %]", "calls")
+        head = ("", "median ms", "ratio [95 %]", "quartiles ms")
         rows = [
-            (name, _ms(t.median), f"{_ms(t.q1)}–{_ms(t.q3)}", str(self.ratio(name)), str(t.inner))
-            for name, t in self.timings.items()
+            (name, _ms(t.median), str(self.ratio(name)), f"{_ms(t.q1)}–{_ms(t.q3)}") for name, t in self.timings.items()
         ]
         return [head, *rows]
 
     def _caption(self) -> str:
         used = ", ".join(f"{library} {number}" for library, number in self.threads.items() if number is not None)
-        turns = f"{self.rounds} rounds in turns after {self.warmup} warm-up calls"
-        return f"ratio: times as fast as {self.baseline}; {turns}; threads: {used}"
+        counts = sorted({timing.inner for timing in self.timings.values()})
+        calls = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        return (
+            f"Ratio: times as fast as {self.baseline}, with its 95 % interval (bootstrap of whole rounds). "
+            f"{self.rounds} rounds in turns after {self.warmup} warm-up calls; a sample is the mean of {calls} "
+            f"call{'s' * (counts[-1] > 1)} in a row. Threads: {used}."
+        )
 
 
 def _ms(value: float) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .._common.files import write_json
+from .._common.plots import start_numbering
 from .._common.provenance import provenance
 from .._common.tables import Printed, html_table
 from ..machine.passport import hardware
@@ -66,9 +67,10 @@ class Passport:
 
 
 def begin(seed: int = 0) -> None:
-    """Set the seeds of Python, NumPy and torch, and keep progress noise off the page."""
+    """Begin a page: seeds of Python, NumPy and torch set, figures numbered from 1, progress noise kept off."""
     # Tokenisers warn when a process forks after they ran in parallel; the page has no use for either.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    start_numbering()
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that readers add may use the global generator
     torch.manual_seed(seed)

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from blockprune_lib import plots
+from blockprune_lib._common import theme
 
 
 def draw(ax):
@@ -14,11 +15,11 @@ def test_both_themes_carry_alt_and_caption():
     bundle = plots.figure(draw, alt='A "line"', caption="Dense & block", name="fig-x")._repr_mimebundle_()
     html = bundle["text/html"]
     assert html.count('alt="A &quot;line&quot;"') == 2
-    assert "<figcaption>Dense &amp; block</figcaption>" in html
+    assert re.search(r'<figcaption><span class="bp-number">Fig. \d+.</span> Dense &amp; block</figcaption>', html)
     assert 'id="fig-x"' in html
     images = [base64.b64decode(x).decode() for x in re.findall(r"base64,([^\"]+)\"", html)]
-    assert plots._PALETTES["light"]["dense"].lower() in images[0].lower()
-    assert plots._PALETTES["dark"]["dense"].lower() in images[1].lower()
+    assert theme.PALETTES["light"]["dense"].lower() in images[0].lower()
+    assert theme.PALETTES["dark"]["dense"].lower() in images[1].lower()
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     assert bundle["text/plain"] == 'A "line"'
 
@@ -61,8 +62,26 @@ def luminance(colour):
 
 @pytest.mark.parametrize(("mode", "ground"), [("light", "#ffffff"), ("dark", "#121212")])
 def test_colours_contrast_with_the_page(mode, ground):
-    for name, colour in plots._PALETTES[mode].items():
+    for name, colour in theme.PALETTES[mode].items():
         if name == "grid":
             continue
         high, low = sorted([luminance(colour), luminance(ground)], reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, f"{mode} {name}"
+
+
+def test_a_page_counts_its_figures_and_a_name_keeps_its_number():
+    plots.start_numbering()
+    numbers = [plots.figure(draw, alt="a", caption="b", name=name).number for name in ("one", "two", "one", "")]
+    assert numbers == [1, 2, 1, 3]
+
+
+def test_captions_are_marked_up():
+    html = plots.figure(draw, alt="a", caption="`bp.pack` *here*: 2 * 3 * 4 < 25")._repr_mimebundle_()["text/html"]
+    assert "<code>bp.pack</code> <em>here</em>: 2 * 3 * 4 &lt; 25</figcaption>" in html
+
+
+@pytest.mark.parametrize("width", [4.0, 7.0, 8.0])
+def test_text_is_nine_pixels_on_a_phone(width):
+    svg = plots.figure(draw, alt="a", caption="b", size=(width, 3)).light
+    points = min(float(scale) * 100 for scale in re.findall(r" scale\((0\.\d+) -", svg))
+    assert points * min(1, 358 / (96 * width)) * 96 / 72 >= 9

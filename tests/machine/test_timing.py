@@ -313,9 +313,10 @@ def test_prints_a_table_and_gives_json():
     rows = [(3.0, 1.0), (3.3, 1.1), (2.7, 0.9)]
     result = paired(rows)
     text = repr(result)
-    assert "ratio: times as fast as a; 3 rounds in turns after 0 warm-up calls" in text
+    assert "Ratio: times as fast as a, with its 95 % interval" in text
+    assert "3 rounds in turns after 0 warm-up calls; a sample is the mean of" in text
     assert "3.00 [3.00, 3.00]" in text
-    assert text.endswith("threads: torch 1")
+    assert text.endswith("Threads: torch 1.")
     assert len({len(line) for line in text.splitlines()[:3]}) == 1, "columns line up"
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert plain["timings"]["b"]["ratio"] == pytest.approx({"value": 3, "low": 3, "high": 3})
