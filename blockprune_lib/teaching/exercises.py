@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+import torch
+
+#: What counts as a list.
+LISTS = (tuple, list)
 #: What a reader wrote: it may take and return anything, and raise.
 Function = Callable[..., Any]
 #: Takes the reader's answer, raises `Wrong`, and returns what held.
@@ -35,8 +40,8 @@ def exercise(name: str, function: str = "") -> Callable[[Checker], Checker]:
     """Register the decorated function as the checker of exercise *name*.
 
     The checker takes the reader's answer. It raises `Wrong` with the property that failed, and returns a sentence
-    about what held; its docstring is the reader's hint. *function*, such as "count(n, rate)", is what the reader is to
-    write: an answer that cannot be called is refused before the checker sees it.
+    about what held; its docstring says what is asked for, and no reader sees it. *function*, such as "count(n, rate)",
+    is what the reader is to write: an answer that cannot be called is refused before the checker sees it.
     """
 
     def register(checker: Checker) -> Checker:
@@ -55,8 +60,31 @@ def expect(holds: Any, message: str, hint: str = "") -> None:
         raise Wrong(message, hint)
 
 
+def plain(value: Any) -> Any:
+    """A number that NumPy or torch keeps in an array of no dimension, as Python has it; anything else as it is."""
+    return value.item() if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 0 else value
+
+
+def array(got: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """Numbers of one *shape*, from lists, NumPy or torch; raises `Wrong` otherwise.
+
+    >>> array([[1, 2]], (2, 1), "for 2 rows")
+    Traceback (most recent call last):
+    blockprune_lib.teaching.exercises.Wrong: for 2 rows the shape is (1, 2), expected (2, 1)
+    """
+    expect(got is not None, f"{where} the function returns nothing yet")
+    try:
+        found = np.asarray(got.detach().cpu() if isinstance(got, torch.Tensor) else got)
+        found = found if found.dtype == np.float32 else found.astype(np.float64)
+    except (TypeError, ValueError):
+        raise Wrong(f"{where} it returned {type(got).__name__}, expected numbers of shape {shape}") from None
+    expect(found.shape == shape, f"{where} the shape is {found.shape}, expected {shape}")
+    return found
+
+
 def is_number(value: Any) -> bool:
-    """Whether *value* is a real number: Python's or NumPy's, never bool."""
+    """Whether *value* is a real number: Python's, NumPy's or torch's, never bool."""
+    value = plain(value)
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -68,21 +96,26 @@ def number(got: Any, where: str, whole: bool = False) -> float:
     blockprune_lib.teaching.exercises.Wrong: for 7 tokens it returned str, expected a number
     """
     expect(got is not None, f"{where} the function returns nothing yet")
+    got = plain(got)
     right = is_number(got) and (not whole or isinstance(got, Integral))
     expect(right, f"{where} it returned {type(got).__name__}, expected a {'whole ' * whole}number")
     return int(got) if whole else float(got)
 
 
 def several(got: Any, count: int, where: str, what: str) -> tuple[Any, ...]:
-    """The *count* values of a tuple or list; raises `Wrong`, saying *what* was expected, otherwise."""
-    expect(isinstance(got, (tuple, list)) and len(got) == count, f"{where} it gives {got!r:.80}, expected {what}")
-    return tuple(got)
+    """The *count* values of a tuple, list or array; raises `Wrong`, saying *what* was expected, otherwise."""
+    expect(_listed(got, count), f"{where} it gives {got!r:.80}, expected {what}")
+    return tuple(map(plain, got))
 
 
 def positive(values: Any, count: int) -> bool:
-    """Whether *values* is a tuple or list of *count* finite numbers above zero."""
-    right = isinstance(values, (tuple, list)) and len(values) == count
-    return right and all(isinstance(value, Real) and 0 < float(value) < math.inf for value in values)
+    """Whether *values* is a tuple, list or array of *count* finite numbers above zero."""
+    return _listed(values, count) and all(is_number(value) and 0 < float(value) < math.inf for value in values)
+
+
+def _listed(values: Any, count: int) -> bool:
+    arrays = isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim == 1
+    return (arrays or isinstance(values, LISTS)) and len(values) == count
 
 
 def fields(answer: Any, *names: str) -> tuple[Any, ...]:

@@ -27,13 +27,21 @@ def test_what_is_no_answer_is_refused_and_never_raises(name):
 
 
 def whole_story():
+    def floored(outputs, inputs, height, rate):
+        kept = max(1, int(outputs // height * inputs / rate))
+        return kept * (4 * height + 4) + 8 * (outputs // height + 1)
+
     return [
         ("row-norms", lambda w, width: w.reshape(len(w), -1, width).square().sum(2), "squared norms"),
         ("row-norms", lambda w, width: w.reshape(-1, width).norm(dim=1), "shape"),
         ("row-norms", lambda w, width: w.reshape(len(w), -1, width).norm(dim=2) + 1, "values are not"),
-        ("row-norms", lambda w, width: [1.0], "expected a tensor"),
+        ("row-norms", lambda w, width: [1.0], "the shape is (1,), expected (4, 2)"),
+        ("row-norms", lambda w, width: "norms", "it returned str, expected numbers"),
+        ("row-norms", lambda w, width: w.abs().reshape(len(w), -1, width).sum(2), "square before you sum"),
+        ("row-norms", lambda w, width: w.abs().reshape(len(w), -1, width).amax(2).tolist(), "the largest weights"),
         ("stored-bytes", lambda o, i, h, rate: 4 * h * max(1, round(o // h * i / rate)), "the values alone"),
         ("stored-bytes", lambda o, i, h, rate: 0, "and the packed matrix has"),
+        ("stored-bytes", floored, "keep the nearest whole number of groups"),
         ("amdahl", lambda p, k: k, "with p = 0"),
         ("amdahl", lambda p, k: 1 + p, "with p = 1"),
         ("amdahl", lambda p, k: 1 - p + p * k, "expected 2.5"),
@@ -73,6 +81,14 @@ def blocks():
     weight = torch.ones(64, 64)
     own = {"weight": weight, "structure": ROWS, "rate": 4.0, "share": 0.25}
 
+    def count(least=1, whole=round, up=1, index=4, last=1):
+        def size(M, N, r, c, rate):
+            R, C = (-(-M // r), -(-N // c)) if up else (M // r, N // c)
+            kept = max(least, whole(R * C / rate))
+            return R * C, kept, kept * (4 * r * c + index) + (8 * (R + last) if index else 0)
+
+        return size
+
     def scores(W, r, c):
         norms = group_norms(torch.from_numpy(W), BlockStructure.tile(r, c))
         return (norms / math.sqrt(r * c)).numpy()
@@ -80,6 +96,12 @@ def blocks():
     return [
         ("block-count", lambda M, N, r, c, rate: 3, "expected three numbers"),
         ("block-count", lambda M, N, r, c, rate: (M * N // (r * c), 0, 0), "kept groups 0, expected"),
+        ("block-count", count(least=0), "at least one group stays"),
+        ("block-count", count(whole=int), "the nearest whole number"),
+        ("block-count", count(up=0), "ends in a smaller group"),
+        ("block-count", count(index=0), "where each group stands has to be stored too"),
+        ("block-count", count(last=0), "one more start, for the end"),
+        ("block-scores", lambda W, r, c: scores(W, r, c) * math.sqrt(r * c), "these are norms"),
         ("block-scores", lambda W, r, c: W, "the shape is"),
         ("block-scores", scores, "they have fewer weights"),
         ("block-scores", lambda W, r, c: 2 * scores(W, r, c), "the scores differ"),
@@ -87,7 +109,7 @@ def blocks():
         ("block-budget", own | {"structure": BlockStructure.irregular()}, "other than irregular"),
         ("block-budget", own | {"rate": 2}, "rate should be at least 3"),
         ("block-budget", own | {"share": 0.5}, "of the squared norm, not 0.5"),
-        ("block-budget", own, "half more is asked"),
+        ("block-budget", own, "1.5 times that is asked"),
         ("block-budget", {"rate": 3}, "a dictionary with weight, structure, rate and share"),
     ]
 
@@ -96,10 +118,19 @@ def group_lasso():
     def alone(v, t):
         return [math.copysign(max(0.0, abs(x) - t), x) for x in v]
 
+    def below_zero(slope, W, lam):
+        length = np.linalg.norm(W, axis=1)
+        alive = length > 0
+        rest = np.linalg.norm(slope[alive] + lam * W[alive] / length[alive, None], axis=1)
+        held = np.linalg.norm(slope[~alive], axis=1) - lam
+        return max([*rest, *held])
+
     own = {"weight": torch.eye(4), "structure": ROWS, "rate": 2.0, "threshold": 0.5, "share": 1.0}
     return [
         ("group-shrink", alone, "that is Lasso"),
-        ("group-shrink", lambda v, t: 1.0, "expected a list of 2 numbers"),
+        ("group-shrink", lambda v, t: 1.0, "expected a list"),
+        ("group-shrink", lambda v, t: [1.0], "the shape is (1,), expected (2,)"),
+        ("lasso-optimality", below_zero, "a gap is never below 0"),
         ("lasso-optimality", lambda slope, W, lam: "much", "at a minimum it gives no number"),
         ("lasso-optimality", lambda slope, W, lam: 0.0, "where an empty group should wake it gives 0"),
         ("threshold-for-rate", own | {"weight": 3}, "weight should be a torch matrix"),
@@ -193,3 +224,28 @@ def test_the_usual_slip_is_named(name, answer, reason):
     verdict = check(name, answer)
     assert verdict.passed is False
     assert reason in repr(verdict)
+
+
+def row_norms(keep):
+    return lambda w, width: keep(w.reshape(len(w), -1, width).norm(dim=2))
+
+
+RIGHT = [
+    ("row-norms", row_norms(torch.Tensor.tolist)),
+    ("row-norms", row_norms(torch.Tensor.numpy)),
+    ("group-shrink", lambda v, t: soft(v, t)),
+    ("group-shrink", lambda v, t: torch.tensor(soft(v, t))),
+    ("tile-cost", lambda r, v: np.array([r * v, r + v, r * v + v + 1])),
+    ("exact-count", lambda n, rate: torch.tensor(max(1, round(n / rate)))),
+    ("score-interval", lambda a, n: np.float64(1.96) * np.sqrt(a * (1 - a) / n)),
+]
+
+
+def soft(v, t):
+    length = np.linalg.norm(v)
+    return np.array(v) * max(0.0, 1 - t / length) if length else np.zeros(len(v))
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_lists_arrays_and_tensors_are_all_answers(name, answer):
+    assert check(name, answer).passed, check(name, answer)

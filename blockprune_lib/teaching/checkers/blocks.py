@@ -12,15 +12,18 @@ from ...pruning.groups import group_scores
 from ...pruning.packing import pack
 from ...pruning.selection import select
 from ...pruning.structure import BlockStructure, expand
-from ..exercises import Function, exercise, expect, fields, several
+from ..exercises import Function, array, exercise, expect, fields, several
 
-#: M, N, r, c, rate: even, ragged, larger than the matrix, half a group.
-CASES = ((384, 384, 1, 64, 5.0), (30, 50, 16, 1, 3.0), (10, 13, 4, 4, 1.79), (5, 2, 1, 1, 4.0), (2, 768, 2, 1, 100.0))
+#: M, N, r, c, rate: even, ragged, larger than the matrix, half a group, fewer than half a group.
+CASES = (
+    (384, 384, 1, 64, 5.0), (30, 50, 16, 1, 3.0), (10, 13, 4, 4, 1.79), (5, 2, 1, 1, 4.0), (2, 768, 2, 1, 100.0),
+    (4, 8, 4, 4, 9.0),
+)  # fmt: skip
 
 
 @exercise("block-count", "size(M, N, r, c, rate)")
 def block_count(answer: Function) -> str:
-    """Round the sides up to whole groups, and keep at least one group."""
+    """Sides rounded up to whole groups, at least one group kept, and all three lists counted."""
     for M, N, r, c, rate in CASES:
         structure = BlockStructure.tile(r, c)
         R, C = structure.grid((M, N))
@@ -29,30 +32,50 @@ def block_count(answer: Function) -> str:
         stored = pack(expand(keep, structure, (M, N)).float(), structure).bytes_total
         where = f"for {M} x {N} in groups of {r} x {c} at rate {rate:g}"
         got = several(answer(M, N, r, c, rate), 3, where, "three numbers")
-        for what, mine, right in zip(("groups", "kept groups", "bytes"), got, (R * C, kept, stored), strict=True):
-            expect(mine == right, f"{where}: {what} {mine}, expected {right}")
+        slips = {
+            "groups": {"a side that does not divide ends in a smaller group": (M // r) * (N // c)},
+            "kept groups": {
+                "at least one group stays": 0,
+                "the nearest whole number, not the one below": int(R * C / rate),
+            },
+            "bytes": {
+                "where each group stands has to be stored too": 4 * r * c * kept,
+                "the start of each row of groups is missing": kept * (4 * r * c + 4),
+                "there is one more start, for the end": stored - 8,
+                "a kept group has one column number, however many values": stored + 4 * kept * (r * c - 1),
+            },
+        }
+        for what, mine, right in zip(slips, got, (R * C, kept, stored), strict=True):
+            reason = next((why for why, value in slips[what].items() if mine == value), "")
+            expect(mine == right, f"{where}: {what} {mine}, expected {right}", reason)
     return "groups, kept groups and bytes are right, at ragged edges too"
 
 
 @exercise("block-scores", "scores(W, r, c)")
 def block_scores(answer: Function) -> str:
-    """Divide the sum of squares of each group by how many weights it has."""
+    """Sum of squares of each group over how many weights it has, under a root."""
     rng = np.random.default_rng(3)
     for (M, N), r, c in (((8, 12), 2, 3), ((8, 12), 1, 12), ((9, 13), 4, 4), ((5, 7), 1, 3), ((6, 4), 6, 1)):
         weight = rng.normal(size=(M, N))
         right = group_scores(torch.from_numpy(weight), BlockStructure.tile(r, c)).numpy()
-        got = np.asarray(answer(weight.copy(), r, c), dtype=float)
         where = f"for {M} x {N} in groups of {r} x {c}"
-        expect(got.shape == right.shape, f"{where} the shape is {got.shape}, expected {right.shape}")
+        got = array(answer(weight.copy(), r, c), right.shape, where)
         inside = np.allclose(got[:-1, :-1], right[:-1, :-1], rtol=1e-6) and min(right.shape) > 1
-        hint = "only the groups at an edge are wrong: they have fewer weights" if inside else ""
+        sizes = np.add.reduceat(np.add.reduceat(np.ones((M, N)), range(0, M, r), 0), range(0, N, c), 1)
+        slips = {
+            "these are norms: divide by the number of weights before the root": right * np.sqrt(sizes),
+            "these are mean squares: the root is missing": right**2,
+            "only the groups at an edge are wrong: they have fewer weights": got if inside else None,
+        }
+        near = (why for why, value in slips.items() if value is not None and np.allclose(got, value, rtol=1e-6))
+        hint = next(near, "")
         expect(np.allclose(got, right, rtol=1e-6), f"{where} the scores differ", hint)
     return "the root mean square of every group, at the edges too"
 
 
 @exercise("block-budget")
 def block_budget(answer: Any) -> str:
-    """Small groups keep more, and real matrices have rows and columns that stand out."""
+    """A structure other than irregular, a rate of at least 3, and 1.5 times the norm that chance would keep."""
     weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
     large = isinstance(weight, torch.Tensor) and weight.dim() == 2 and min(weight.shape) >= 64
     expect(large, "weight should be a torch matrix of at least 64 x 64")
@@ -64,6 +87,6 @@ def block_budget(answer: Any) -> str:
     share = float(squares[keep].sum() / squares.sum())
     same = math.isclose(share, float(stated), rel_tol=1e-3)
     expect(same, f"it keeps {share:.4g} of the squared norm, not {stated!r}")
-    chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}, and half more is asked"
+    chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; 1.5 times that is asked"
     expect(share >= 1.5 / rate, chance)
     return f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance"

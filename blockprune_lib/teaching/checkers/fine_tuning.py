@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..exercises import Function, Judged, Wrong, agree, exercise, expect, fields, several
 
 
@@ -43,7 +45,7 @@ def seed_difference(answer: Any) -> str:
 
     a, b, low, high = fields(answer, "a", "b", "low", "high")
     for key, scores in (("a", a), ("b", b)):
-        enough = isinstance(scores, (list, tuple)) and len(scores) >= 3
+        enough = not isinstance(scores, str) and np.ndim(scores) == 1 and len(scores) >= 3
         expect(enough, f"{key} should be a list of at least three scores, one per seed")
     ends = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
     for key, stated, right in (("low", low, ends.low), ("high", high, ends.high)):

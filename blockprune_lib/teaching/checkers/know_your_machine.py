@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ NAMES = ("compilation", "cache", "threads", "denormals", "one run")
 @exercise("name-the-flaw")
 def name_the_flaw(answer: Any) -> str:
     """Put each timing beside the reports A to E, and ask what they have in common."""
-    keys = isinstance(answer, dict) and set(answer) == set(FLAWS)
+    keys = isinstance(answer, Mapping) and set(answer) == set(FLAWS)
     expect(keys, "the answer should be a dictionary with the keys 1, 2, 3 and 4")
     for timing, flaw in answer.items():
         expect(flaw is not ... and flaw is not None, f"timing {timing} has no flaw yet")
-        expect(flaw in NAMES, f"timing {timing}: {flaw!r} is not one of {', '.join(NAMES)}")
+        expect(isinstance(flaw, str) and flaw in NAMES, f"timing {timing}: {flaw!r} is not one of {', '.join(NAMES)}")
     wrong = [str(timing) for timing in sorted(FLAWS) if answer[timing] != FLAWS[timing]]
     expect(not wrong, f"another flaw ruins timing {' and timing '.join(wrong)}")
     return "all four flaws are named"
@@ -47,7 +47,7 @@ def intensity(answer: Function) -> str:
         }
 
     agree(answer, cases, judge, "for {} tokens, {} inputs, {} outputs, density {}", unit=" FLOP per byte")
-    return "it agrees with the count for five shapes; pruning moves a layer to the left"
+    return "it agrees with the count for five shapes; now ask it where a layer moves when the density falls"
 
 
 #: How long a call takes on a machine, by (calls so far, now, own calls so far, what it would take without vices).
