@@ -107,7 +107,7 @@ function panel(name) {
   const holder = node("div", {}, map, lines);
   const histogram = node("canvas", { role: "img", width: 480, height: 120 });
   histogram.style.cssText = "width:100%;height:6rem;margin-top:0.4rem";
-  const box = node("figure", {}, node("figcaption", {}, name), holder, histogram);
+  const box = node("figure", {}, node("figcaption", {}, `${name}: outputs down, inputs across`), holder, histogram);
   return { name, box, map, lines, holder, histogram };
 }
 
@@ -207,7 +207,8 @@ function build(model, root) {
   const kindOf = () => model.get("structure").split(":")[0];
   const inWords = (name) => name.replace(/\.weight$/, "").replace(/^.*?layer\.(\d+)\./, "layer $1: ");
   const layer = menu("Matrix", layers.map((name) => [name, inWords(name)]), model.get("layer"), (name) => put(model, "layer", name));
-  const kind = menu("Structure", kinds, kindOf(), (name) => put(model, "structure", sizes[name].length ? `${name}:${sizes[name][Math.floor(sizes[name].length / 2)]}` : name));
+  const used = {}; // the block size that each kind had last
+  const kind = menu("Structure", kinds, kindOf(), (name) => put(model, "structure", sizes[name].length ? `${name}:${used[name] || sizes[name][Math.floor(sizes[name].length / 2)]}` : name));
   const size = menu("Block size", [], null, (side) => put(model, "structure", `${kindOf()}:${side}`));
   const scope = menu("Rank within", SCOPES, model.get("scope"), (name) => put(model, "scope", name));
   const rate = slider("Compression rate", { min: 0, max: rates.length - 1, step: 1, value: nearest(model.get("rate")) },
@@ -220,7 +221,7 @@ function build(model, root) {
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
     node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; kernels stay below it, and those for single weights far below.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; it is below the rate because inputs and outputs move whatever is pruned. Kernels stay below it, and those for single weights far below.`));
 
   let prepared = [], theme = colours(root), key = "", pending = 0;
   const prepareAll = () => {
@@ -269,6 +270,7 @@ function build(model, root) {
     size.input.replaceChildren(...fitting.map((each) => node("option", { value: each }, each)));
     size.input.disabled = !fitting.length;
     if (fitting.length) size.input.value = side;
+    if (side) used[name] = side;
     schedule();
   });
   controls();

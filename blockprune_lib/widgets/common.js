@@ -22,6 +22,7 @@ html[data-theme="dark"] .bpw, html[theme="dark"] .bpw, body[data-jp-theme-light=
 .bpw button:disabled { color: var(--muted); cursor: default; border-style: dashed; }
 .bpw input[type="range"] { width: 100%; min-height: 44px; margin: 0; accent-color: var(--focus); }
 .bpw :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
+.bpw input[type="range"]:focus-visible { outline-offset: -8px; }
 .bpw figure { margin: 0; min-width: 0; }
 .bpw figcaption { font-size: 0.9em; color: var(--text); text-align: left; }
 .bpw canvas, .bpw svg { display: block; max-width: 100%; }

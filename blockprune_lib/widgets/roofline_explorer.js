@@ -1,6 +1,7 @@
 import { node, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain, guarded, explorer } from "./common.js";
 
-const W = 480, H = 300, LEFT = 58, RIGHT = 14, TOP = 14, BASE = 44;
+// Text of 16 in 480 is 9 pixels where a phone draws the plot 280 pixels wide.
+const W = 480, H = 320, LEFT = 78, RIGHT = 14, TOP = 14, BASE = 58, TEXT = 16;
 
 /** Operations and bytes of one product, dense and sparse, and what the roofline allows for each. */
 export function predict(shape, structure, tokens, density, machine, threads) {
@@ -44,17 +45,17 @@ function scene(chart, theme, label, xs, ys, xTicks, yTicks, logX, logY) {
   svg.replaceChildren();
   svg.setAttribute("aria-label", label);
   const put = (tag, attributes, ...words) => svg.append(node(tag, attributes, ...words));
-  const small = { fill: theme.text, "font-size": 12 };
+  const small = { fill: theme.text, "font-size": TEXT };
   for (const tick of xTicks) {
     put("line", { x1: x(tick), x2: x(tick), y1: TOP, y2: H - BASE, stroke: theme.line });
-    put("text", { ...small, x: x(tick), y: H - BASE + 16, "text-anchor": "middle" }, String(Number(tick.toPrecision(3))));
+    put("text", { ...small, x: x(tick), y: H - BASE + 20, "text-anchor": "middle" }, String(Number(tick.toPrecision(3))));
   }
   for (const tick of yTicks) {
     put("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), stroke: theme.line });
-    put("text", { ...small, x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, String(Number(tick.toPrecision(3))));
+    put("text", { ...small, x: LEFT - 5, y: y(tick) + 5, "text-anchor": "end" }, String(Number(tick.toPrecision(3))));
   }
   put("text", { ...small, x: (LEFT + W - RIGHT) / 2, y: H - 8, "text-anchor": "middle" }, chart.xWords);
-  put("text", { ...small, x: 12, y: (TOP + H - BASE) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(TOP + H - BASE) / 2})` }, chart.yWords);
+  put("text", { ...small, x: 16, y: (TOP + H - BASE) / 2, "text-anchor": "middle", transform: `rotate(-90 16 ${(TOP + H - BASE) / 2})` }, chart.yWords);
   const line = (points, colour, dash) => put("polyline", {
     points: points.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash,
   });
@@ -62,8 +63,8 @@ function scene(chart, theme, label, xs, ys, xTicks, yTicks, logX, logY) {
     if (square) put("rect", { x: x(a) - 6, y: y(b) - 6, width: 12, height: 12, fill: colour, stroke: theme.ground });
     else put("circle", { cx: x(a), cy: y(b), r: 7, fill: colour, stroke: theme.ground });
     if (words) {
-      const end = left || x(a) > W - 70, aside = end ? -11 : 11;
-      put("text", { ...small, x: x(a) + aside, y: y(b) + (left ? 20 : -9), "text-anchor": end ? "end" : "start", "font-weight": 600 }, words);
+      const end = left || x(a) > W - 90, aside = end ? -11 : 11;
+      put("text", { ...small, x: x(a) + aside, y: y(b) + (left ? 24 : -10), "text-anchor": end ? "end" : "start", "font-weight": 600 }, words);
     }
   };
   return { x, y, put, line, mark, small };
@@ -114,7 +115,7 @@ function build(model, root) {
   const shape = menu("Layer (outputs × inputs)", shapes.map((text) => [text, text.replace("x", " × ")]), model.get("shape"), (text) => put(model, "shape", text));
   const structure = menu("Structure", Object.keys(structures), model.get("structure"), (text) => put(model, "structure", text));
   const tokens = slider("Tokens", { min: 0, max: 12, step: 1, value: Math.log2(model.get("tokens")) }, (power) => count(2 ** power), (power) => put(model, "tokens", 2 ** power));
-  const density = slider("Density", { min: 0, max: positions, step: 1, value: position(model.get("density")) }, (at) => percent(densityAt(at)), (at) => put(model, "density", densityAt(at)));
+  const density = slider("Density (the slider is logarithmic)", { min: 0, max: positions, step: 1, value: position(model.get("density")) }, (at) => percent(densityAt(at)), (at) => put(model, "density", densityAt(at)));
   const roof = axes("What the machine allows", "operations per byte (log)", "GFLOP/s (log)");
   const time = axes("Least time against density", "density", "ms");
   const rows = ["operations", "bytes moved", "FLOP per byte", "limit", "at least, ms"];
@@ -143,8 +144,10 @@ function build(model, root) {
         const limit = of.intensity < found.ridge ? "memory" : "arithmetic";
         [count(of.flops), count(of.bytes), short(of.intensity), limit, short(of.ms)].forEach((words, row) => { cells[row][side].textContent = words; });
       });
-      const seen = measured ? ` Points and the second dashed line: measured there, medians with quartiles; measured break-even at density ${percent(measured.break_even)}.` : " No measurement of ours is recorded for this setting.";
-      legend.textContent = `Dashed: dense. Dotted: break-even, where both take as long. Square: the setting.${seen}`;
+      const known = [...new Set(data().measured.map((m) => m.machine))];
+      const others = known.length ? ` Measured points are recorded for other settings, on ${known.join("; ")}.` : "";
+      const seen = measured ? ` Points and the second dashed line: measured there, medians with quartiles; measured break-even at density ${percent(measured.break_even)}.` : others;
+      legend.textContent = `Dashed: dense. Dotted: break-even, the density at which both take the same time. Square: the setting.${seen}`;
       say(`At density ${percent(model.get("density"))} the roofline allows ${found.speed.toFixed(2)} times dense: at least ${short(found.sparse.ms)} ms in place of ${short(found.dense.ms)}. Break-even by the roofline at density ${percent(even)}${measured ? `, measured at ${percent(measured.break_even)}` : ""}.`);
       root.figures = { dense_ms: found.dense.ms, sparse_ms: found.sparse.ms, speed: found.speed, intensity: found.sparse.intensity, break_even: even, measured_break_even: measured ? measured.break_even : null };
     } catch (error) { complain(root, error); }
