@@ -120,7 +120,8 @@ def figure(
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{label} must be a sentence; got {text!r}: what the figure shows would do")
     variants: dict[str, str] = {}
-    png, found, points = b"", (), max(POINTS, _POINTS_AN_INCH * min(size[0], 8.0))
+    found: tuple[str, ...] = ()
+    png, points = b"", max(POINTS, _POINTS_AN_INCH * min(size[0], 8.0))
     for mode in ("light", "dark"):
         with canvas(mode, size, rows, columns, points) as (drawn, axes):
             draw(axes)
