@@ -8,6 +8,10 @@ matrix is timed where it will stand: in the compiled encoder, with the caches as
 
 The constant puts a matrix without a group at 0 ms, by a line through its times against density; what the matrices do
 not take is `rest_ms`: embeddings, attention, LayerNorm, head. Equal shapes are measured once.
+
+A solver finds the cut whose time was measured too short by chance. So the times are lower quartiles, since other
+programs disturb some calls and only ever lengthen them, and of one structure a denser cut is never the quicker one: the
+nearest such times are taken (isotonic regression).
 """
 
 from __future__ import annotations
@@ -27,10 +31,11 @@ from .._common.tables import Printed
 from ..data.limits import most_tokens
 from ..machine.comparison import Timing
 from ..machine.peak import fastest_precision
-from ..machine.timing import compare
+from ..machine.timing import compare, measure
+from ..pruning.packing import pack
 from .block_sparse_linear import BlockSparseLinear
 from .engine import encoders_of
-from .trial import Cut, candidates, linears_of, shared_copy, sparse_trial
+from .trial import Cut, Ranking, candidates, linears_of, shared_copy, sparse_trial
 
 Example = Mapping[str, Tensor] | Tensor
 Shape = tuple[int, int]
@@ -42,7 +47,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True, repr=False)
 class LayerCosts(Printed):
-    """Median ms of a matrix under each cut, by its shape (outputs, inputs); `print` shows a table.
+    """What a matrix takes under each cut, in ms, by its shape (outputs, inputs); `print` shows a table.
 
     cuts       the candidates, in the order of every list in `ms`
     ms         {shape: ms of one such matrix under each cut}
@@ -83,6 +88,19 @@ class LayerCosts(Printed):
         )
         return self.total_ms(dict.fromkeys(self.shapes, densest))
 
+    def time_call(self, model: nn.Module, *, repeats: int = 15, threads: int | None = None) -> Timing:
+        """Time a call of `model`, in evaluation mode, on the example that the costs were measured with."""
+        training = model.training
+        model.eval()
+        try:
+            with torch.inference_mode():
+                return measure(
+                    partial(run, model, self.example), name="call", repeats=repeats, min_time_ms=0.0,
+                    threads=self.threads if threads is None else threads,
+                )  # fmt: skip
+        finally:
+            model.train(training)
+
     def _table(self) -> list[tuple[str, ...]]:
         count = {shape: list(self.shapes.values()).count(shape) for shape in self.ms}
         head = [f"{count[shape]} of {shape[0]} x {shape[1]}" for shape in self.ms]
@@ -99,7 +117,7 @@ class LayerCosts(Printed):
 
 def layer_costs(
     model: nn.Module, cuts: Sequence[Cut] | None = None, *, example: Example | None = None, batch: int = 1,
-    tokens: int | None = None, precision: str = "float32", repeats: int = 9, threads: int | None = None, **which: bool,
+    tokens: int | None = None, precision: str = "float32", repeats: int = 15, threads: int | None = None, **which: bool,
 ) -> LayerCosts:  # fmt: skip
     """Measure what a matrix of each shape costs under each of `cuts`, inside whole calls of `model`.
 
@@ -115,16 +133,17 @@ def layer_costs(
     linears, given = linears_of(model, **which), _checked(candidates() if cuts is None else cuts)
     shapes: dict[str, Shape] = {name: (m.out_features, m.in_features) for name, m in linears.items()}
     called = checked_example(model, example, batch, tokens)
-    whole_number(repeats, "repeats", at_least=3, example=9)
+    whole_number(repeats, "repeats", at_least=3, example=15)
     if precision == "auto":
         precision = fastest_precision() if encoders_of(model) else "float32"
     timed = partial(in_turns, repeats=repeats, threads=threads)
     pruning = [cut for cut in given if cut.structure is not None]
     start = pruning[len(pruning) // 2]
-    build = partial(_trial, model, precision=precision, which=which)
+    ranking = Ranking(linears)
+    build = partial(_trial, model, ranking, precision=precision, which=which)
     base = build(dict.fromkeys(linears, start))
     whole = timed({"start": partial(run, base, called), "plain": partial(run, shared_copy(model), called)})
-    start_ms, ms = whole["start"].median, dict[Shape, tuple[float, ...]]()
+    start_ms, ms = whole["start"].q1, dict[Shape, tuple[float, ...]]()
     slack = 0.0
     for shape in dict.fromkeys(shapes.values()):
         names = [name for name, other in shapes.items() if other == shape]
@@ -136,17 +155,17 @@ def layer_costs(
                 if cut.structure is None:
                     changed = build(dict.fromkeys(linears, start) | dict.fromkeys(names, cut))
                 else:
-                    changed = _changed(base, names, linears, cut, precision)
+                    changed = _changed(base, names, ranking, cut, precision)
                 calls[str(cut)] = partial(run, changed, called)
             found = timed(calls)
-            totals |= {cut: start_ms * found[str(cut)].median / found["start"].median for cut in some}
-        each = np.array([totals[cut] for cut in given]) - start_ms
-        densities = [float(cut.mask(linears[names[0]].weight).float().mean()) for cut in given]
+            totals |= {cut: start_ms * found[str(cut)].q1 / found["start"].q1 for cut in some}
+        densities = [float(ranking.mask(names[0], cut).float().mean()) for cut in given]
+        each = _rising(given, densities, np.array([totals[cut] for cut in given]) - start_ms)
         floor = _at_no_group(densities, each, given)
         ms[shape] = tuple(float(value) for value in (each - floor) / len(names))
         slack += float(-floor)
     used = threads or torch.get_num_threads()
-    return LayerCosts(given, ms, start_ms - slack, whole["plain"].median, shapes, called, precision, used)
+    return LayerCosts(given, ms, start_ms - slack, whole["plain"].q1, shapes, called, precision, used)
 
 
 def in_turns(calls: dict[str, Call], repeats: int, threads: int | None) -> Mapping[str, Timing]:
@@ -160,28 +179,38 @@ def run(model: Any, example: Example) -> None:
     model(example) if isinstance(example, Tensor) else model(**example)
 
 
-def _trial(model: Any, cuts: Mapping[str, Cut], precision: str, which: Mapping[str, bool]) -> Any:
-    masks = {name: cuts[name].mask(linear.weight) for name, linear in linears_of(model, **which).items()}
+def _trial(model: Any, ranking: Ranking, cuts: Mapping[str, Cut], precision: str, which: Mapping[str, bool]) -> Any:
+    masks = {name: ranking.mask(name, cut) for name, cut in cuts.items()}
     return sparse_trial(model, masks, cuts, precision, **which)
 
 
-def _changed(base: Any, names: Sequence[str], linears: Mapping[str, nn.Linear], cut: Cut, precision: str) -> Any:
+def _changed(base: Any, names: Sequence[str], ranking: Ranking, cut: Cut, precision: str) -> Any:
     """A copy of a sparse model in which some matrices are cut in another way."""
     changed = shared_copy(base)
     for name in names:
-        place, linear = name.removesuffix(".weight"), linears[name]
+        place, weight = name.removesuffix(".weight"), ranking.weights[name]
         before = changed.get_submodule(place)
         assert isinstance(before, BlockSparseLinear)
         assert cut.structure is not None
-        masked = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-        masked.weight = nn.Parameter(linear.weight.detach() * cut.mask(linear.weight), requires_grad=False)
-        layer = BlockSparseLinear.from_linear(masked, cut.structure)
+        layer = BlockSparseLinear.from_packed(pack(weight * ranking.mask(name, cut), cut.structure))
         layer.register_parameter("bias", before.bias)
         layer.activation = before.activation
         if precision == "bfloat16":
             layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
         changed.set_submodule(place, layer.eval())
     return changed
+
+
+def _rising(cuts: Sequence[Cut], densities: Sequence[float], times: np.ndarray) -> np.ndarray:
+    """The nearest times that for each structure do not fall where the density rises."""
+    from sklearn.isotonic import isotonic_regression  # a second to import, which only a budget should wait for
+
+    nearest = times.copy()
+    for structure in {cut.structure for cut in cuts if cut.structure is not None}:
+        rows = [row for row, cut in enumerate(cuts) if cut.structure == structure]
+        rows.sort(key=lambda row: densities[row])
+        nearest[rows] = isotonic_regression(times[rows])
+    return nearest
 
 
 def _at_no_group(densities: Sequence[float], times: np.ndarray, cuts: Sequence[Cut]) -> float:

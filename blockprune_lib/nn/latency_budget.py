@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from .._common.checks import finite_number, whole_number
 from .._common.tables import Printed
 from ..machine.comparison import Timing
-from ..machine.timing import measure
 from ..pruning.allocation import cheapest_choice
 from ..pruning.masks import Masks
-from ..pruning.sensitivity import Batch, Sensitivity, sensitivities, weight_change
+from ..pruning.sensitivity import Batch, sensitivities
 from ..pruning.structure import BlockStructure
-from .cost_table import Example, LayerCosts, layer_costs, run
-from .trial import RATES, STRUCTURES, Cut, candidates, linears_of, sparse_trial
+from .cost_table import Example, LayerCosts, layer_costs
+from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, sparse_trial
 
 #: A choice is solved again with what its measurement taught, until it is so near to what was asked.
 NEAR, ROUNDS = 0.02, 4
@@ -81,16 +79,7 @@ class Budget(Printed):
 
     def measure(self, model: nn.Module, *, repeats: int = 15, threads: int | None = None) -> Timing:
         """Time a call of `model`, such as the one that was retrained and sparsified, as the budget was measured."""
-        training = model.training
-        model.eval()
-        try:
-            with torch.inference_mode():
-                return measure(
-                    lambda: run(model, self.costs.example), name="call", repeats=repeats, min_time_ms=0.0,
-                    threads=self.costs.threads if threads is None else threads,
-                )  # fmt: skip
-        finally:
-            model.train(training)
+        return self.costs.time_call(model, repeats=repeats, threads=threads)
 
     def _table(self) -> list[tuple[str, ...]]:
         head = ("matrix", "structure", "density", "ms", "loss")
@@ -123,7 +112,7 @@ def budget(
     model: nn.Module, ms: float, *, inputs: Iterable[Batch] | None = None, costs: LayerCosts | None = None,
     structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES,
     example: Example | None = None, batch: int = 1, tokens: int | None = None, precision: str = "float32",
-    repeats: int = 9, threads: int | None = None, verify: bool = True, seed: int = 0, **which: bool,
+    repeats: int = 15, threads: int | None = None, verify: bool = True, seed: int = 0, **which: bool,
 ) -> Budget:  # fmt: skip
     """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs move least.
 
@@ -165,10 +154,19 @@ def budget(
             f"{costs.least_ms if ms < costs.least_ms else costs.dense_ms:.4g} is {side}"
         )
     known = None if inputs is None else sensitivities(model, linears, inputs, seed)
-    losses = {n: _losses(m.weight, costs.cuts, known[n] if known else None) for n, m in linears.items()}
+    ranking = Ranking(linears, known)
+    losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in linears}
+    return choose(model, ms, costs, losses, ranking, verify=verify, threads=threads, **which)
+
+
+def choose(
+    model: nn.Module, ms: float, costs: LayerCosts, losses: Mapping[str, list[float]], ranking: Ranking,
+    *, verify: bool = True, threads: int | None = None, **which: bool,
+) -> Budget:  # fmt: skip
+    """The budget of known times and losses: solved, measured, and solved again with what the measurement taught."""
     found, limit = list[Budget](), ms
     for _ in range(ROUNDS):
-        chosen = _solve(ms, min(max(limit, costs.least_ms), costs.dense_ms), costs, losses, linears, known)
+        chosen = _solve(ms, min(max(limit, costs.least_ms), costs.dense_ms), costs, losses, ranking)
         if not verify:
             return chosen
         cuts = {name: one.cut for name, one in chosen.choices.items()}
@@ -182,31 +180,17 @@ def budget(
 
 
 def _solve(
-    asked: float, limit: float, costs: LayerCosts, losses: Mapping[str, list[float]], linears: Mapping[str, nn.Linear],
-    known: Mapping[str, Sensitivity] | None,
-) -> Budget:  # fmt: skip
-    names = list(linears)
-    picked = cheapest_choice([costs.of(n) for n in names], [losses[n] for n in names], limit - costs.rest_ms)
+    asked: float, limit: float, costs: LayerCosts, losses: Mapping[str, list[float]], ranking: Ranking
+) -> Budget:
+    picked = cheapest_choice([costs.of(name) for name in losses], list(losses.values()), limit - costs.rest_ms)
     choices, masks, structures = dict[str, Chosen](), dict[str, Tensor](), dict[str, BlockStructure]()
-    for name, at in zip(names, picked, strict=True):
-        cut, weight = costs.cuts[at], linears[name].weight
-        mask = _mask(weight, cut, known[name] if known else None)
+    for name, at in zip(losses, picked, strict=True):
+        cut = costs.cuts[at]
+        mask = ranking.mask(name, cut)
         choices[name] = Chosen(cut, float(mask.float().mean()), costs.of(name)[at], losses[name][at])
         if cut.structure is not None:
             masks[name], structures[name] = mask, cut.structure
-    return Budget(asked, choices, Masks(masks, structures), costs, None, known is not None)
-
-
-@torch.no_grad()
-def _losses(weight: Tensor, cuts: Sequence[Cut], known: Sensitivity | None) -> list[float]:
-    masks = (_mask(weight, cut, known) for cut in cuts)
-    return [weight_change(weight, mask) if known is None else known.change(weight, mask) for mask in masks]
-
-
-def _mask(weight: Tensor, cut: Cut, known: Sensitivity | None) -> Tensor:
-    if known is None or cut.structure is None:
-        return cut.mask(weight)
-    return cut.mask(weight, known.scores(weight, cut.structure))
+    return Budget(asked, choices, Masks(masks, structures), costs, None, ranking.known is not None)
 
 
 def _miss(found: Budget) -> float:

@@ -18,6 +18,7 @@ from .._common.checks import finite_number
 from ..pruning.architectures import parameter_name, prunable
 from ..pruning.groups import group_scores
 from ..pruning.selection import select
+from ..pruning.sensitivity import Sensitivity, weight_change
 from ..pruning.structure import BlockStructure, check_structure, expand
 from .convert import TooDenseWarning, sparsify
 
@@ -45,8 +46,34 @@ class Cut:
         return "dense" if self.structure is None else f"{self.structure} at {self.rate:g}"
 
 
+class Ranking:
+    """Masks of a model's matrices under any cut; the scores of a matrix under a structure are computed once.
+
+    `known`: the matrices' sensitivities, whose scores rank the groups; None: their root mean squares do.
+    """
+
+    def __init__(self, linears: Mapping[str, nn.Linear], known: Mapping[str, Sensitivity] | None = None) -> None:
+        self.weights = {name: linear.weight.detach() for name, linear in linears.items()}
+        self.known = known
+        self._scores: dict[tuple[str, BlockStructure], Tensor] = {}
+
+    def mask(self, name: str, cut: Cut) -> Tensor:
+        """Which weights of a matrix stay."""
+        weight, key = self.weights[name], (name, cut.structure)
+        if cut.structure is not None and key not in self._scores:
+            known = None if self.known is None else self.known[name]
+            scores = known.scores(weight, cut.structure) if known else group_scores(weight, cut.structure)
+            self._scores[name, cut.structure] = scores
+        return cut.mask(weight, self._scores.get(key))  # type: ignore[arg-type]
+
+    def loss(self, name: str, mask: Tensor) -> float:
+        """What the matrix loses: its share of the outputs' variance, or of its squared norm."""
+        weight = self.weights[name]
+        return weight_change(weight, mask) if self.known is None else self.known[name].change(weight, mask)
+
+
 #: Structures from fine to coarse: groups that lose least, and groups that run fastest.
-STRUCTURES = ("irregular", "block_column:4", "block_column:16")
+STRUCTURES = ("block_column:4", "block_column:16")
 RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
