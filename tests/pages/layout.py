@@ -26,7 +26,7 @@ MEASURE = r"""() => {
     captions: captions.filter((n) => /[`]|(^|\s)\*\S/.test(n.textContent)).map(words),
     clashes: all('.bp-figure[data-clashes]').map((n) => `${n.id}: ${n.dataset.clashes}`),
     numbers: numbers.every((n, i) => n === i + 1) ? [] : [`figures are numbered ${numbers}`],
-    links: all('a[href^="#fig-"]').filter((a) => {
+    links: all('a[href^="#fig-"]:not(.headerlink)').filter((a) => {
       const named = document.querySelector(`${a.getAttribute('href')} .bp-number`);
       return !named || named.textContent.replace(/\.$/, '') !== a.textContent.trim();
     }).map((a) => a.outerHTML),
