@@ -29,7 +29,8 @@ chapter.passport()
 %% markdown
 ## TODO: the obvious answer
 
-TODO, with what others found {cite:p}`li2020efficient`.
+TODO, with what others found {cite:p}`li2020efficient`, and terms such as {term}`block structure` and {term}`density`
+linked to the glossary once.
 
 ```{admonition} Predict
 :class: tip

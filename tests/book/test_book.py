@@ -11,6 +11,9 @@ BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Chapters whose code is still wider than a page, or whose drawing cells stand open: shorter at each landing.
 WIDE = {"fine-tuning", "prune-and-retrain", "reweighting", "whole-story"}
 OPEN = {"fine-tuning", "prune-and-retrain", "reweighting"}
+#: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
+UNLINKED = {"a-kernel-step-by-step", "fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain",
+            "reweighting", "storing-what-is-left", "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
@@ -128,6 +131,14 @@ class TestChapter:
             assert word not in prose(path).lower(), word
         visible = re.sub(r"`[^`]*`|\$[^$]*\$|!\[|!=", "", prose(path))
         assert "!" not in visible
+
+    def test_links_its_terms_to_the_glossary_and_has_short_names_for_chapters(self, path):
+        if path.stem in UNLINKED:
+            return
+        linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", prose(path))
+        assert len(linked) >= 2
+        assert len(linked) == len(set(linked)), "each term once a page"
+        assert "{doc}`" not in prose(path)
 
     def test_leaves_nothing_to_do(self, path):
         assert not [cell["id"] for cell in cells(path) if "TODO" in source(cell)]
