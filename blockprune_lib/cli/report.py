@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ DESCRIPTION = """Read every record under the folders, and print one line for eac
   blockprune report runs/study
   blockprune report runs/study --time             time the models that are kept and have no time yet, then report
   blockprune report runs/study --against gradual  each method less that one, with intervals and a verdict
+  blockprune report runs/study --against "dense, 2 layers"
   blockprune report runs/study --frontier         score against measured latency, the best ones starred
   blockprune report runs/a runs/b --plot study.svg --json
 
@@ -24,7 +26,7 @@ may be off because only so many examples were scored."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("folder", nargs="*", metavar="FOLDER", help="folders, or files, that blockprune run wrote")
-    parser.add_argument("--plot", metavar="FILE", help="draw score against rate: .svg or .png")
+    parser.add_argument("--plot", metavar="FILE", help="draw score against rate, or the frontier: .svg or .png")
     parser.add_argument("--frontier", action="store_true", help="score against measured latency, of records with one")
     parser.add_argument("--against", metavar="METHOD", help="each other method less this one, seed by seed, row by row")
     parser.add_argument("--time", action="store_true", help="first time the models of records without a latency")
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, draw, print."""
     from .. import experiments
-    from ..experiments import frontier, latency, paired, plots, report
+    from ..experiments import frontier, frontier_plot, latency, paired, plots, report
 
     if options.schema:
         print(json.dumps(experiments.SCHEMA, indent=1))
@@ -47,13 +49,15 @@ def run(options: argparse.Namespace) -> None:
         latency.add_latencies(Path(folder), threads=options.threads, say=partial(print, file=sys.stderr, flush=True))
     found = [record for folder in options.folder for record in experiments.read_all(folder)]
     if options.plot:
-        plots.save_plot(found, options.plot)
+        (frontier_plot.save_frontier if options.frontier else plots.save_plot)(found, options.plot)
         print(f"drawn: {options.plot}", file=sys.stderr)
     if options.frontier:
-        shown = [vars(point) | {"mean": point.mean} for point in frontier.points(found)]
+        shown = [asdict(point) | {"mean": point.mean} for point in frontier.points(found)]
         print(json.dumps(shown, indent=1) if options.json else frontier.table(found))
     elif options.against:
-        print(paired.table(found, options.against))
+        pairs = paired.differences(found, options.against)
+        told = [asdict(pair) | {"mean": pair.mean, "verdict": pair.verdict} for pair in pairs]
+        print(json.dumps(told, indent=1) if options.json else paired.table(pairs))
     elif options.json:
         print(json.dumps([line.to_dict() for line in report.lines(found)], indent=1))
     else:

@@ -8,9 +8,11 @@
     records        one JSON file per run
     flags          what went wrong in a run                              held_out: rows to choose settings by
     report         a folder of them as tables                           plots
+    alike          which runs are one setting, and may be compared
     latency        how long their models take, added afterwards         serving: the same in batches
-    frontier       accuracy against latency
-    paired         one method against another, seed by seed and row by row
+    frontier       accuracy against latency                             frontier_plot: as a picture
+    paired         one setting against another, by seed and by row      deciding: the pairs that decide a study
+    standing       a study as a page shows it
     bag_of_words   the floor                                            precisions: the model in fewer bits
 
 >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP

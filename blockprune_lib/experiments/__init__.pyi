@@ -3,10 +3,14 @@ from . import frontier as frontier
 from . import latency as latency
 from . import paired as paired
 from . import report as report
+from .deciding import comparisons as comparisons
+from .deciding import read_rows as read_rows
+from .frontier_plot import draw_frontier as draw_frontier
 from .recipe import plan as plan
 from .recipe import read_recipe as read_recipe
 from .records import SCHEMA as SCHEMA
 from .records import read as read
 from .records import read_all as read_all
 from .run_spec import Run as Run
+from .standing import standings as standings
 from .sweep import run as run

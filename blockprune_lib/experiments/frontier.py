@@ -1,36 +1,39 @@
 """Accuracy against measured latency, every method and every rival in it: what a practitioner chooses by.
 
-A point is on the frontier of its task if no other is at least as fast and at least as accurate. Runs that cannot be
-compared are refused: of other rows, another model, another processor or another number of threads.
+A point is one setting in one engine, and on the frontier of its task if no other is at least as fast and at least as
+accurate. Runs that cannot be compared are refused: of other rows, weights or settings, another processor, another
+number of threads or of sentences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from .._common.tables import text_table
+from .alike import Record, Records, Setting, by_setting, refuse_unlike, setting_of
 from .latency import BASELINE
-from .report import interval, method_of
+from .report import interval
 
 #: Precisions that cost accuracy: a time in one of them counts with the score in it.
 _FEWER = ("bfloat16", "int8")
+#: What must be alike in two latencies, and what it is called.
+_MEASURED = {"cpu": "processor", "isa": "instructions", "threads": "threads", "sentences": "sentences"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one setting gave: its `scores`, one a seed, and its milliseconds a sentence.
+    """What one setting gave in one engine: its `scores`, one a seed, and its milliseconds a sentence.
 
-    `what`: structure and method, or precision; `times`: as fast as the dense model in float32, measured beside it.
+    `engine`: a precision, by torch or as one compiled call; `times`: as fast as the dense model in float32 by torch,
+    measured beside it, so that this and not `milliseconds` is what two days have in common.
     """
 
-    task: str
-    model: str
-    what: str
-    rate: float
+    setting: Setting
+    engine: str
     metric: str
     scores: tuple[float, ...]
     milliseconds: float
@@ -42,80 +45,70 @@ class Point:
         """Mean over seeds."""
         return float(np.mean(self.scores))
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Task and model: what is compared lies in one place."""
+        return self.setting.task, self.setting.model
 
-def points(records: Iterable[Mapping[str, Any]]) -> list[Point]:
-    """The points of records that have a latency, by task and from slow to fast; those on the frontier are marked.
 
-    Raises ValueError where records of one task and model cannot be compared.
+def points(records: Records) -> list[Point]:
+    """The points of settings that have a latency, by task and from slow to fast; those on the frontier are marked.
+
+    Seeds without a latency count too: they are the same model. Raises ValueError where records cannot be compared.
     """
-    timed = [record for record in records if record.get("latency")]
-    _check(timed)
-    groups: dict[tuple[Any, ...], list[tuple[Mapping[str, Any], str, float]]] = {}
-    for record in timed:
-        for engine, score in _scores(record).items():
-            run, blocks = record["run"], bool(record["densities"])
-            what = f"{run['structure']} {method_of(run)}, {engine}" if blocks else f"{method_of(run)}, {engine}"
-            key = (run["task"], record["model"]["name"], what, run["rate"] if blocks else 1.0, record["metric"])
-            groups.setdefault(key, []).append((record, engine, score))
-    found = [_point(key, group) for key, group in groups.items()]
-    ranked = sorted(found, key=lambda point: (point.task, point.model, point.times))
-    return [point if not _beaten(point, ranked) else Point(**(vars(point) | {"best": False})) for point in ranked]
+    settings = by_setting(records)
+    _check([record for group in settings.values() for record in group if record.get("latency")])
+    found = [point for setting, group in settings.items() for point in _points_of(setting, group)]
+    ranked = sorted(found, key=lambda point: (*point.place, point.times))
+    return [replace(point, best=not _beaten(point, ranked)) for point in ranked]
 
 
-def table(records: Iterable[Mapping[str, Any]]) -> str:
-    """The points as a table in text: a star before those on the frontier."""
-    cells = [["", "task", "what", "rate", "seeds", "score", "95 %", "ms", "times"]]
-    for point in points(records):
-        ends = interval(point.scores)
-        cells.append([
-            "*" if point.best else "", point.task, point.what, f"{point.rate:g}", str(len(point.scores)),
-            f"{point.mean:.3f}", "one seed" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
-            f"{point.milliseconds:.2f}", f"{point.times:.2f}",
-        ])  # fmt: skip
-    return text_table(cells)
+def table(records: Records) -> str:
+    """The points as tables in text, one for each task and model: a star before those on the frontier."""
+    tables = []
+    for (task, model), group in groupby(points(records), key=lambda point: point.place):
+        cells = [["", "engine", "score", "95 % over seeds", "times"]]
+        for point in group:
+            ends, name = interval(point.scores), f"{'*' if point.best else ' '} {point.setting.told}"
+            over = "one seed" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f} ({len(point.scores)})"
+            cells.append([name, point.engine, f"{point.mean:.3f}", over, f"{point.times:.2f}"])
+        tables.append(f"{task}, {model}, {point.metric}\n{text_table(cells)}")
+    return "\n\n".join(tables) or "no record has a latency: blockprune report --time measures it where models are kept"
 
 
-def _scores(record: Mapping[str, Any]) -> dict[str, float]:
-    """{engine: score} of what was timed of one record."""
-    metric, found = record["metric"], {}
-    fewer = {name: scores[metric] for name, scores in record.get("precisions", {}).items()}
-    whole = not (record["densities"] or record["run"]["options"].get("layers"))
-    for engine in record["latency"]["engines"]:
-        if engine != BASELINE or whole:  # beside a smaller model the baseline is another
-            precision = engine.split()[-1]
-            score = fewer.get(precision, record["final"][metric] if precision not in _FEWER else None)
-            if score is not None:
-                found[engine] = score
-    return found
+def _points_of(setting: Setting, group: Sequence[Record]) -> Iterable[Point]:
+    metric, timed = group[0]["metric"], [record["latency"]["engines"] for record in group if record.get("latency")]
+    whole = not setting.structure and not group[0]["run"]["options"].get("layers")  # else the baseline is another model
+    for name in dict.fromkeys(name for engines in timed for name in engines):
+        scores = [score for record in group if (score := _score(record, name)) is not None]
+        if scores and (whole or name != BASELINE):
+            found = [engines[name] for engines in timed if name in engines]
+            fast = float(np.median([time["ratio"]["value"] for time in found]))
+            slow = float(np.median([time["median_ms"] for time in found]))
+            engine = "float32" if name == BASELINE else name
+            yield Point(setting, engine, metric, tuple(scores), slow, fast)
 
 
-def _point(key: tuple[Any, ...], group: list[tuple[Mapping[str, Any], str, float]]) -> Point:
-    times = [record["latency"]["engines"][engine] for record, engine, _ in group]
-    fast = float(np.median([time["ratio"]["value"] for time in times]))
-    task, model, what, rate, metric = key
-    return Point(
-        task, model, what.replace(f", {BASELINE}", ", float32"), rate, metric, tuple(score for *_, score in group),
-        float(np.median([time["median_ms"] for time in times])), fast, best=True,
-    )  # fmt: skip
+def _score(record: Record, engine: str) -> float | None:
+    """The score in the precision of an engine; None where it is not known."""
+    precision = engine.split()[-1]
+    scores = record.get("precisions", {}).get(precision) if precision in _FEWER else record["final"]
+    return None if scores is None else float(scores[record["metric"]])
 
 
 def _beaten(point: Point, others: list[Point]) -> bool:
-    rivals = [o for o in others if (o.task, o.model) == (point.task, point.model) and o is not point]
+    rivals = [other for other in others if other.place == point.place and other is not point]
     return any(
         o.times >= point.times and o.mean >= point.mean and (o.times, o.mean) != (point.times, point.mean)
         for o in rivals
     )
 
 
-def _check(timed: list[Mapping[str, Any]]) -> None:
-    first: dict[tuple[str, str], tuple[Mapping[str, Any], dict[str, Any]]] = {}
+def _check(timed: list[Record]) -> None:
+    first: dict[tuple[str, str], Record] = {}
     for record in timed:
-        of = record["latency"]
-        same = {
-            "rows": record["data"].get("fingerprint"), "weights": record["model"].get("sha256"),
-            "processor": of["cpu"], "instructions": of["isa"], "threads": of["threads"], "sentences": of["sentences"],
-        }  # fmt: skip
-        other, known = first.setdefault((record["run"]["task"], record["model"]["name"]), (record, same))
-        if wrong := [name for name in same if same[name] != known[name]]:
-            names = f"{other['name']!r} and {record['name']!r}"
-            raise ValueError(f"{names} cannot be compared: their {', '.join(wrong)} differ")
+        setting = setting_of(record)
+        known = first.setdefault((setting.task, setting.model), record)
+        refuse_unlike(
+            known, record, [name for key, name in _MEASURED.items() if known["latency"][key] != record["latency"][key]]
+        )

@@ -1,15 +1,19 @@
-"""One method against another, pair by pair: the same task, structure, rate and seed, and the same rows.
+"""One setting against another, pair by pair: the same task, model and seed, and the same rows.
 
 What both have in common (a lucky seed, hard rows) falls out of a difference, so that it is told apart sooner than two
 scores are. Two intervals are given, and a verdict asks for both:
 
     seeds   Student's 95 % interval of the mean difference: how far other seeds may be
     rows    bootstrap over the validation rows, drawn for both alike: how far other rows may be
+
+The rows need the true labels, so the text must be at hand; an interval that was kept where it was (`recorded`) is known
+again by what the two models predicted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +22,21 @@ import numpy as np
 from .._common.tables import text_table
 from ..data import metrics
 from .actions import load_task
-from .report import interval, method_of
+from .alike import Record, Records, Setting, by_setting
+from .report import interval
 from .run_spec import Run
 
 _RESAMPLES = 1000
 Ends = tuple[float, float]
+Pairs = Sequence[tuple[Record, Record]]
 
 
 @dataclass(frozen=True)
 class Difference:
     """Score of `method` less that of `against`, one for each seed that both have.
 
-    `rows`: the 95 % interval over validation rows; None where the text is not at hand.
+    `rows`: the 95 % interval over validation rows; None where the text is not at hand. `identity`: a checksum of what
+    both predicted. Where `against` cut no group, `structure` and `rate` are those of `method` alone.
     """
 
     task: str
@@ -39,6 +46,8 @@ class Difference:
     against: str
     by_seed: tuple[float, ...]
     rows: Ends | None
+    model: str = ""
+    identity: str = ""
 
     @property
     def mean(self) -> float:
@@ -59,51 +68,92 @@ class Difference:
         high = max(ends[1] for ends in (self.seeds, self.rows) if ends is not None)
         return "better" if low > 0 else "worse" if high < 0 else "not told apart"
 
+    @property
+    def told(self) -> str:
+        """The difference in one sentence, in points: hundredths of the score.
 
-def differences(records: Iterable[Mapping[str, Any]], against: str, *, text: bool = True) -> list[Difference]:
-    """Every other method less the method `against`, wherever both were run alike. `text`: load the tasks, for the rows.
+        >>> Difference("rte", "row", 5.0, "gradual", "dense", (-0.02,), None).told
+        'row gradual at 5 less dense: -2.0 points, one seed: no verdict'
+        """
+        what = f"{self.structure} {self.method} at {self.rate:g}" if self.structure else self.method
+        said = f"{what} less {self.against}: {100 * self.mean:+.1f} points"
+        if self.seeds is None:
+            beside = f" (over rows {_in_points(self.rows)})" if self.rows else ""
+            return f"{said}, one seed{beside}: no verdict"
+        over = [f"over {len(self.by_seed)} seeds {_in_points(self.seeds)}"]
+        over += [f"over rows {_in_points(self.rows)}" if self.rows else "the rows not at hand"]
+        return f"{said}, {', '.join(over)}: {self.verdict}"
 
-    Raises ValueError where no record is of that method, or where two were scored on other rows.
+
+def between(
+    first: Sequence[Record], second: Sequence[Record], *, text: bool = True, recorded: Mapping[str, Ends] | None = None
+) -> Difference | None:
+    """The first setting less the second, on the seeds that both have; None where they share none.
+
+    Each a list of records that differ in the seed alone, of one task and model. `text`: load the task, for the rows,
+    where `recorded` {identity: interval} does not know it. Raises ValueError where they were scored on other rows.
     """
-    found = list(records)
-    runs: dict[tuple[str, ...], dict[tuple[str, int], Mapping[str, Any]]] = {}
-    for record in found:
-        run = record["run"]
-        place = (run["task"], record["model"]["name"], run["structure"], f"{run['rate']:g}")
-        runs.setdefault(place, {})[method_of(run), run["seed"]] = record
-    if not any(method == against for one in runs.values() for method, _ in one):
+    (one, ours), (other, theirs) = (_one_setting(group) for group in (first, second))
+    by_setting([*first, *second])  # refuses other rows and other weights
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
+    if not pairs:
+        return None
+    by_seed = tuple(float(a["final"][a["metric"]] - b["final"][b["metric"]]) for a, b in pairs)
+    known = _identity(pairs)
+    rows = (recorded or {}).get(known) or (_over_rows(pairs) if text else None)
+    same = (one.structure, one.rate) == (other.structure, other.rate)
+    against = other.method if same else other.told
+    return Difference(
+        one.task, one.structure, one.rate, one.method, against, by_seed, rows and (rows[0], rows[1]), one.model, known
+    )
+
+
+def differences(
+    records: Records, against: str, *, text: bool = True, recorded: Mapping[str, Ends] | None = None
+) -> list[Difference]:
+    """Every other method less the method `against`, wherever both were run alike: at the same structure and rate.
+
+    A method that cuts no group, such as "dense" or "dense, 2 layers", stands against every structure and rate. `text`
+    and `recorded` as in `between`. Raises ValueError where no record is of that method, or where some cannot be
+    compared.
+    """
+    groups = by_setting(records)
+    rivals = {setting: group for setting, group in groups.items() if setting.method == against}
+    if not rivals:
         raise ValueError(f"against must be a method of the records; got {against!r}")
-    result = []
-    for (task, _, structure, rate), one in sorted(runs.items()):
-        for method in sorted({method for method, _ in one} - {against}):
-            seeds = sorted({seed for name, seed in one if name == method} & {s for name, s in one if name == against})
-            pairs = [(one[method, seed], one[against, seed]) for seed in seeds]
-            if pairs:
-                by_seed = tuple(a["final"][a["metric"]] - b["final"][b["metric"]] for a, b in pairs)
-                rows = _over_rows(pairs) if text else None
-                result.append(Difference(task, structure, float(rate), method, against, by_seed, rows))
-    return result
+    found = []
+    for setting, group in groups.items():
+        for rival, others in rivals.items():
+            alike = (rival.structure, rival.rate) in ((setting.structure, setting.rate), ("", 1.0))
+            if setting.method != against and (rival.task, rival.model) == (setting.task, setting.model) and alike:
+                found.append(between(group, others, text=text, recorded=recorded))
+    return [one for one in found if one is not None]
 
 
-def table(records: Iterable[Mapping[str, Any]], against: str) -> str:
-    """The differences as a table in text."""
-    cells = [["task", "structure", "rate", "method", f"less {against}", "seeds", "over seeds", "over rows", ""]]
-    cells += [
-        [
-            d.task, d.structure, f"{d.rate:g}", d.method, f"{d.mean:+.3f}", str(len(d.by_seed)),
-            *map(_ends, (d.seeds, d.rows)), d.verdict,
-        ]
-        for d in differences(records, against)
-    ]  # fmt: skip
+def table(found: Sequence[Difference]) -> str:
+    """Differences as a table in text, in points: hundredths of the score."""
+    cells = [["what", "less", "task", "seeds", "points", "over seeds", "over rows", ""]]
+    for d in found:
+        what = f"{d.structure} {d.method} at {d.rate:g}" if d.structure else d.method
+        ends = [_in_points(ends) if ends else "" for ends in (d.seeds, d.rows)]
+        cells.append([what, d.against, d.task, str(len(d.by_seed)), f"{100 * d.mean:+.1f}", *ends, d.verdict])
     return text_table(cells)
 
 
-def _over_rows(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Ends | None:
+def _one_setting(group: Sequence[Record]) -> tuple[Setting, dict[int, Record]]:
+    ((setting, records),) = by_setting(group).items()
+    return setting, {record["run"]["seed"]: record for record in records}
+
+
+def _identity(pairs: Pairs) -> str:
+    """A checksum of what was predicted, on which rows: nothing else decides the interval over rows."""
+    told = [part for a, b in pairs for part in (a["data"].get("fingerprint"), *(r.get("predictions") for r in (a, b)))]
+    return hashlib.sha256("|".join(map(str, told)).encode()).hexdigest()[:16]
+
+
+def _over_rows(pairs: Pairs) -> Ends | None:
     """The interval of the mean difference over seeds, rows drawn with replacement, the same for all."""
     first = pairs[0][0]
-    for record in (record for pair in pairs for record in pair):
-        if record["data"].get("fingerprint") != first["data"].get("fingerprint"):
-            raise ValueError(f"{record['name']!r} and {first['name']!r} cannot be compared: their rows differ")
     if not all(record.get("predictions") for pair in pairs for record in pair):
         return None
     try:
@@ -113,18 +163,32 @@ def _over_rows(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
     if task.fingerprint != first["data"]["fingerprint"]:
         return None
     truth = np.asarray(task.validation["label"])
-    said = [[_values(record["predictions"]) for record in pair] for pair in pairs]
     drawn = np.random.default_rng(0).integers(0, len(truth), size=(_RESAMPLES, len(truth)))
-    means = [
-        np.mean([_score(task, a[rows], truth[rows]) - _score(task, b[rows], truth[rows]) for a, b in said])
-        for rows in drawn
-    ]
-    low, high = np.quantile(means, [0.025, 0.975])
+    scores = [[resampled(task.metric_set, _values(r["predictions"]), truth, drawn) for r in pair] for pair in pairs]
+    low, high = np.quantile(np.mean([ours - theirs for ours, theirs in scores], axis=0), [0.025, 0.975])
     return float(low), float(high)
 
 
-def _score(task: Any, predictions: Any, labels: Any) -> float:
-    return metrics.compute(task.metric_set, predictions, labels)[task.primary]
+def resampled(metric_set: metrics.MetricSet, predictions: Any, truth: Any, drawn: Any) -> Any:
+    """The score to compare by on each draw of rows, (draws,): `drawn` (draws, n) holds places in the other two, (n,).
+
+    Two classes are counted at once for all draws; what else there is takes one call of `metrics.compute` a draw.
+
+    >>> resampled("accuracy", np.array([1, 0]), np.array([1, 1]), np.array([[0, 0], [0, 1]]))
+    array([1. , 0.5])
+    """
+    accuracy = (predictions == truth)[drawn].mean(1)
+    if metric_set == "accuracy":
+        return accuracy
+    if metric_set == "correlation" or not {*predictions, *truth} <= {0, 1}:
+        name = metrics.primary(metric_set)
+        return np.array([metrics.compute(metric_set, predictions[rows], truth[rows])[name] for rows in drawn])
+    both, ours, theirs = ((part == 1)[drawn].sum(1) for part in (predictions * truth, predictions, truth))
+    if metric_set == "accuracy_f1":
+        return (accuracy + 2 * both / np.maximum(1, ours + theirs)) / 2
+    n = len(truth)
+    spread = np.sqrt(ours * (n - ours) * theirs * (n - theirs).astype(float))
+    return np.divide(n * both - ours * theirs, spread, out=np.zeros(len(drawn)), where=spread > 0)
 
 
 def _values(predictions: str) -> Any:
@@ -133,5 +197,5 @@ def _values(predictions: str) -> Any:
     return np.array([int(sign, 16) for sign in predictions])
 
 
-def _ends(ends: Ends | None) -> str:
-    return "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+def _in_points(ends: Ends) -> str:
+    return f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"

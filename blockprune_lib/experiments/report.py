@@ -6,8 +6,6 @@ another validation set may be: `sampling` adds that for accuracies.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._common.tables import html_table, text_table
-
-Records = Iterable[Mapping[str, Any]]
+from .alike import Records, digest_of, method_of
 
 
 @dataclass(frozen=True)
@@ -79,25 +76,10 @@ def lines(records: Records) -> list[Line]:
     for record in records:
         run = record["run"]
         structure = run["structure"] if record.get("densities") else "none"
-        key = (run["task"], record["model"]["name"], structure, method_of(run), run["rate"], _settings(record))
+        key = (run["task"], record["model"]["name"], structure, method_of(run), run["rate"], digest_of(record))
         if groups.setdefault(key, {}).setdefault(run["seed"], record) != record:
             raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
     return [_line(key, [by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in sorted(groups.items())]
-
-
-def method_of(run: Mapping[str, Any]) -> str:
-    """The method's name, how many layers it began with where some were removed, and its variant where it has one."""
-    layers, variant = run["options"].get("layers"), run["options"].get("variant")
-    return ", ".join([run["method"], *([f"{layers} layers"] if layers else []), *([variant] if variant else [])])
-
-
-def _settings(record: Mapping[str, Any]) -> str:
-    """The preset and four digits: a checksum of all that decides a score but is no column of the table."""
-    run, data = record["run"], record["data"]
-    options = {key: value for key, value in run["options"].items() if key != "keep_model"}
-    decides = [run["stages"], options, data.get("fingerprint"), record["model"].get("sha256")]
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-    return f"{run['options'].get('preset', 'own')} {digest[:4]}"
 
 
 def interval(scores: Iterable[float]) -> tuple[float, float] | None:

@@ -1,5 +1,6 @@
 from .architectures import prunable as prunable
 from .architectures import prunable_weights as prunable_weights
+from .depth import keep_layers_ as keep_layers_
 from .groups import group_norms as group_norms
 from .groups import group_scores as group_scores
 from .groups import group_soft_threshold as group_soft_threshold

@@ -1,5 +1,7 @@
 from .distillation import Teacher as Teacher
+from .distillation import hidden_loss as hidden_loss
 from .evaluation import evaluate as evaluate
+from .evaluation import predict as predict
 from .gradual import cubic_density as cubic_density
 from .report import StageReport as StageReport
 from .settings import TrainingSettings as TrainingSettings

@@ -1,6 +1,7 @@
 """Accuracy against latency: which points are on the frontier, and what may not be compared."""
 
 import copy
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -38,13 +39,13 @@ def test_a_point_that_another_beats_on_both_is_not_on_the_frontier():
             timed(1.5, blocks=False, engines=("bfloat16",), method="dense", rate=1.0, score=0.9),
         ]
     )
-    best = {point.what: (point.best, round(point.mean, 3), point.times) for point in found}
+    best = {(p.setting.what, p.engine): (p.best, round(p.mean, 3), p.times) for p in found}
     assert best == {
-        "block_row:64 reweighted, compiled": (True, 0.75, 3.0),
-        "block_row:64 gradual, compiled": (False, 0.7, 2.0),
-        "block_row:64 magnitude, compiled": (True, 0.6, 4.0),
-        "dense, float32": (True, 0.9, 1.0),
-        "dense, bfloat16": (True, 0.89, 1.5),
+        ("block_row:64 reweighted", "compiled"): (True, 0.75, 3.0),
+        ("block_row:64 gradual", "compiled"): (False, 0.7, 2.0),
+        ("block_row:64 magnitude", "compiled"): (True, 0.6, 4.0),
+        ("dense", "float32"): (True, 0.9, 1.0),
+        ("dense", "bfloat16"): (True, 0.89, 1.5),
     }
     assert [point.times for point in found] == sorted(point.times for point in found)
 
@@ -70,6 +71,15 @@ def test_what_cannot_be_compared_is_refused(part, key, value, said):
     assert len(points([first, second])) == 2
 
 
+def test_a_seed_without_a_time_counts_and_a_folder_without_any_says_so():
+    quiet = timed(9.0, score=0.6, seed=2)
+    quiet["latency"] = None
+    (point,) = points([timed(3.0, score=0.8), quiet])
+    assert (round(point.mean, 3), point.times) == (0.7, 3.0)
+    assert points([quiet]) == []
+    assert "--time measures it" in frontier.table([quiet])
+
+
 def test_latencies_are_added_to_the_records_of_models_that_are_kept(material, tmp_path, capsys):
     asked = recipe(material, method=["gradual", "dense"], layers=[1, None])
     found = experiments.run(asked, tmp_path)
@@ -92,8 +102,9 @@ def test_latencies_are_added_to_the_records_of_models_that_are_kept(material, tm
             assert engine["same_answers"] >= (1.0 if name == "float32" else 0.9)
     assert main(["report", str(tmp_path), "--frontier"]) == 0
     shown = capsys.readouterr().out
-    assert "dense, 1 layers, int8" in shown
-    assert "block_row:8 gradual, compiled" in shown
+    assert re.search("dense, 1 layer +int8 ", shown)
+    assert re.search("block_row:8 gradual at 2 +compiled ", shown)
+    assert max(map(len, shown.splitlines())) <= 90
     assert frontier.table(records.read_all(tmp_path)) in shown
     assert main(["report", str(tmp_path), "--time", "--threads", "1"]) == 0
 

@@ -1,0 +1,130 @@
+"""A study as a reader asks for it: one line a setting, with what it scored and how fast it is, its rivals beside it.
+
+Of each setting the fastest engine counts, in the precision that it multiplies in. Scores are in points, hundredths of
+the task's metric, as GLUE shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .._common.tables import Printed
+from .alike import Record, Records, Setting, by_setting, steps_of
+from .frontier import Point, points
+from .report import interval
+
+Family = Literal["dense", "fewer layers", "blocks", "no transformer"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One setting: its records by seed, and its points, one for each engine that was timed."""
+
+    setting: Setting
+    records: tuple[Record, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def metric(self) -> str:
+        """The score to compare by."""
+        return str(self.records[0]["metric"])
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """In float32, one for each seed."""
+        return tuple(float(record["final"][self.metric]) for record in self.records)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean over seeds; None for one."""
+        return interval(self.scores)
+
+    @property
+    def family(self) -> Family:
+        """Which kind of answer it is to the question how a model gets faster."""
+        if self.setting.structure:
+            return "blocks"
+        if self.records[0]["run"]["options"].get("layers"):
+            return "fewer layers"
+        return "no transformer" if self.setting.method.startswith("bag-of-words") else "dense"
+
+    @property
+    def fastest(self) -> Point | None:
+        """The engine in which it is fastest; None where nothing was timed."""
+        return max(self.points, key=lambda point: point.times, default=None)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Training steps after fine-tuning, by seed."""
+        return tuple(steps_of(record) for record in self.records)
+
+
+class Standings(Printed):
+    """The settings of one task and model, from slow to fast, those without a time first; prints as a table."""
+
+    def __init__(self, task: str, model: str, lines: Sequence[Standing]) -> None:
+        self.task, self.model = task, model
+        self.lines = tuple(sorted(lines, key=lambda line: (line.fastest.times if line.fastest else 0.0, line.setting)))
+
+    def of(self, family: Family) -> list[Standing]:
+        """Those of one family."""
+        return [line for line in self.lines if line.family == family]
+
+    def find(self, method: str, structure: str = "", rate: float = 1.0) -> Standing | None:
+        """The setting of a method, and of a structure and rate where it cuts groups; None where it was not run."""
+        asked = Setting(self.task, self.model, structure, method, rate)
+        return next((line for line in self.lines if line.setting == asked), None)
+
+    @property
+    def majority(self) -> float:
+        """The score of the majority class."""
+        return float(self.lines[0].records[0]["majority"][self.lines[0].metric])
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds that a setting has."""
+        return max(len(line.records) for line in self.lines)
+
+    def rival_of(self, line: Standing) -> Standing | None:
+        """The best model of fewer layers that is at least as fast; where none is, the fastest of them."""
+        timed = [(one, one.fastest.times) for one in self.of("fewer layers") if one.fastest is not None]
+        if not timed or line.fastest is None:
+            return None
+        quick = [one for one, times in timed if times >= line.fastest.times]
+        fallback = max(timed, key=lambda pair: pair[1])[0]
+        return max(quick, key=lambda one: one.mean, default=fallback)
+
+    def _table(self) -> list[list[str]]:
+        rows = [["", "rate", "score", "95 % over seeds", "times as fast", "engine"]]
+        for line in self.lines:
+            ends, fast = line.interval, line.fastest
+            over = "one seed" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({len(line.scores)})"
+            rate = f"{line.setting.rate:g}" if line.setting.structure else ""
+            times = ("", "") if fast is None else (f"{fast.times:.1f}", fast.engine)
+            rows.append([line.setting.what, rate, f"{100 * line.mean:.1f}", over, *times])
+        return [*rows, ["majority class", "", f"{100 * self.majority:.1f}", "", "", ""]]
+
+    def _caption(self) -> str:
+        metric, examples = self.lines[0].metric, self.lines[0].records[0]["examples"]
+        return f"{self.task}, {self.model}: 100 × {metric} on {examples:,} texts; speed against dense float32 by torch"
+
+
+def standings(records: Records) -> list[Standings]:
+    """One for each task and model, in the order of their names. Raises ValueError where records cannot be compared."""
+    found = list(records)
+    timed = points(found)
+    lines = [
+        Standing(setting, tuple(group), tuple(point for point in timed if point.setting == setting))
+        for setting, group in by_setting(found).items()
+    ]
+    places = dict.fromkeys((line.setting.task, line.setting.model) for line in lines)
+    return [Standings(*place, [x for x in lines if (x.setting.task, x.setting.model) == place]) for place in places]

@@ -1,0 +1,151 @@
+"""A study as a table and a picture: few records or many, timed or not, and which pairs decide it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from blockprune_lib._common.plots import figure
+from blockprune_lib.cli import main
+from blockprune_lib.data import metrics
+from blockprune_lib.experiments import records
+from blockprune_lib.experiments.deciding import comparisons, read_rows
+from blockprune_lib.experiments.frontier_plot import draw_frontier, save_frontier
+from blockprune_lib.experiments.paired import resampled
+from blockprune_lib.experiments.standing import standings
+
+from ..helpers.record_of import record_of
+
+
+def timed(record, **engines):
+    ratio = {name.replace("_", " "): times for name, times in engines.items()} | {"dense": 1.0}
+    record["latency"] = {
+        "engines": {
+            name: {"median_ms": 9 / times, "ratio": {"value": times, "low": times, "high": times}}
+            for name, times in ratio.items()
+        },
+        "cpu": "A Processor", "isa": "AVX2", "threads": 2, "sentences": 32, "tokens": 9.5, "rounds": 5,
+    }  # fmt: skip
+    return record
+
+
+def uncut(record, layers=None):
+    record["densities"] = {}
+    record["run"]["options"] = record["run"]["options"] | {"layers": layers}
+    record["precisions"] = {"bfloat16": {"accuracy": record["final"]["accuracy"] - 0.01}}
+    return record
+
+
+def study(seeds=(1, 2, 3)):
+    records = []
+    for seed in seeds:
+        wobble = seed / 1000
+        records += [
+            timed(
+                uncut(record_of(method="dense", rate=1.0, seed=seed, score=0.8 + wobble)), compiled=2.0, bfloat16=1.5
+            ),
+            timed(uncut(record_of(method="dense", rate=1.0, seed=seed, score=0.6 + wobble), layers=2), compiled=9.0),
+            timed(uncut(record_of(method="dense", rate=1.0, seed=seed, score=0.72 + wobble), layers=3), compiled=6.0),
+            timed(record_of(method="gradual", seed=seed, score=0.75 + wobble), compiled=8.0, compiled_bfloat16=7.0),
+            timed(record_of(method="reweighted", seed=seed, score=0.74 + wobble), compiled=8.5),
+            uncut(record_of(method="bag-of-words", rate=1.0, seed=seed, score=0.7)),
+        ]
+    return records
+
+
+def test_a_study_is_a_line_for_each_setting_from_slow_to_fast():
+    (found,) = standings(study())
+    assert [line.setting.told for line in found.lines] == [
+        "bag-of-words", "dense", "dense, 3 layers", "block_row:64 gradual at 5", "block_row:64 reweighted at 5",
+        "dense, 2 layers",
+    ]  # fmt: skip
+    assert [line.family for line in found.lines] == [
+        "no transformer", "dense", "fewer layers", "blocks", "blocks", "fewer layers",
+    ]  # fmt: skip
+    assert found.find("gradual", "block_row:64", 5.0).fastest.engine == "compiled"
+    assert found.find("dense").fastest.times == 2.0
+    assert found.find("movement") is None
+    assert (found.seeds, found.majority) == (3, 0.5)
+    text = repr(found)
+    assert "75.2" in text
+    assert re.search(r"74\.\d to 75\.\d \(3\)|75\.\d to 75\.\d \(3\)", text)
+    assert "majority class" in found._repr_html_()
+    assert max(map(len, text.splitlines())) < 100
+
+
+def test_a_rival_is_as_fast_and_as_good_as_there_is():
+    (found,) = standings(study())
+    blocks = found.find("gradual", "block_row:64", 5.0)
+    assert found.rival_of(blocks).setting.method == "dense, 2 layers"
+    slow = [r for r in study() if r["run"]["options"].get("layers") != 2]
+    (other,) = standings(slow)
+    assert other.rival_of(blocks).setting.method == "dense, 3 layers"  # none is as fast: the fastest
+    (none,) = standings([record_of()])
+    assert none.rival_of(none.lines[0]) is None
+
+
+def test_the_pairs_that_decide_a_study():
+    (found,) = standings(study())
+    decided = comparisons(found, text=False)
+    assert [one.told for one in decided.choice] == [
+        "block_row:64 reweighted at 5 less gradual: -1.0 points, over 3 seeds -1.0 to -1.0, the rows not at hand: worse"
+    ]
+    assert len(decided.cost) == 4
+    assert [one.against for one in decided.rival] == ["dense, 2 layers"] * 2
+    assert [one.verdict for one in decided.floor] == ["better", "better"]
+    assert len(decided.all) == 9
+    (alone,) = standings(study(seeds=(1,)))
+    assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
+    (few,) = standings([record_of()])
+    assert comparisons(few, text=False).all == ()
+
+
+def test_intervals_over_rows_are_known_again_by_what_was_predicted(tmp_path):
+    (found,) = standings(study())
+    before = comparisons(found, text=False).choice[0]
+    path = tmp_path / "rows.json"
+    assert read_rows(path) == {}
+    path.write_text(json.dumps({"rows": {before.identity: [-0.02, 0.01]}}))
+    after = comparisons(found, text=False, recorded=read_rows(path)).choice[0]
+    assert (after.rows, after.verdict) == ((-0.02, 0.01), "not told apart")
+    assert "over rows -2.0 to +1.0" in after.told
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_the_frontier_is_drawn_from_few_records_and_from_many(seeds):
+    (found,) = standings(study(seeds))
+    drawn = figure(lambda ax: draw_frontier(ax, found), alt="Points.", caption="Points.")
+    for word in ("bag of words", "majority class", "fewer layers", "reweighted blocks"):
+        assert word in drawn.light
+    (untimed,) = standings([record_of()])
+    assert "svg" in figure(lambda ax: draw_frontier(ax, untimed), alt="None.", caption="None.").light
+
+
+@pytest.mark.parametrize("metric_set", ["accuracy", "accuracy_f1", "matthews"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_of_drawn_rows_are_those_of_the_metrics(metric_set, classes):
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(0, classes, (2, 40))
+    drawn = np.vstack([rng.integers(0, 40, (20, 40)), np.zeros((1, 40), int)])
+    if (metric_set, classes) == ("accuracy_f1", 3):
+        return
+    name = metrics.primary(metric_set)
+    right = [metrics.compute(metric_set, said[rows], truth[rows])[name] for rows in drawn]
+    np.testing.assert_allclose(resampled(metric_set, said, truth, drawn), right, atol=1e-12)
+
+
+def test_the_command_draws_and_prints_the_frontier_and_the_differences(tmp_path, capsys):
+    for number, record in enumerate(study((1, 2))):
+        records.save(record, tmp_path / f"{number}.json")
+    picture = tmp_path / "frontier.svg"
+    assert main(["report", str(tmp_path), "--frontier", "--json", "--plot", str(picture)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {point["setting"]["method"] for point in told} >= {"dense", "gradual"}
+    assert picture.read_text().startswith("<?xml")
+    assert main(["report", str(tmp_path), "--against", "dense", "--json"]) == 0
+    assert {one["against"] for one in json.loads(capsys.readouterr().out)} == {"dense"}
+    assert main(["report", str(tmp_path), "--against", "dense, 2 layers"]) == 0
+    assert "block_row:64 gradual at 5" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--time measures it"):
+        save_frontier([record_of()], picture)
