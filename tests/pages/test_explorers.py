@@ -191,6 +191,16 @@ def test_the_block_menu_offers_the_sizes_of_its_kind(visit):
     assert trait(page, "structure") == "tile:8x8"
     frame.get_by_label("Structure").select_option("row")
     assert size.is_disabled()
+    frame.get_by_label("Structure").select_option("tile")
+    assert trait(page, "structure") == "tile:8x8", "a kind keeps the size that it had"
+
+
+def test_the_rooflines_text_is_nine_pixels_on_a_phone(visit):
+    page = visit("roofline-light", width=390)
+    small = """nodes => nodes.map(text => parseFloat(getComputedStyle(text).fontSize)
+      * text.ownerSVGElement.clientWidth / text.ownerSVGElement.viewBox.baseVal.width)"""
+    sizes = shown(page).locator("svg text").evaluate_all(small)
+    assert min(sizes) >= 9
 
 
 def test_the_map_is_the_mask(workshop, visit):
