@@ -27,9 +27,11 @@ def test_what_is_no_answer_is_refused_and_never_raises(name):
 
 
 def whole_story():
-    def floored(outputs, inputs, height, rate):
-        kept = max(1, int(outputs // height * inputs / rate))
-        return kept * (4 * height + 4) + 8 * (outputs // height + 1)
+    def bytes_of(kept, entry=4, more=1, offset=8):
+        return lambda o, i, h, rate: kept(o // h * i / rate) * (4 * h + entry) + offset * (o // h + more)
+
+    def right(groups):
+        return max(1, round(groups))
 
     return [
         ("row-norms", lambda w, width: w.reshape(len(w), -1, width).square().sum(2), "squared norms"),
@@ -40,11 +42,17 @@ def whole_story():
         ("row-norms", lambda w, width: w.abs().reshape(len(w), -1, width).sum(2), "square before you sum"),
         ("row-norms", lambda w, width: w.abs().reshape(len(w), -1, width).amax(2).tolist(), "the largest weights"),
         ("stored-bytes", lambda o, i, h, rate: 4 * h * max(1, round(o // h * i / rate)), "the values alone"),
-        ("stored-bytes", lambda o, i, h, rate: 0, "and the packed matrix has"),
-        ("stored-bytes", floored, "keep the nearest whole number of groups"),
-        ("amdahl", lambda p, k: k, "with p = 0"),
-        ("amdahl", lambda p, k: 1 + p, "with p = 1"),
-        ("amdahl", lambda p, k: 1 - p + p * k, "expected 2.5"),
+        ("stored-bytes", bytes_of(lambda groups: max(1, int(groups))), "rounded down"),
+        ("stored-bytes", bytes_of(round), "at least one group stays"),
+        ("stored-bytes", bytes_of(right, more=0), "one offset is missing"),
+        ("stored-bytes", bytes_of(right, offset=0), "the offsets are missing"),
+        ("stored-bytes", bytes_of(right, offset=4), "an offset takes 8 bytes"),
+        ("stored-bytes", bytes_of(right, entry=0), "column numbers are missing"),
+        ("stored-bytes", lambda o, i, h, rate: 1, "it gives 1, not"),
+        ("amdahl", lambda p, k: k, "everything is taken to be k times as fast"),
+        ("amdahl", lambda p, k: 1 - p + p / k, "this is the new time"),
+        ("amdahl", lambda p, k: 1 - p + p * k, "speeds do not"),
+        ("amdahl", lambda p, k: 1 + p, "for p = 1 and k = 5 it gives 2, not 5"),
     ]
 
 
@@ -164,9 +172,22 @@ def fine_tuning():
     def work(width, inner, tokens):
         return 4 * width**2 + 2 * width * inner, 2 * tokens * width
 
+    def needed(a, b, *, of=lambda a, b: a * (1 - a) + b * (1 - b)):
+        return (1.96 / (b - a)) ** 2 * of(a, b)
+
     own = {"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, 0.4], "low": 0.0, "high": 0.0}
     return [
         ("score-interval", lambda a, n: 196 * math.sqrt(a * (1 - a) / n), "these are points"),
+        ("score-interval", lambda a, n: 2 * 1.96 * math.sqrt(a * (1 - a) / n), "half of it was asked for"),
+        ("score-interval", lambda a, n: math.sqrt(a * (1 - a) / n), "one standard deviation"),
+        ("examples-needed", lambda a, b: needed(a, b, of=lambda a, b: a * (1 - a)), "both scores are uncertain"),
+        ("examples-needed", lambda a, b: 2 * needed(a, b), "the answer is for each"),
+        ("examples-needed", lambda a, b: needed(a, b) / 1.96**2, "one standard deviation"),
+        (
+            "examples-needed",
+            lambda a, b: (1.96 * (math.sqrt(a * (1 - a)) + math.sqrt(b * (1 - b))) / (b - a)) ** 2,
+            "more than is needed",
+        ),
         ("score-interval", lambda a, n: [a], "expected a number"),
         ("layer-work", lambda *layer: 7, "expected a pair"),
         ("layer-work", lambda w, i, t: tuple(t * part for part in work(w, i, t)), "for one token, not for all"),
@@ -215,7 +236,39 @@ def the_whole_model():
     ]
 
 
-CHAPTERS = whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model
+def paper_versus_here():
+    def rest(share, target):
+        room = 1 / target - share
+        return (1 - share) / room if room > 0 else math.inf
+
+    own = {"claim": "they lose nothing at rate five", "counts": "all matrices", "rate": 5.0, "dense": 0.7,
+           "pruned": 0.69, "majority": 0.5, "examples": 277, "seeds": 1}  # fmt: skip
+    return [
+        ("three-rates", lambda p, o, v, r: (r, (p + o) / (p / r), r), "it stands below the line, too"),
+        ("three-rates", lambda p, o, v, r: (r, r), "expected three numbers"),
+        ("three-rates", lambda p, o, v, r: (r, "2", r), "expected a number"),
+        ("rate-of-the-rest", lambda share, target: target, "not over the rest"),
+        ("rate-of-the-rest", lambda share, target: (1 - share) / (1 / target - share), "is infinity, not a negative"),
+        ("rate-of-the-rest", lambda share, target: (1 - share) * target, "counts among the kept weights"),
+        ("rate-of-the-rest", lambda share, target: None, "returns nothing yet"),
+        ("own-claim", own | {"dense": 70.0}, "dense should be an accuracy from 0 to 1"),
+        ("own-claim", own | {"counts": "weights"}, "counts should be one of"),
+        ("own-claim", own | {"claim": "none"}, "claim should be a sentence"),
+        ("own-claim", own | {"seeds": 1.5}, "seeds should be a whole number"),
+        ("own-claim", own | {"rate": 0.5}, "rate should be a number of at least 1"),
+    ]
+
+
+def test_a_claim_is_told_what_its_examples_can_show():
+    told = {"claim": "they lose nothing at rate five", "counts": "not told", "rate": 5.0, "dense": 0.53,
+            "pruned": 0.53, "majority": 0.527, "examples": 277, "seeds": 3}  # fmt: skip
+    assert "dense is no better than the majority class" in repr(check("own-claim", told))
+
+
+CHAPTERS = (
+    whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model,
+    paper_versus_here,
+)  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 
 

@@ -1,4 +1,4 @@
-"""Checkers of *fine-tuning*: the interval of an accuracy, the work of a layer, a difference between settings."""
+"""Checkers of *fine-tuning*: how sure a score and a difference are, the work of a layer, seeds of one's own."""
 
 from __future__ import annotations
 
@@ -12,20 +12,51 @@ from ..exercises import Function, Judged, Wrong, agree, exercise, expect, fields
 
 @exercise("score-interval", "half(share, n)")
 def score_interval(answer: Function) -> str:
-    """1.96 times the square root of a (1 - a) / n."""
+    """95 % of a bell curve lie within 1.96 standard deviations of its middle; the page has the standard deviation."""
 
     def judge(share: float, n: int) -> Judged:
         right = 1.96 * math.sqrt(share * (1 - share) / n)
-        return right, {"these are points; the answer should be a share": 100 * right}
+        slips = {
+            "these are points; the answer should be a share": 100 * right,
+            "this is the whole interval; half of it was asked for": 2 * right,
+            "this is one standard deviation; 95 % need 1.96 of them": right / 1.96,
+            "this is the standard deviation of one answer: divide by the number of examples under the root":
+                right * math.sqrt(n),
+        }  # fmt: skip
+        return right, slips
 
     cases = ((0.65, 277), (0.5, 71), (0.9, 872), (0.8, 9815), (1.0, 100))
     agree(answer, cases, judge, "for {:.0%} of {} examples", rel_tol=2e-3, abs_tol=1e-9)
     return "it agrees at five shares and sizes"
 
 
+@exercise("examples-needed", "examples(a, b)")
+def examples_needed(answer: Function) -> str:
+    """The variances of two independent scores add up. When is b - a as large as 1.96 standard deviations of b - a?"""
+
+    def judge(a: float, b: float) -> Judged:
+        first, second = a * (1 - a), b * (1 - b)
+
+        def needed(variance: float) -> float:
+            return (1.96 / (b - a)) ** 2 * variance
+
+        apart = needed((math.sqrt(first) + math.sqrt(second)) ** 2)
+        slips = {
+            "this makes one score's interval as wide as the difference; both scores are uncertain": needed(first),
+            "this asks that the two intervals do not overlap, which is more than is needed": apart,
+            "this counts the examples of both models; the answer is for each": 2 * needed(first + second),
+            "one standard deviation is not enough: 95 % need 1.96": needed(first + second) / 1.96**2,
+        }
+        return needed(first + second), slips
+
+    cases = ((0.9, 0.99), (0.80, 0.81), (0.65, 0.68), (0.5, 0.6), (0.9, 0.87))
+    agree(answer, cases, judge, "for {:.0%} and {:.0%}", unit=" examples", rel_tol=5e-3, abs_tol=1.0)
+    return "it agrees for five pairs of scores"
+
+
 @exercise("layer-work", "work(width, inner, tokens)")
 def layer_work(answer: Function) -> str:
-    """4 width² + 2 width · inner in the matrices; 2 tokens · width in attention's own products."""
+    """Write down each matrix's shape. A token's query meets the keys of all tokens; then it adds up their values."""
     for width, inner, tokens in ((768, 3072, 128), (384, 1536, 1), (512, 512, 64)):
         shapes = [(width, width)] * 4 + [(inner, width), (width, inner)]
         right = sum(m * n for m, n in shapes), 2 * tokens * width
@@ -40,7 +71,7 @@ def layer_work(answer: Function) -> str:
 
 @exercise("seed-difference")
 def seed_difference(answer: Any) -> str:
-    """Welch: scipy.stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)."""
+    """scipy.stats.ttest_ind does Welch's test, too; what it returns can give a confidence interval."""
     from scipy import stats
 
     a, b, low, high = fields(answer, "a", "b", "low", "high")

@@ -14,7 +14,7 @@ from ..exercises import Function, Judged, agree, exercise, expect, fields, numbe
 
 @exercise("reweighting-rounds", "after(n, lam, eps, count)")
 def reweighting_rounds(answer: Function) -> str:
-    """α = 1 / (present norm + ε); the new norm is max(0, starting norm - λ α)."""
+    """Two norms play a part in a round: α comes from one of them, and the pull shortens the other."""
     cases = ((0.6, 0.1, 1e-3, 2), (1.2, 0.1, 1e-3, 1), (0.3, 0.1, 1e-3, 5), (0.7, 0.1, 0.0, 0), (0.7, 0.1, 0.05, 30))
 
     def judge(n: float, lam: float, eps: float, count: int) -> Judged:
@@ -34,7 +34,7 @@ def _rounds(n: float, lam: float, eps: float, count: int, chained: bool = False)
 
 @exercise("reweighting-cliff", "cliff(lam, eps)")
 def reweighting_cliff(answer: Function) -> str:
-    """At rest n = n0 - λ / (n + ε): a quadratic equation. When has it a solution?"""
+    """At rest a round changes nothing: n = n0 - λ / (n + ε). For which n0 can that be?"""
     for lam, eps in ((0.1, 1e-3), (0.01, 1e-3), (1.0, 0.1), (0.25, 0.0625)):
         where = f"for λ = {lam} and ε = {eps}"
         norm = number(answer(lam, eps), where)
@@ -47,7 +47,7 @@ def reweighting_cliff(answer: Function) -> str:
 
 @exercise("reweighting-own")
 def reweighting_own(answer: Any) -> str:
-    """Ten rounds on bp.group_norms(weight, structure), each from the starting norms."""
+    """bp.group_norms(weight, structure) gives the norms; the rounds are those of the first exercise."""
     weight, structure, lam, said_empty, said_left = fields(answer, "weight", "structure", "lam", "empty", "left")
     pair = isinstance(weight, torch.Tensor) and isinstance(structure, BlockStructure)
     expect(pair, "weight should be a torch matrix, and structure a BlockStructure")

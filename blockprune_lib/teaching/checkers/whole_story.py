@@ -8,12 +8,12 @@ import torch
 from ...pruning.groups import group_norms
 from ...pruning.packing import pack
 from ...pruning.structure import BlockStructure
-from ..exercises import Function, array, exercise, expect
+from ..exercises import Function, Judged, agree, array, exercise, expect
 
 
 @exercise("row-norms", "row_norms(weight, width)")
 def row_norms(answer: Function) -> str:
-    """weight.reshape(outputs, inputs // width, width) puts each group on the last axis"""
+    """Give every group an axis of its own: which reshape makes it the last one?"""
     for shape, width in (((4, 6), 3), ((5, 8), 2), ((3, 7), 7)):
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
         right = group_norms(weight, BlockStructure.block_row(width)).numpy()
@@ -32,30 +32,49 @@ def row_norms(answer: Function) -> str:
 
 @exercise("stored-bytes", "stored_bytes(outputs, inputs, height, rate)")
 def stored_bytes(answer: Function) -> str:
-    """values: 4 * height per kept group; column numbers: 4 per kept group; offsets: 8 per block, and one more"""
-    cases = (32, 10, 16, 5.0), (16, 7, 16, 4.0), (64, 64, 1, 2.0), (48, 7, 16, 1.0), (16, 3, 16, 100.0)
-    for outputs, inputs, height, rate in cases:
-        got = answer(outputs, inputs, height, rate)
-        structure = BlockStructure.block_column(height)
-        groups = outputs // height * inputs
-        kept = torch.arange(groups).reshape(outputs // height, inputs) < max(1, round(groups / rate))
-        packed = pack(kept.repeat_interleave(height, dim=0).float(), structure)
-        case = f"stored_bytes({outputs}, {inputs}, {height}, {rate:g})"
-        remedy = "where each group stood has to be stored as well"
-        expect(got != packed.bytes_values, f"{case} counts the values alone", remedy)
-        total = packed.bytes_total
-        short = groups / rate != int(groups / rate) and got < total
-        reason = "keep the nearest whole number of groups, and at least one" if short else ""
-        expect(got == total, f"{case} gives {got}, and the packed matrix has {total} bytes", reason)
+    """How many groups are there, and how many stay? Values, column numbers and offsets are then three sums."""
+
+    def judge(outputs: int, inputs: int, height: int, rate: float) -> Judged:
+        blocks, groups = outputs // height, outputs // height * inputs
+        kept = max(1, round(groups / rate))
+
+        def total(kept: int, entry: int = 4, offsets: int = 8 * (blocks + 1)) -> int:
+            return kept * (4 * height + entry) + offsets
+
+        alive = torch.arange(groups).reshape(blocks, inputs) < kept
+        packed = pack(alive.repeat_interleave(height, dim=0).float(), BlockStructure.block_column(height))
+        slips = {
+            "these are the values alone: where each group stood has to be stored as well": packed.bytes_values,
+            "round to the nearest whole number of groups; here it was rounded down": total(max(1, int(groups / rate))),
+            "at least one group stays: max(1, ...)": total(round(groups / rate)),
+            "one offset is missing: there is one for each block, and one at the end": total(kept, 4, 8 * blocks),
+            "the offsets are missing": total(kept, 4, 0),
+            "the column numbers are missing": total(kept, 0),
+            "an offset takes 8 bytes": total(kept, 4, 4 * (blocks + 1)),
+            "a group has one column number, not one for each of its weights": total(kept, 4 * height),
+        }
+        return packed.bytes_total, {slip: float(value) for slip, value in slips.items()}
+
+    cases = ((32, 10, 16, 5.0), (48, 7, 16, 8.0), (64, 64, 1, 2.0), (48, 7, 16, 1.0), (16, 3, 16, 100.0))
+    agree(answer, cases, judge, "stored_bytes({}, {}, {}, {:g}):", unit=" bytes")
     return "the count agrees with matrices that were really packed; at height 1, break-even lies a little above rate 2"
 
 
 @exercise("amdahl", "whole_speedup(p, k)")
 def amdahl(answer: Function) -> str:
-    """new time = (1 - p) + p / k, in units of the dense time"""
-    expect(answer(0.0, 5.0) == 1, "with p = 0 nothing is pruned, and the speed-up must be 1")
-    expect(abs(answer(1.0, 5.0) - 5) <= 1e-9, "with p = 1 everything is pruned, and the speed-up must be k")
-    middle = answer(0.8, 4.0)
-    expect(abs(middle - 2.5) <= 1e-9, f"whole_speedup(0.8, 4) gives {float(middle):.3g}, expected 2.5")
-    expect(answer(0.5, 1e12) <= 2, "with half of the time untouched, no k can give more than 2")
+    """Take the dense time as 1: how long does the part take that becomes faster, and how long the rest?"""
+
+    def judge(p: float, k: float) -> Judged:
+        new = (1 - p) + p / k
+        slips = {
+            "this is the new time, not how many times as fast": new,
+            "this averages speeds; times add up, speeds do not": (1 - p) + p * k,
+            "everything is taken to be k times as fast": k,
+            "the part that is not pruned takes time, too": k / p if p else 0.0,
+            "the pruned part takes p / k": 1 / ((1 - p) + 1 / k),
+        }
+        return 1 / new, slips
+
+    cases = ((0.0, 5.0), (1.0, 5.0), (0.8, 4.0), (0.5, 1e12), (0.3, 0.5))
+    agree(answer, cases, judge, "for p = {:g} and k = {:g}")
     return "the limits p = 0, p = 1 and large k are right"
