@@ -43,6 +43,11 @@ class Table(Printed):
     rows: tuple[tuple[str, ...], ...]
     caption: str
 
+    @property
+    def _classes(self) -> str:  # type: ignore[override]
+        numbers = any(character.isdigit() for row in self.rows[1:] for cell in row[1:] for character in cell)
+        return "bp-table" if numbers else "bp-table bp-words"
+
     def _table(self) -> tuple[tuple[str, ...], ...]:
         return self.rows
 
@@ -88,8 +93,9 @@ def say(sentence: str) -> Text:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> Table:
-    """Return a table for the page: names on the left, numbers on the right; `caption` says what the columns are.
+    """Return a table for the page: names to the left, numbers to the right; `caption` says what the columns are.
 
+    A table without any number is one of words, and all of it goes to the left.
     Raises ValueError for a row that is not as long as `head`.
 
     >>> table(["matrix", "groups"], [["query", 24]], "groups: how many the matrix has")
