@@ -9,11 +9,11 @@ import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Chapters whose code is still wider than a page, or whose drawing cells stand open: shorter at each landing.
-WIDE = {"fine-tuning", "prune-and-retrain", "reweighting", "whole-story"}
-OPEN = {"fine-tuning", "prune-and-retrain", "reweighting"}
+WIDE = {"prune-and-retrain", "whole-story"}
+OPEN = {"prune-and-retrain"}
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
-UNLINKED = {"a-kernel-step-by-step", "fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain",
-            "reweighting", "storing-what-is-left", "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
+UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain", "storing-what-is-left",
+            "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
