@@ -12,7 +12,7 @@ BOOK = Path(__file__).resolve().parents[2] / "book"
 WIDE = {"prune-and-retrain", "whole-story"}
 OPEN = {"prune-and-retrain"}
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
-UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain", "storing-what-is-left",
+UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain",
             "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))

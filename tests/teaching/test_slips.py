@@ -265,9 +265,45 @@ def test_a_claim_is_told_what_its_examples_can_show():
     assert "dense is no better than the majority class" in repr(check("own-claim", told))
 
 
+def storing():
+    def bits(columns, offsets, C, **how):
+        keep = np.zeros((len(offsets) - 1, C), bool)
+        keep[np.repeat(np.arange(len(keep)), np.diff(offsets)), columns] = True
+        return np.packbits(keep, **how)
+
+    def lists(bits, R, C):
+        keep = np.unpackbits(bits, count=R * C).reshape(R, C)
+        return np.nonzero(keep)[1], np.concatenate([[0], np.cumsum(keep.sum(1))])
+
+    def no_offsets(M, N, r, c, value, column, offset):
+        return value / (value + column / (r * c))
+
+    def below(M, N, r, c, value, column, offset):
+        return (M * N * value - (M / r + 1) * offset) / (M * N * (value + column / (r * c)))
+
+    own = {"folder": "nowhere", "predicted": 1000}
+    pair = {"to_bits": bits, "to_lists": lists}
+    return [
+        ("break-even-bytes", no_offsets, "the offsets are missing"),
+        ("break-even-bytes", below, "no density is below 0"),
+        ("break-even-bytes", lambda *sizes: 1 / below(*sizes), "that is the rate"),
+        ("break-even-bytes", lambda *sizes: None, "returns nothing yet"),
+        ("bitmap", pair | {"to_bits": lambda *lists: bits(*lists, axis=1).ravel()}, "pack the whole array"),
+        ("bitmap", pair | {"to_bits": lambda *lists: bits(*lists, bitorder="little")}, "is its highest"),
+        ("bitmap", pair | {"to_bits": lambda *lists: bits(*lists).astype(int)}, "expected uint8"),
+        ("bitmap", pair | {"to_lists": lambda b, R, C: lists(b, R, C)[::-1]}, "one for each row, and one more"),
+        ("bitmap", pair | {"to_lists": lambda b, R, C: (0, lists(b, R, C)[1][:-1])}, "one more at the end"),
+        ("bitmap", pair | {"to_lists": lambda b, R, C: (lists(b, R, C)[0] + 1, lists(b, R, C)[1])}, "columns differ"),
+        ("bitmap", {"to_bits": 1, "to_lists": 2}, "should be functions"),
+        ("own-file", own, "holds no blockprune.safetensors"),
+        ("own-file", own | {"predicted": "much"}, "predicted should be a number"),
+        ("own-file", {"folder": ..., "predicted": ...}, "no folder yet"),
+    ]
+
+
 CHAPTERS = (
     whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model,
-    paper_versus_here,
+    paper_versus_here, storing,
 )  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 
