@@ -14,6 +14,9 @@ OPEN = {"prune-and-retrain"}
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
 UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain",
             "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
+#: Chapters whose answers to a Predict box are still in sight below it.
+IN_SIGHT = {"fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain", "reweighting",
+            "storing-what-is-left", "whole-story", "your-own-model"}  # fmt: skip
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
@@ -97,6 +100,20 @@ class TestChapter:
         solutions = [cell for cell in cells(path, "code") if "exercise-solution" in tags(cell)]
         assert len(stubs) == len(solutions) >= 2
         assert all("hide-input" in tags(cell) for cell in solutions)
+        assert "{solution} " not in text, "solution-start and solution-end fold the code of a solution with its text"
+
+    def test_folds_the_answer_to_each_prediction(self, path):
+        if path.stem in IN_SIGHT:
+            return
+        open_questions = []
+        for cell in cells(path):
+            text = source(cell)
+            if "hide-output" in tags(cell) or text.startswith(("```{admonition} The answer", "```{admonition} Why")):
+                open_questions.clear()
+            assert not (open_questions and "{admonition} Predict" in text), open_questions
+            if "{admonition} Predict" in text and "{admonition} Why" not in text.partition("{admonition} Predict")[2]:
+                open_questions.append(text)
+        assert not open_questions
 
     def test_shows_a_figure_early_and_describes_every_one(self, path):
         code = [source(cell) for cell in cells(path, "code")]
