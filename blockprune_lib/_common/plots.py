@@ -26,8 +26,8 @@ __all__ = [
     "heat_map", "start_numbering",
 ]  # fmt: skip
 
-#: Points of text for each inch of a figure's width: 9 pixels where the page is a phone's 358 pixels wide.
-_POINTS_AN_INCH = 1.85
+#: Points of text for each inch of a figure's width: 9 pixels where the page is a phone's 350 pixels wide.
+_POINTS_AN_INCH = 1.92
 #: The number of each figure of the page, by its name.
 _NUMBERS: dict[str, int] = {}
 

@@ -84,4 +84,4 @@ def test_captions_are_marked_up():
 def test_text_is_nine_pixels_on_a_phone(width):
     svg = plots.figure(draw, alt="a", caption="b", size=(width, 3)).light
     points = min(float(scale) * 100 for scale in re.findall(r" scale\((0\.\d+) -", svg))
-    assert points * min(1, 358 / (96 * width)) * 96 / 72 >= 9
+    assert points * min(1, 350 / (96 * width)) * 96 / 72 >= 9
