@@ -84,12 +84,12 @@ def heat_map(
 
     matrix = np.asarray(values, float)
     top = float(np.nanmax(np.abs(matrix))) if top is None else top
+    colours = sns.color_palette("vlag" if signed else MAGNITUDE, as_cmap=True).with_extremes(bad=COLOURS["grid"])
     sns.heatmap(
-        matrix, mask=np.isnan(matrix), cmap="vlag" if signed else MAGNITUDE, vmin=-top if signed else 0, vmax=top,
+        matrix, mask=np.isnan(matrix), cmap=colours, vmin=-top if signed else 0, vmax=top,
         cbar=label is not None, cbar_kws={"label": label} if label is not None else None, ax=ax, rasterized=True,
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
-    ax.set_facecolor(COLOURS["grid"])
     height, width = matrix.shape
     line = {"colors": COLOURS["muted"], "linewidth": 0.8, "clip_on": False}
     if groups is not None and max(height / groups[0], width / groups[1]) <= 64:

@@ -64,7 +64,7 @@ def test_heat_map_shows_what_was_removed_in_grey(ax):
     assert mesh.get_array().mask.ravel().tolist() == [False, True, False, False]
     assert mesh.get_clim() == (-4.0, 4.0)
     assert ax.yaxis_inverted()
-    assert ax.get_facecolor()[:3] == colour("grid")
+    assert tuple(mesh.get_cmap().get_bad()[:3]) == colour("grid")
     plots.heat_map(ax, np.ones((300, 300)), groups=(1, 1), top=2.0)
     assert ax.collections[3].get_clim() == (0.0, 2.0)
 
