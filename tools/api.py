@@ -21,7 +21,10 @@ SECTIONS = {
     "Layers and files": [
         "BlockSparseLinear", "sparsify", "densify", "warm_up", "save", "load", "compression", "break_even_density"
     ],
-    "A latency budget": ["budget", "nn.Budget", "nn.layer_costs", "nn.LayerCosts", "nn.Cut"],
+    "A latency budget": [
+        "budget", "nn.Budget", "nn.layer_costs", "nn.LayerCosts", "nn.Cut", "nn.candidates",
+        "pruning.cheapest_choice",
+    ],
     "Training": [
         "TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "prune_gradually", "evaluate",
     ],

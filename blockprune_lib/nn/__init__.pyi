@@ -16,3 +16,4 @@ from .plain_model import densify as densify
 from .storage import load as load
 from .storage import save as save
 from .trial import Cut as Cut
+from .trial import candidates as candidates

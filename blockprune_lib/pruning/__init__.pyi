@@ -1,3 +1,4 @@
+from .allocation import cheapest_choice as cheapest_choice
 from .architectures import prunable as prunable
 from .architectures import prunable_weights as prunable_weights
 from .depth import keep_layers_ as keep_layers_
@@ -13,6 +14,7 @@ from .packing import pack as pack
 from .passed_over import PassedOverWarning as PassedOverWarning
 from .selection import select as select
 from .selection import select_model as select_model
+from .sensitivity import sensitivities as sensitivities
 from .structure import BlockStructure as BlockStructure
 from .structure import expand as expand
 from .zero_target import shrink_to_share_ as shrink_to_share_

@@ -13,7 +13,7 @@ WIDE = {"prune-and-retrain", "whole-story"}
 OPEN = {"prune-and-retrain"}
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
 UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain",
-            "the-whole-model", "whole-story", "your-own-model"}  # fmt: skip
+            "the-whole-model", "whole-story"}  # fmt: skip
 #: Chapters whose answers to a Predict box are still in sight below it.
 IN_SIGHT = {"fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain", "reweighting",
             "storing-what-is-left", "whole-story", "your-own-model"}  # fmt: skip

@@ -301,9 +301,36 @@ def storing():
     ]
 
 
+def your_own_model():
+    def greedy(times, losses, limit):
+        return [loss.index(min(loss)) for loss in losses]
+
+    def quickest(times, losses, limit):
+        return [time.index(min(time)) for time in times]
+
+    own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.0], "majority": 0.5, "dense": 0.9, "scores": [0.6] * 3}
+    return [
+        ("one-rate", lambda rest, dense, asked: (rest + dense) / asked, "the rest does not shrink"),
+        ("one-rate", lambda rest, dense, asked: dense / (asked - rest), "no rate is below 1"),
+        ("one-rate", lambda rest, dense, asked: max(1.0, dense / max(asked - rest, 0.1)), "not None"),
+        ("one-rate", lambda rest, dense, asked: "2", "expected a number"),
+        ("best-choice", greedy, "above the limit"),
+        ("best-choice", quickest, "another choice within the limit loses less"),
+        ("best-choice", lambda times, losses, limit: [0], "a candidate for each of 2 matrices"),
+        ("best-choice", lambda times, losses, limit: [9] * len(times), "not every number is a candidate's"),
+        ("own-budget", own | {"asked": [1.0]}, "three are needed"),
+        ("own-budget", own | {"asked": [1.0, 1.0, 2.0]}, "the same budget was asked for twice"),
+        ("own-budget", own | {"measured": [1.0, 2.0]}, "3 times in ms"),
+        ("own-budget", own | {"measured": [1.0, 2.0, 3.3]}, "missed by 10.0%"),
+        ("own-budget", own | {"dense": 0.4}, "a model that has learnt nothing"),
+        ("own-budget", own | {"scores": [0.6, 2.0, 0.6]}, "numbers from -1 to 1"),
+        ("own-budget", {}, "a dictionary with asked, measured, majority, dense and scores"),
+    ]
+
+
 CHAPTERS = (
     whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model,
-    paper_versus_here, storing,
+    paper_versus_here, storing, your_own_model,
 )  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 
