@@ -16,7 +16,7 @@ UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrai
             "the-whole-model", "whole-story"}  # fmt: skip
 #: Chapters whose answers to a Predict box are still in sight below it.
 IN_SIGHT = {"fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain", "reweighting",
-            "storing-what-is-left", "whole-story", "your-own-model"}  # fmt: skip
+            "storing-what-is-left", "whole-story"}  # fmt: skip
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
