@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blockprune_lib.experiments.methods import METHODS
+from tools import stage_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
 COST = ROOT / "book" / "results" / "penalty-cost.json"
@@ -16,7 +17,7 @@ COST = ROOT / "book" / "results" / "penalty-cost.json"
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
     cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
-    return {"methods": methods(), "training-cost": cost, "recipes": recipes()}
+    return {"methods": methods(), "training-cost": cost, "recipes": recipes()} | stage_defaults.regions()
 
 
 def methods() -> str:
@@ -62,7 +63,7 @@ def training_cost(record: dict[str, Any]) -> str:
 
 
 def recipes() -> str:
-    """One line per recipe: its file and its opening comment."""
+    """One line per recipe: its file and its opening comment, flags in it as code."""
     lines = ["| recipe | |", "|---|---|"]
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         comment = []
@@ -70,5 +71,6 @@ def recipes() -> str:
             if not line.startswith("#"):
                 break
             comment.append(line.lstrip("# "))
-        lines.append(f"| `recipes/{path.name}` | {' '.join(comment)} |")
+        told = re.sub(r"(?<![`\w])--[a-z][\w-]*( \d[\d/]*)?", r"`\g<0>`", " ".join(comment))
+        lines.append(f"| `recipes/{path.name}` | {told} |")
     return "\n".join(lines)

@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.upgrade:
             shutil.copy(LOCK, found)  # uv keeps the versions that stand where it writes
         command = ["uv", "pip", "compile", "--universal", "--python-version", "3.11", "pyproject.toml"]
-        command += ["--extra", "book", "--extra", "peers", "--extra", "dev", "--constraint", str(constraint)]
+        command += ["--extra", "book", "--extra", "peers", "--extra", "serve", "--extra", "dev"]
+        command += ["--constraint", str(constraint)]
         command += ["--no-annotate", "--no-header", "--quiet", "--output-file", str(found)]
         subprocess.run(command, cwd=ROOT, check=True)
         text = found.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Fill README.md and book/experiments.md with what was measured: the example's output, tables, and the picture.
+"""Fill README.md and pages of the book with what was measured: the example's output, tables, and the picture.
 
 `python -m tools.readme --measure` runs the example and keeps its output in book/results/readme-example.json; without it
 the pages are written from the records alone, and `--check` only compares. No figure in them is typed by hand.
@@ -9,19 +9,24 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from blockprune_lib._common.files import write_json, write_whole
-from tools import experiments_tables, explorer_speed
+from tools import experiments_tables, explorer_speed, readme_picture, serving_page
+from tools.readme_accuracy import accuracies
+from tools.readme_short import speeds
 from tools.readme_tables import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 EXPERIMENTS = ROOT / "book" / "experiments.md"
+SERVE = ROOT / "book" / "serve-it.md"
 BUILT = ROOT / "book" / "how-this-book-was-built.md"
 PICTURE = ROOT / "book" / "images" / "whole-story.svg"
 EXAMPLE = ROOT / "book" / "results" / "readme-example.json"
@@ -38,7 +43,10 @@ def example_code(readme: str) -> str:
 
 def measure(code: str) -> dict[str, Any]:
     """Run the example in a process of its own and return its output with the machine that ran it."""
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory() as folder:  # the example saves a model
+        command = [sys.executable, "-c", code]
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     from blockprune_lib import hardware
 
     return {
@@ -85,7 +93,8 @@ def filled(readme: str, example: dict[str, Any], story: dict[str, Any]) -> str:
     if example["code"] != example_code(readme):
         raise ValueError("the README's example has changed since it was run: python -m tools.readme --measure")
     output = f"```text\n{example['output']}\n```\n\nMachine: {example['line']}"
-    return with_regions(readme, {"example": output, "figures": figures(story), "benchmarks": tables()})
+    measured = {"speeds": speeds(), "accuracies": accuracies(), "figures": figures(story), "benchmarks": tables()}
+    return with_regions(readme, {"example": output, **measured})
 
 
 def with_regions(page: str, regions: dict[str, str]) -> str:
@@ -138,12 +147,13 @@ def main(arguments: list[str] | None = None) -> int:
         write_json(EXAMPLE, measure(example_code(readme)))
     story = json.loads(STORY.read_text(encoding="utf-8"))
     experiments = EXPERIMENTS.read_text(encoding="utf-8")
-    built = BUILT.read_text(encoding="utf-8")
+    built, serve = BUILT.read_text(encoding="utf-8"), SERVE.read_text(encoding="utf-8")
     speed = explorer_speed.sentence(json.loads(explorer_speed.RESULT.read_text(encoding="utf-8")))
     pages = {
         BUILT: (built, with_regions(built, {"explorer-speed": f"- {speed}"})),
         README: (readme, filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)),
         EXPERIMENTS: (experiments, with_regions(experiments, experiments_tables.regions())),
+        SERVE: (serve, with_regions(serve, serving_page.regions())),
     }
     if options.check:
         differ = [path.name for path, (before, after) in pages.items() if before != after]
@@ -152,6 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path, (_, after) in pages.items():
         write_whole(path, after.encode())
     write_whole(PICTURE, picture(story).encode())
+    write_whole(readme_picture.PICTURE, readme_picture.picture().encode())
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from blockprune_lib import experiments
 from blockprune_lib.cli import main
 from blockprune_lib.data.metrics import METRIC_SETS
 from blockprune_lib.data.own_data import OwnData
@@ -14,7 +15,9 @@ from blockprune_lib.experiments import plan, read_recipe, safe_yaml
 from blockprune_lib.experiments.methods import METHODS
 from blockprune_lib.experiments.recipe import Recipe
 from blockprune_lib.experiments.stage_settings import STAGE_SETTINGS, TRAINED
-from tools import experiments_tables
+from tools import experiments_tables, stage_defaults
+
+from ..helpers.small_runs import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "book" / "experiments.md").read_text(encoding="utf-8")
@@ -32,7 +35,7 @@ def test_every_key_method_preset_task_and_metric_is_told():
 
 
 def test_every_setting_in_the_tables_is_one():
-    table = PAGE.partition("The three trained stages take these settings:")[2].partition("(experiments-methods)=")[0]
+    table = PAGE.partition("The three trained stages take these settings:")[2].partition("(experiments-defaults)=")[0]
     told = {
         word
         for row in re.findall(r"^\|([^|]*)\|([^|]*)\|", table, re.M)
@@ -46,6 +49,23 @@ def test_every_setting_in_the_tables_is_one():
     assert {key for stage in TRAINED for key in STAGE_SETTINGS[stage].model_fields} <= told
 
 
+def test_the_defaults_of_every_stage_setting_stand_in_the_tables():
+    for name, table in stage_defaults.regions().items():
+        assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in PAGE
+    trained, own = stage_defaults.trained(), stage_defaults.own()
+    assert "| `learning_rate` | 0.0001, 0.001, 0.001 | 2e-5 |" in trained
+    assert "|  | `lam` | auto | 0.0001 |" in own
+    assert "| `paper` | `qnli` | `max_length` 174 |" in stage_defaults.by_task()
+    for stage, settings in STAGE_SETTINGS.items():
+        for key in settings.model_fields:
+            assert f"| `{key}` |" in (own if stage not in TRAINED else trained + own), key
+
+
+def test_flags_stand_as_code_and_never_as_a_dash():
+    prose = re.sub(r"```.*?```|`[^`\n]+`|<!--.*?-->|^\|[-|: ]+$", "", PAGE, flags=re.S | re.M)
+    assert "--" not in prose
+
+
 def test_the_page_tells_every_method_of_the_register():
     table = experiments_tables.methods()
     assert table in PAGE
@@ -55,9 +75,9 @@ def test_the_page_tells_every_method_of_the_register():
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.S))
 def test_every_recipe_of_the_page_can_be_planned(text):
-    recipe = safe_yaml.load(text, "the page")
-    count = len(plan(recipe))
-    if "method" in recipe:
+    told = safe_yaml.load(text, "the page")
+    count = len(plan(told))
+    if "method" in told:
         assert f"= {count} runs" in PAGE
     else:
         assert count == 1
@@ -68,6 +88,37 @@ def test_every_shipped_recipe_can_be_planned_and_opens_with_what_it_is_for(path)
     assert plan(read_recipe(path))
     assert path.read_text().startswith("# ")
     assert f"`recipes/{path.name}`" in PAGE
+
+
+def test_the_python_of_the_page_runs(material, tmp_path, monkeypatch):
+    """In order, as a reader would type it; a tiny model and two steps a stage stand in for what the recipes ask."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    lines = "".join(f"is a {animal} good,{('the', 'a')[n % 2]} {animal},{('no', 'yes')[n % 2]}\n"
+                    for n, animal in enumerate(["cat", "dog"] * 8))  # fmt: skip
+    for split in ("train", "validation"):
+        (tmp_path / "data" / f"{split}.csv").write_text(f"question,answer,verdict\n{lines}")
+    run, asked = experiments.run, []
+
+    def quick(wanted, folder):
+        asked.append(plan(wanted)[0])
+        own = {**wanted["task"], "name": "own"} if isinstance(wanted["task"], dict) else REVIEWS
+        small = {"task": own, "structure": wanted["structure"], "rate": wanted["rate"]}
+        return run(recipe(material, **small), folder)
+
+    monkeypatch.setattr(experiments, "run", quick)
+    found = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
+        exec(block, found)
+    assert [one.task for one in asked] == ["rte", "rte", "reviews"]
+    assert found["record"]["final"]
+    assert found["model"].config.id2label == {0: "bad", 1: "good"} or found["task"].label_names == ("bad", "good")
+    answer = found["classify"]({"text": "a cat", "text_pair": "the dog"})
+    assert answer["label"] in ("no", "yes")
+
+
+REVIEWS = {"name": "own", "train": "data/train.csv", "validation": "data/validation.csv",
+           "text": ["question", "answer"], "label": "verdict"}  # fmt: skip
 
 
 def test_the_papers_recipe_never_refreshes_and_takes_the_rates_of_the_ratio_files():

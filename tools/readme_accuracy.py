@@ -1,0 +1,114 @@
+"""README's table of accuracy beside speed, from the records of the study on GLUE that have both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from blockprune_lib.experiments.frontier import Point, points
+from blockprune_lib.experiments.report import interval
+
+STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "glue-study"
+#: In the order of the columns.
+TASKS = {"cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
+         "mnli": "MNLI"}  # fmt: skip
+METRICS = {"matthews": "Matthews correlation", "f1": "F1", "pearson": "Pearson correlation"}
+STRUCTURE, METHODS = "block_column:4", ("reweighted", "gradual")
+#: Engines of a dense model, as records have them -> as a reader names them.
+DENSE = {
+    "float32": "PyTorch float32", "bfloat16": "PyTorch bfloat16", "int8": "PyTorch int8",
+    "compiled": "compiled here, float32", "compiled bfloat16": "compiled here, bfloat16",
+}  # fmt: skip
+
+
+def accuracies() -> str:
+    """The table as Markdown: a column for each task that has a dense and a pruned model; empty where there is none."""
+    records, found = _timed(), timed_points()
+    tasks = [task for task in TASKS if _has_both([point for point in found if point.task == task])]
+    if not tasks:
+        return ""
+    lines = [f"| | {' | '.join(_title(task, found) for task in tasks)} |", "|---|" + "---|" * len(tasks)]
+    for name, chosen in rows(found).items():
+        cells = [_cell([point for point in chosen if point.task == task]) for task in tasks]
+        if any(cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append(f"| the majority class | {' | '.join(f'{majority_of(task):.3f}' for task in tasks)} |")
+    return "\n".join([*lines, "", _foot(records, found)])
+
+
+def rows(found: Iterable[Point]) -> dict[str, list[Point]]:
+    """{name of a row: its points, of any task}: dense in every engine, smaller dense models, blocks by rate."""
+    kept: dict[str, list[Point]] = {}
+    known = list(found)
+    for engine, words in DENSE.items():
+        kept[f"dense, {words}"] = [point for point in known if point.what == f"dense, {engine}"]
+    for layers in (3, 2, 1):
+        small = [point for point in known if point.what.startswith(f"dense, {layers} layer")]
+        kept[f"{layers} layer{'s' * (layers > 1)} of the six kept, the fastest engine"] = fastest(small)
+    for rate in sorted({point.rate for point in known if point.rate > 1}):
+        for method in METHODS:
+            ours = [p for p in known if p.rate == rate and p.what.startswith(f"{STRUCTURE} {method},")]
+            kept[f"**blocks 4 x 1, rate {rate:g}, {method}**"] = fastest(ours)
+    return kept
+
+
+def fastest(found: list[Point]) -> list[Point]:
+    """Of each task the fastest point."""
+    best: dict[str, Point] = {}
+    for point in found:
+        if point.task not in best or point.times > best[point.task].times:
+            best[point.task] = point
+    return list(best.values())
+
+
+def _has_both(found: list[Point]) -> bool:
+    return any(p.rate > 1 and p.what.startswith(STRUCTURE) for p in found) and any(p.rate == 1 for p in found)
+
+
+def _title(task: str, found: list[Point]) -> str:
+    metric = next(point.metric for point in found if point.task == task)
+    return f"{TASKS[task]}, {METRICS.get(metric, metric)}"
+
+
+def _cell(found: list[Point]) -> str:
+    """Score, with Student's 95 % interval over seeds where there are several, and how fast."""
+    if not found:
+        return ""
+    (point,) = found
+    ends = interval(point.scores)
+    spread = f" ± {(ends[1] - ends[0]) / 2:.3f}" if ends else ""
+    return f"{point.mean:.3f}{spread}; {point.times:.1f}x"
+
+
+def majority_of(task: str) -> float:
+    """What the commonest label alone scores."""
+    record = next(record for record in _timed() if record["run"]["task"] == task)
+    return float(record["majority"][record["metric"]])
+
+
+def timed_points() -> list[Point]:
+    """Score and speed of every setting that has both."""
+    return points(_timed())
+
+
+@cache
+def _timed() -> list[dict[str, Any]]:
+    """The records that have a latency, of settings as the presets have them."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDY.glob("*.json"))]
+    return [one for one in records if one.get("latency") and one["run"]["options"].get("variant") is None]
+
+
+def _foot(records: list[dict[str, Any]], found: list[Point]) -> str:
+    seeds = sorted({len(point.scores) for point in found})
+    many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    timed = records[0]["latency"]
+    several = "; ± is Student's 95 % interval over seeds" if seeds[-1] > 1 else ""
+    return (
+        f"MiniLM (six layers) on the whole of each task, score on its validation rows, {many} "
+        f"seed{'s' * (seeds[-1] > 1)}{several}. Times as fast as the dense model by PyTorch in float32, one sentence "
+        f"after another, {timed['threads']} threads of {timed['cpu']} ({timed['isa']}). All had the same teacher and "
+        "the same number of steps. Records: `book/results/glue-study/`."
+    )

@@ -1,0 +1,242 @@
+"""A text service under load, with the model dense, compiled and pruned: requests a second and how long they take.
+
+`python -m tools.serving bert-base` (about two minutes) writes book/results/serve-bert-base-CLASS.json. The service is
+examples/serve.py, the load examples/load.py. Every variant is a server of its own, all are started first, and take
+turns: one has the load, the others sleep. The model has one thread, so that HTTP and the load have the other of two
+cores. How long a model takes does not depend on what it learned: bert-base is drawn at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blockprune_lib._common.files import read_json, write_json
+from blockprune_lib._common.provenance import provenance
+from blockprune_lib.machine.passport import hardware
+from tools.benchmarks import machine_class, precisions
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "book" / "results"
+FORMAT = "blockprune serving, version 1"
+STRUCTURE, RATE = "block_column:16", 5.0
+DENSE, WHOLE, CUT = "dense", "compiled, nothing cut", f"compiled, {STRUCTURE}, rate {RATE:g}"
+#: Name -> (what is served, precision); the first is what the others are compared with.
+VARIANTS: Mapping[str, tuple[str, str]] = {
+    f"{what}, {precision}": (what, precision) for what in (DENSE, WHOLE, CUT) for precision in ("float32", "bfloat16")
+}
+MOST, PERCENTILES = 32, (50, 95, 99)
+#: Texts that are compared with the dense model's answers.
+COMPARED = 64
+
+
+def model_of(name: str, what: str, precision: str) -> Any:
+    """A classifier with the encoder `name`, dense or compiled."""
+    import torch
+    import transformers
+
+    from blockprune_lib import BlockStructure, models, sparsify
+    from blockprune_lib.bench.workload import FRESH, pruned
+
+    if name in FRESH:
+        config, differs = FRESH[name]
+        torch.manual_seed(0)
+        settings = getattr(transformers, config)(**differs)
+        model: Any = transformers.AutoModelForSequenceClassification.from_config(settings).eval()
+    else:
+        model = models.load(name).model.eval()
+    if what == DENSE:
+        return model.to(getattr(torch, precision))
+    structure = BlockStructure.parse(STRUCTURE)
+    if what == CUT:
+        pruned(model, structure, RATE)
+    return sparsify(model, structure, precision=precision, keep_dense_above=1.0)
+
+
+def serve(name: str, variant: str, port: int, threads: int) -> None:
+    """One server, in this process, until it is ended."""
+    import torch
+    import uvicorn
+
+    import blockprune_lib as bp
+    from examples.serve import classifier, make_app
+
+    what, precision = VARIANTS[variant]
+    model, tokenizer = model_of(name, what, precision), bp.models.load("minilm").tokenizer
+    torch.set_num_threads(threads)
+    if what != DENSE:
+        bp.warm_up(model)
+    uvicorn.run(make_app(classifier(model, tokenizer), most=MOST), port=port, log_level="error")
+
+
+@contextlib.contextmanager
+def servers(name: str, variants: list[str], threads: int) -> Iterator[dict[str, str]]:
+    """{variant: its address}, each ready; ended after the block."""
+    running, found = [], {}
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        for variant in variants:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            command = [sys.executable, "-m", "tools.serving", name, "--serve", variant, str(port), str(threads)]
+            running.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+            found[variant] = f"http://127.0.0.1:{port}"
+        for process, address in zip(running, found.values(), strict=True):
+            wait_until_ready(address, process)
+        yield found
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(10)
+
+
+def wait_until_ready(address: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+    """Return once the service answers; raises RuntimeError where it ended or took too long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/ready", timeout=5):
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"the service at {address} did not come up in {seconds:.0f} s")
+
+
+def measure(addresses: Mapping[str, str], texts: list[str], loads: list[dict[str, Any]], rounds: int) -> list[Any]:
+    """For each kind of load, what each variant answered: rounds in which each has one turn, in an order drawn anew."""
+    from examples.load import Load, closed, open_ended
+
+    draw, found = random.Random(0), []
+    for load in loads:
+        runs: dict[str, list[Load]] = {variant: [] for variant in addresses}
+        for _ in range(rounds):
+            for variant in draw.sample(list(addresses), len(addresses)):
+                url = f"{addresses[variant]}/classify"
+                texts = draw.sample(texts, len(texts))
+                asked = closed if "clients" in load else open_ended
+                how = load["clients"] if "clients" in load else load["rate"]
+                runs[variant].append(asyncio.run(asked(url, texts, load["seconds"], how)))
+        variants = with_ratios({name: summary(of) for name, of in runs.items()})
+        found.append({"load": load, "rounds": rounds, "provenance": provenance(), "variants": variants})
+        print(table(found[-1]), flush=True)
+    return found
+
+
+def summary(runs: list[Any]) -> dict[str, Any]:
+    """Requests a second by round; percentiles over the requests of all rounds, and of each round."""
+    times = np.array([one for run in runs for one in run.times]) * 1e3
+    return {
+        "per_second": spread([run.per_second for run in runs]),
+        "ms": {f"p{share}": float(np.percentile(times, share)) for share in PERCENTILES},
+        "ms_by_round": {f"p{share}": spread([run.percentile(share) for run in runs]) for share in PERCENTILES},
+        "answered": len(times),
+        "failed": sum(run.failed for run in runs),
+    }
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, quartiles and all values."""
+    low, median, high = (float(end) for end in np.percentile(values, (25, 50, 75)))
+    return {"median": median, "q1": low, "q3": high, "values": values}
+
+
+def with_ratios(variants: dict[str, Any]) -> dict[str, Any]:
+    """Each variant's requests a second as a ratio to the first one's in the same round."""
+    first = next(iter(variants.values()))["per_second"]["values"]
+    for found in variants.values():
+        ratios = [own / other for own, other in zip(found["per_second"]["values"], first, strict=True)]
+        found["ratio"] = spread(ratios)
+    return variants
+
+
+def table(case: Mapping[str, Any]) -> str:
+    """One kind of load, as Markdown."""
+    lines = ["| served | requests a second | times dense float32 | p50, ms | p95 | p99 |", "|---|" + "---:|" * 5]
+    for name, found in case["variants"].items():
+        rate, ratio, ms = found["per_second"], found["ratio"], found["ms"]
+        cells = [f"{rate['median']:.0f} ({rate['q1']:.0f} to {rate['q3']:.0f})"]
+        cells += [f"{ratio['median']:.2f} ({ratio['q1']:.2f} to {ratio['q3']:.2f})"]
+        cells += [f"{ms[f'p{share}']:.1f}" for share in PERCENTILES]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def differences(addresses: Mapping[str, str], texts: list[str]) -> dict[str, float]:
+    """The largest difference of a score from the dense model's, of the variants that cut nothing."""
+    scores = {}
+    for variant, address in addresses.items():
+        if VARIANTS[variant][0] != CUT:
+            scores[variant] = np.array([_score(address, text) for text in texts])
+    first = next(iter(scores.values()))
+    return {variant: float(np.abs(found - first).max()) for variant, found in scores.items()}
+
+
+def _score(address: str, text: str) -> float:
+    body = json.dumps({"text": text}).encode()
+    request = urllib.request.Request(f"{address}/classify", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return float(json.load(answer)["score"])
+
+
+def sentences(count: int) -> tuple[list[str], dict[str, Any]]:
+    """Sentences of SST-2's validation rows and what is known of them: (texts, {name, source, tokens})."""
+    from blockprune_lib import models, tasks
+
+    found = tasks.load("sst2", train=1, validation=count, verbose=False)
+    texts = list(found.validation[found.text[0]])
+    lengths = [len(ids) for ids in models.load("minilm").tokenizer(texts)["input_ids"]]
+    told = {"name": "sst2", "source": found.source, "count": len(texts), "mean": float(np.mean(lengths))}
+    return texts, told | {"shortest": min(lengths), "longest": max(lengths)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve, or measure and write the record; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="bert-base, distilbert-base or minilm")
+    parser.add_argument("--serve", nargs=3, metavar=("VARIANT", "PORT", "THREADS"), help=argparse.SUPPRESS)
+    parser.add_argument("--clients", type=int, action="append", help="may be repeated; default: 1 and 16")
+    parser.add_argument("--rate", type=float, action="append", help="requests a second; may be repeated")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one turn")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="of the model")
+    parser.add_argument("--variant", action="append", choices=list(VARIANTS), help="may be repeated; default: all")
+    parser.add_argument("--extend", action="store_true", help="add to the cases of the record that is there")
+    options = parser.parse_args(arguments)
+    if options.serve:
+        variant, port, threads = options.serve
+        serve(options.model, variant, int(port), int(threads))
+        return 0
+    variants = options.variant or [name for name, (_, precision) in VARIANTS.items() if precision in precisions()]
+    texts, told = sentences(872)
+    loads = [{"clients": number, "seconds": options.seconds} for number in options.clients or ()]
+    loads += [{"rate": number, "seconds": options.seconds} for number in options.rate or ()]
+    with servers(options.model, variants, options.threads) as addresses:
+        differ = differences(addresses, texts[:COMPARED])
+        cases = measure(addresses, texts, loads or [{"clients": 16, "seconds": options.seconds}], options.rounds)
+    file = RESULTS / f"serve-{options.model}-{machine_class()}.json"
+    earlier = read_json(file)["cases"] if options.extend else []
+    record = {
+        "format": FORMAT, "model": options.model, "text": told, "threads": options.threads, "most": MOST,
+        "differences": differ, "provenance": provenance(), "hardware": hardware().to_dict(), "cases": earlier + cases,
+    }  # fmt: skip
+    write_json(file, record)
+    print(f"Recorded: {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
