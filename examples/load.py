@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import statistics
@@ -73,13 +74,15 @@ class Connection:
             await reader.readexactly(int(fields["content-length"]))
             return answer.split(b" ", 2)[1] == b"200"
         except (OSError, asyncio.IncompleteReadError, KeyError):
-            self.close()
+            await self.close()
             return False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End it; the next request opens another."""
         if self.streams is not None:
             self.streams[1].close()
+            with contextlib.suppress(OSError):
+                await self.streams[1].wait_closed()
             self.streams = None
 
 
@@ -106,7 +109,7 @@ async def closed(url: str, texts: Sequence[str], seconds: float, clients: int) -
     await asyncio.gather(*(client(number) for number in range(clients)))
     load.seconds = time.perf_counter() - begun
     for connection in connections:
-        connection.close()
+        await connection.close()
     return load
 
 
@@ -129,7 +132,7 @@ async def open_ended(url: str, texts: Sequence[str], seconds: float, rate: float
     await asyncio.gather(*tasks)
     load.seconds = time.perf_counter() - begun
     for connection in idle:
-        connection.close()
+        await connection.close()
     return load
 
 

@@ -41,7 +41,7 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
 }
 MOST, PERCENTILES = 32, (50, 95, 99)
 #: Texts that are compared with the dense model's answers.
-COMPARED = 64
+COMPARED = 32
 
 
 def model_of(name: str, what: str, precision: str) -> Any:
@@ -106,7 +106,7 @@ def servers(name: str, variants: list[str], threads: int) -> Iterator[dict[str, 
             process.wait(10)
 
 
-def wait_until_ready(address: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+def wait_until_ready(address: str, process: subprocess.Popen[bytes], seconds: float = 240.0) -> None:
     """Return once the service answers; raises RuntimeError where it ended or took too long."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:

@@ -103,8 +103,7 @@ def test_the_python_of_the_page_runs(material, tmp_path, monkeypatch):
     def quick(wanted, folder):
         asked.append(plan(wanted)[0])
         own = {**wanted["task"], "name": "own"} if isinstance(wanted["task"], dict) else REVIEWS
-        small = {"task": own, "structure": wanted["structure"], "rate": wanted["rate"]}
-        return run(recipe(material, **small), folder)
+        return run(recipe(material, task=own, rate=wanted["rate"]), folder)
 
     monkeypatch.setattr(experiments, "run", quick)
     found = {}

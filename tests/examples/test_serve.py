@@ -48,7 +48,7 @@ def address(folder):
     command = [sys.executable, str(ROOT / "examples" / "serve.py"), str(folder), "--port", port, "--threads", "1"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
+    for _ in range(2400):
         try:
             assert json.load(urllib.request.urlopen(f"{url}/ready")) == {"ready": True}
             break
