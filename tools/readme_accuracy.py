@@ -27,12 +27,12 @@ DENSE = {
 def accuracies() -> str:
     """The table as Markdown: a column for each task that has a dense and a pruned model; empty where there is none."""
     records, found = _timed(), timed_points()
-    tasks = [task for task in TASKS if _has_both([point for point in found if point.task == task])]
+    tasks = [task for task in TASKS if _has_both([point for point in found if point.setting.task == task])]
     if not tasks:
         return ""
     lines = [f"| | {' | '.join(_title(task, found) for task in tasks)} |", "|---|" + "---|" * len(tasks)]
     for name, chosen in rows(found).items():
-        cells = [_cell([point for point in chosen if point.task == task]) for task in tasks]
+        cells = [_cell([point for point in chosen if point.setting.task == task]) for task in tasks]
         if any(cells):
             lines.append(f"| {name} | {' | '.join(cells)} |")
     lines.append(f"| the majority class | {' | '.join(f'{majority_of(task):.3f}' for task in tasks)} |")
@@ -44,13 +44,13 @@ def rows(found: Iterable[Point]) -> dict[str, list[Point]]:
     kept: dict[str, list[Point]] = {}
     known = list(found)
     for engine, words in DENSE.items():
-        kept[f"dense, {words}"] = [point for point in known if point.what == f"dense, {engine}"]
+        kept[f"dense, {words}"] = [p for p in known if p.setting.what == "dense" and p.engine == engine]
     for layers in (3, 2, 1):
-        small = [point for point in known if point.what.startswith(f"dense, {layers} layer")]
+        small = [point for point in known if point.setting.what.startswith(f"dense, {layers} layer")]
         kept[f"{layers} layer{'s' * (layers > 1)} of the six kept, the fastest engine"] = fastest(small)
-    for rate in sorted({point.rate for point in known if point.rate > 1}):
+    for rate in sorted({point.setting.rate for point in known if point.setting.structure}):
         for method in METHODS:
-            ours = [p for p in known if p.rate == rate and p.what.startswith(f"{STRUCTURE} {method},")]
+            ours = [p for p in known if p.setting.told == f"{STRUCTURE} {method} at {rate:g}"]
             kept[f"**blocks 4 x 1, rate {rate:g}, {method}**"] = fastest(ours)
     return kept
 
@@ -59,17 +59,19 @@ def fastest(found: list[Point]) -> list[Point]:
     """Of each task the fastest point."""
     best: dict[str, Point] = {}
     for point in found:
-        if point.task not in best or point.times > best[point.task].times:
-            best[point.task] = point
+        task = point.setting.task
+        if task not in best or point.times > best[task].times:
+            best[task] = point
     return list(best.values())
 
 
 def _has_both(found: list[Point]) -> bool:
-    return any(p.rate > 1 and p.what.startswith(STRUCTURE) for p in found) and any(p.rate == 1 for p in found)
+    structures = {point.setting.structure for point in found}
+    return {"", STRUCTURE} <= structures
 
 
 def _title(task: str, found: list[Point]) -> str:
-    metric = next(point.metric for point in found if point.task == task)
+    metric = next(point.metric for point in found if point.setting.task == task)
     return f"{TASKS[task]}, {METRICS.get(metric, metric)}"
 
 

@@ -19,7 +19,7 @@ SHOWN = (r"dense, PyTorch float32", r"dense, PyTorch int8", r"dense, compiled he
 
 def task_shown(found: list[Point]) -> str:
     """The first task, in the order of the tables, that has a pruned model."""
-    return next(task for task in TASKS if any(point.task == task and point.rate > 1 for point in found))
+    return next(task for task in TASKS if any(p.setting.task == task and p.setting.structure for p in found))
 
 
 def picture() -> str:
@@ -29,7 +29,7 @@ def picture() -> str:
     chosen: dict[str, Point] = {}
     for name, points in rows(found).items():
         plain = name.strip("*")
-        here = [point for point in points if point.task == task]
+        here = [point for point in points if point.setting.task == task]
         if here and any(re.match(pattern, plain) for pattern in SHOWN):
             chosen[plain.replace(", the fastest engine", "")] = here[0]
     metric = next(iter(chosen.values())).metric
