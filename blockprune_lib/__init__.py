@@ -18,6 +18,8 @@ reaches no network.
 """
 
 from ._common.faces import face
+from ._common.moved import find_moved
 
 __version__ = "0.1.0"
+find_moved()
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -97,6 +97,11 @@ def run(worker: Callable[[Any], None], job: Any, threads: int) -> None:
         _with_pool(function, job, threads)
 
 
+def runtime() -> str:
+    """Whose threads share a job here: "torch's OpenMP threads" or "Python threads"."""
+    return "Python threads" if _forked or _torch_team() is None else "torch's OpenMP threads"
+
+
 def _with_pool(function: Callable[[Any], None], job: Any, threads: int) -> None:
     global _pool
     with _pool_lock:

@@ -13,8 +13,10 @@ from .._common.checks import positive_int
 from ..kernels.arguments import check_activation
 from ..kernels.functional import activated, apply
 from ..kernels.operator import plan_for, version
+from ..kernels.plan import Plan
 from ..kernels.traced import DenseExportWarning, traced_linear, watched
 from ..pruning.packing import PackedMatrix, pack
+from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure, check_structure
 from .adapters import let_peft_adapt
 from .saved_by_transformers import divert_save_pretrained
@@ -27,8 +29,9 @@ class BlockSparseLinear(nn.Module):
     activation   None, or "gelu": the layer returns gelu(y), in the same pass where no gradient is asked for
 
     Parameters: `values` (groups, c, r), the stored weights, and `bias` (out_features,) or None. Buffers: `columns` and
-    `offsets`, the indices of a `PackedMatrix`. Any optimiser trains it; what is not stored stays zero. In float32 on
-    the CPU it runs on the stored groups alone, elsewhere through a dense matrix made for the call.
+    `offsets`, the indices of a `PackedMatrix`. Any optimiser trains it; what is not stored stays zero. On the CPU, in
+    float32, bfloat16 or float16, it runs on the stored groups alone; elsewhere through a dense matrix made for the
+    call, as a warning says once.
 
     >>> layer = BlockSparseLinear.from_linear(nn.Linear(64, 8), BlockStructure.block_row(32))
     >>> layer(torch.ones(3, 64)).shape, layer.density
@@ -92,10 +95,12 @@ class BlockSparseLinear(nn.Module):
         """The layer that computes the same; groups of `linear.weight` that are all zero are not stored.
 
         `keep` as in `pack`: the groups to store, for a support that is to be trained. Raises TypeError for any other
-        module, and as `pack` does.
+        module, ValueError for a Linear that does more than multiply, and as `pack` does.
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}")
+        if what := more_than_linear(linear):
+            raise ValueError(f"linear must compute x Wᵀ + b and nothing else; got a {what}")
         bias = None if linear.bias is None else linear.bias.detach().clone()
         layer = cls.from_packed(pack(linear.weight, structure, keep), bias)
         layer.values.requires_grad_(linear.weight.requires_grad)
@@ -170,7 +175,7 @@ class BlockSparseLinear(nn.Module):
             or (offsets_version >= 0 and offsets_version != offsets._version)
         ):  # fmt: skip
             packed = self.packed if columns.is_meta else self.packed.validate()
-            plan = plan_for(columns, offsets, [*packed.shape, *packed.group_shape]) if columns.is_cpu else None
+            plan = make_plan(packed) if columns.is_cpu else None
             self._ready = values, columns, offsets, version(columns), version(offsets), packed, plan
         return packed, plan
 
@@ -205,6 +210,11 @@ class BlockSparseLinear(nn.Module):
             f"density={self.density:.3g}, bias={self.bias is not None}"
             + (f", activation={self.activation!r}" if self.activation else "")
         )
+
+
+def make_plan(packed: PackedMatrix) -> Plan:
+    """The plan of a layer's matrix, which is also that of the operator that torch sees in the layer's place."""
+    return plan_for(packed.columns, packed.offsets, [*packed.shape, *packed.group_shape])
 
 
 def _known_to_others() -> None:
