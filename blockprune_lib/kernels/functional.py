@@ -1,8 +1,8 @@
 """`linear` and its gradients: which path a product takes.
 
-float32 on the CPU runs on the packed weights, forwards and backwards. Other float types and devices take a plain torch
-path through the dense matrix, so that nothing fails; it is no faster than dense. Where torch looks on, `traced` gives
-it operators; an eager call goes straight to the kernels.
+float32, bfloat16 and float16 on the CPU run on the packed weights, forwards and backwards. Other float types and
+devices take a plain torch path through the dense matrix, so that nothing fails; it is slower than dense, and says so
+once. Where torch looks on, `traced` gives it operators; an eager call goes straight to the kernels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch._C._functorch import is_legacy_batchedtensor
 from ..pruning.packing import PackedMatrix
 from . import operator
 from .arguments import check_activation, check_factors, check_packed, in_weights_type
-from .by_plan import product, values_gradient
+from .by_plan import product as _product
+from .by_plan import values_gradient
+from .dense_path import dense_weight, runs_packed
 from .plan import Plan, plan_of
 from .traced import traced_linear, watched
 
@@ -29,11 +31,12 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
     bias     (M,) or None
     activation   "gelu" returns gelu(y), the exact form of `torch.nn.functional.gelu`, off by at most 1e-6 + 2e-7 |y|
 
-    Returns (..., M). x, the weights and the bias have one float type and one device. float32 on the CPU runs on the
-    packed weights; anything else goes through `packed.to_dense()`. An element of x that no stored group reads cannot
-    change y, not even NaN. Gradients of any order, `torch.compile(fullgraph=True)`, `torch.export`, `torch.func`,
-    `torch.jit.trace` and `torch.fx` work; `torch.onnx.export` writes dense weights, and warns. A program that was
-    exported or traced and saved needs `from blockprune_lib import linear` where it is loaded.
+    Returns (..., M). x, the weights and the bias have one float type and one device. float32, bfloat16 and float16 on
+    the CPU run on the packed weights, and are added up in float32; anything else goes through `packed.to_dense()`, and
+    a DenseProductWarning says so once. An element of x that no stored group reads cannot change y, not even NaN.
+    Gradients of any order, `torch.compile(fullgraph=True)`, `torch.export`, `torch.func`, `torch.jit.trace` and
+    `torch.fx` work; `torch.onnx.export` writes dense weights, and warns. A program that was exported or traced and
+    saved needs `from blockprune_lib import linear` where it is loaded.
 
     Raises TypeError for non-tensors and for mixed types, ValueError for a shape or a device that does not fit and for
     indices that point outside the matrix.
@@ -61,8 +64,8 @@ def apply(
     if plan is None or not _fits(x, values, bias, packed.shape):
         x = in_weights_type(x, values)
         check_factors(x, values, bias, packed.shape)
-        if plan is None or values.dtype != torch.float32 or not values.is_cpu:
-            return activated(torch.nn.functional.linear(x, packed.to_dense(), bias), activation)
+        if plan is None or not runs_packed(values):
+            return activated(torch.nn.functional.linear(x, dense_weight(packed), bias), activation)
     if values.shape != plan.values_shape:
         raise ValueError(
             f"packed.values must keep its shape {tuple(plan.values_shape)}; got {tuple(values.shape)}: "
@@ -72,7 +75,7 @@ def apply(
         x.requires_grad or values.requires_grad or (bias is not None and bias.requires_grad)
     ):
         return activated(_Linear.apply(x, values, bias, packed, plan), activation)
-    return product(plan.forward, x, values, bias, activation is not None)
+    return _product(plan.forward, x, values, bias, activation is not None)
 
 
 def activated(y: Tensor, activation: str | None) -> Tensor:
@@ -87,7 +90,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, packed: PackedMatrix, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, values)
         ctx.packed, ctx.plan = packed, plan
-        return product(plan.forward, x, values, bias)
+        return _product(plan.forward, x, values, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -100,7 +103,7 @@ class _Linear(torch.autograd.Function):
             grad_x = operator.call(operator.input_gradient, grad, values, *rest) if needs_x else None
             grad_values = operator.call(operator.values_gradient, x, grad, *rest) if needs_values else None
         else:
-            grad_x = product(plan.backward, grad, values, None) if needs_x else None
+            grad_x = _product(plan.backward, grad, values, None) if needs_x else None
             grad_values = values_gradient(plan, x, grad) if needs_values else None
         return grad_x, grad_values, grad_bias, None, None
 

@@ -8,7 +8,8 @@ Each is linear in each argument, so that the gradients of the three are the thre
 tensors and whole numbers only: values, columns and offsets of a `PackedMatrix`, and sizes = (M, N, r, c). Its plan is
 found by the tensors `columns` and `offsets`, and made again when one of them was written to.
 
-float32 on the CPU runs on the packed weights; other types and devices through the dense matrix. A program that was
+float32, bfloat16 and float16 on the CPU run on the packed weights; other types and devices through the dense matrix,
+which is said. A program that was
 exported and saved needs `from blockprune_lib import linear` where it is loaded, which defines the operators.
 
 Left out: forward-mode derivatives, which `traced` takes through the dense matrix.
@@ -31,6 +32,7 @@ from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .by_plan import dense_values_gradient, product
 from .by_plan import values_gradient as values_gradient_by_plan
+from .dense_path import dense_weight, runs_packed
 from .plan import Plan, make_plan
 
 _REST = "Tensor columns, Tensor offsets, int[] sizes) -> Tensor"
@@ -42,18 +44,18 @@ def linear(
 ) -> Tensor:
     """x (..., N) → x Wᵀ + b (..., M)."""
     _check(x, sizes[1], values, columns, sizes)
-    if _packed_can(x, values, bias):
+    if runs_packed(x, values, bias):
         return product(plan_for(columns, offsets, sizes).forward, x, values, bias)
-    return torch.nn.functional.linear(x, _packed(values, columns, offsets, sizes).to_dense(), bias)
+    return torch.nn.functional.linear(x, dense_weight(_packed(values, columns, offsets, sizes)), bias)
 
 
 @custom_op("blockprune::input_gradient", mutates_args=(), schema=f"(Tensor grad, Tensor values, {_REST}")
 def input_gradient(grad: Tensor, values: Tensor, columns: Tensor, offsets: Tensor, sizes: list[int]) -> Tensor:
     """grad (..., M) → grad W (..., N)."""
     _check(grad, sizes[0], values, columns, sizes)
-    if _packed_can(grad, values):
+    if runs_packed(grad, values):
         return product(plan_for(columns, offsets, sizes).backward, grad, values, None)
-    return grad @ _packed(values, columns, offsets, sizes).to_dense()
+    return grad @ dense_weight(_packed(values, columns, offsets, sizes))
 
 
 @custom_op("blockprune::values_gradient", mutates_args=(), schema=f"(Tensor x, Tensor grad, {_REST}")
@@ -63,14 +65,10 @@ def values_gradient(x: Tensor, grad: Tensor, columns: Tensor, offsets: Tensor, s
     _check(grad, sizes[0], None, columns, sizes)
     if x.shape[:-1] != grad.shape[:-1]:
         raise ValueError(f"grad must have as many tokens as x; got {tuple(grad.shape)} and {tuple(x.shape)}")
-    if _packed_can(x, grad):
+    if runs_packed(x, grad):
         return values_gradient_by_plan(plan_for(columns, offsets, sizes), x, grad)
     packed = _packed(x, columns, offsets, sizes)
     return dense_values_gradient(packed, x.reshape(-1, sizes[1]), grad.reshape(-1, sizes[0]))
-
-
-def _packed_can(*tensors: Tensor | None) -> bool:
-    return all(tensor is None or (tensor.dtype is torch.float32 and tensor.is_cpu) for tensor in tensors)
 
 
 def _check(x: Tensor, width: int, values: Tensor | None, columns: Tensor, sizes: list[int]) -> None:

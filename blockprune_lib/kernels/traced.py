@@ -1,7 +1,7 @@
 """The product where torch itself looks on: compiling, exporting, tracing, transforming, counting.
 
     torch.compile, torch.export, torch.jit.trace, torch.fx, torch.func, modes    the operator of `operator`
-    forward-mode derivatives (torch.func.jvp), other types and devices           the dense matrix and operators of torch
+    forward-mode derivatives (torch.func.jvp), types and devices without kernel  the dense matrix and operators of torch
     torch.onnx.export                                                            the dense matrix, and a warning
 
 An eager call has no need of it: `functional` runs the kernels directly, which saves 15 to 25 µs a call.
@@ -21,6 +21,7 @@ from torch.nn import Parameter
 from ..pruning.packing import PackedMatrix
 from . import operator
 from .arguments import check_factors, in_weights_type
+from .dense_path import dense_weight, runs_packed
 
 _PLAIN = (Tensor, Parameter)
 
@@ -59,12 +60,9 @@ def traced_linear(x: Any, packed: PackedMatrix, bias: Tensor | None) -> Tensor:
     if torch.onnx.is_in_onnx_export():
         return torch.nn.functional.linear(x, _weight_for_onnx(packed), bias)
     compiling, transformed = torch.compiler.is_compiling(), _transformed()
-    if (
-        values.dtype != torch.float32
-        or not values.is_cpu
-        or forward_ad._current_level >= 0
-        or (compiling and transformed)  # torch.compile does not look into the function that torch.func needs
-    ):
+    if not runs_packed(values):
+        return torch.nn.functional.linear(x, dense_weight(packed), bias)
+    if forward_ad._current_level >= 0 or (compiling and transformed):  # Dynamo cannot follow what torch.func needs
         return torch.nn.functional.linear(x, packed.to_dense(), bias)
     made_of = x, values, bias, packed.columns, packed.offsets, [M, N, r, c]
     return operator.transformed(operator.linear, *made_of) if transformed else operator.linear(*made_of)

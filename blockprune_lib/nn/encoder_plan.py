@@ -9,7 +9,7 @@ import copy
 import ctypes
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import parallel
+from ..kernels.dense_path import PACKED_TYPES
 from ..kernels.encoder import COUNTERS, PHASES
 from ..kernels.precision import PRECISIONS, Precision
 from ..kernels.product import ACTIVATIONS
@@ -24,6 +25,7 @@ from ..kernels.records import CALL, LAYER, MATRIX, NORM, NORMS, PRODUCTS, SEQUEN
 from ..kernels.tile_loop import BYTES, VECTORS, WIDTH
 from ..pruning.architectures import LayerPaths, layer_paths, part_of
 from ..pruning.packing import pack
+from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 
@@ -40,12 +42,13 @@ class EncoderPlan:
     """An encoder's layers as records that a kernel reads, and the tensors and arrays that they point to."""
 
     precision: Precision
+    dtype: torch.dtype  # of the encoder's weights, and of what goes in and comes out
     layers: np.ndarray
     heads: int
     width: int
     inner: int
     kept: list[Any]  # keeps alive what the addresses point to
-    tensors: list[tuple[dict[str, Any], str, Any, int]]  # (the dict that holds it, its name, the tensor, its version)
+    tensors: list[Any]  # (the dict that holds it, its name, the tensor, its state, what keeps its memory from others)
     hollow: Any  # the encoder without layers: its forward turns a result into what the class returns
     position: Any = None  # the function that computes the relative position bias, if there is one
     _position: dict[int, Tensor] = field(default_factory=dict)
@@ -62,13 +65,19 @@ class EncoderPlan:
         if getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False):
             raise Unfit("the model is a decoder")
         modules = list(part_of(encoder, names.layers))
-        layers = np.zeros(len(modules), LAYER)
-        kept: list[Any] = [layers]
-        tensors: list[tuple[dict[str, Any], str, Any, int]] = []
         if not modules:
             raise Unfit("the encoder has no layers")
         heads = int(part_of(modules[0], names.heads))
         width = int(modules[0].get_submodule(names.final).normalized_shape[0])
+        if wanted.even_heads and width // heads % 2:
+            raise Unfit(f"in {precision} a head must have an even number of features; got {width // heads}")
+        dtype = _type_of(encoder)
+        for module in encoder.modules():
+            if isinstance(module, nn.Linear) and (what := more_than_linear(module)):
+                raise Unfit(f"a layer is a {what}")
+        layers = np.zeros(len(modules), LAYER)
+        kept: list[Any] = [layers]
+        tensors: list[Any] = []
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = module.get_submodule(getattr(names, name))
@@ -76,7 +85,7 @@ class EncoderPlan:
             for name in NORMS:
                 layers[number][name] = _norm(module.get_submodule(getattr(names, name)), width, kept, tensors)[0]
             layers[number]["activation"] = _activation(module, names)
-        _check(layers, width, heads, wanted)
+        _check(layers, width, heads)
         hollow = copy.copy(encoder)
         hollow.__dict__ = {key: value for key, value in encoder.__dict__.items() if key != "forward"}
         hollow._modules = {**encoder._modules, names.layers: nn.ModuleList()}
@@ -85,12 +94,12 @@ class EncoderPlan:
             hollow.compute_position_bias = lambda *_, **__: None
             _watch(encoder.relative_attention_bias, tensors)
         inner = int(layers[0]["inner"]["outputs"])
-        return cls(wanted, layers, heads, width, inner, kept, tensors, hollow, position)
+        return cls(wanted, dtype, layers, heads, width, inner, kept, tensors, hollow, position)
 
     def holds(self) -> bool:
         """Whether every tensor is still the one that the plan was made from, and unchanged since."""
-        return all(place.get(name) is tensor and _version(tensor) == version
-                   for place, name, tensor, version in self.tensors)  # fmt: skip
+        return all(place.get(name) is tensor and _state(tensor) == state
+                   for place, name, tensor, state, _ in self.tensors)  # fmt: skip
 
     def run(self, hidden: Tensor, shown: Tensor, threads: int) -> Tensor:
         """The last hidden states (batch, tokens, width); rows of masked tokens are zero."""
@@ -101,10 +110,11 @@ class EncoderPlan:
         if not everything:
             index = shown.reshape(-1).nonzero()[:, 0]
             rows = rows.index_select(0, index)
-        rows = rows.contiguous()
+        rows = rows.float().contiguous().resolve_neg()
         found = torch.empty_like(rows)
         for first, sequences in _units(lengths):
             self._call(rows, found, first, sequences, threads)
+        found = found.to(hidden.dtype)
         if everything:
             return found.view(batch, tokens, width)
         result = hidden.new_zeros(batch * tokens, width)
@@ -162,6 +172,16 @@ def _units(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield first, np.array(unit, SEQUENCE)
 
 
+def _type_of(encoder: nn.Module) -> torch.dtype:
+    """The one float type of an encoder's weights, which must lie on the CPU. Raises Unfit."""
+    found = {(parameter.dtype, parameter.device.type) for parameter in encoder.parameters()}
+    (dtype, device), *more = found or {(torch.float32, "cpu")}
+    if more or dtype not in PACKED_TYPES or device != "cpu":
+        said = ", ".join(sorted(f"{str(dtype).removeprefix('torch.')} on {device}" for dtype, device in found))
+        raise Unfit(f"the weights must all be float32, bfloat16 or float16 on the CPU; got {said}")
+    return dtype
+
+
 def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[Any]) -> np.ndarray:
     if isinstance(linear, BlockSparseLinear):
         packed = linear.packed.validate()
@@ -170,10 +190,8 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[An
         packed = pack(linear.weight, BlockStructure.column(), ones)
     else:
         raise Unfit(f"a {type(linear).__name__} is neither block-sparse nor a plain nn.Linear")
-    if packed.values.dtype != torch.float32 or not packed.values.is_cpu:
-        raise Unfit("the weights are not float32 on the CPU")
-    walk = precision.walk(packed)
-    bias = None if linear.bias is None else linear.bias.detach().contiguous()
+    walk = precision.walk(replace(packed, values=packed.values.detach().float()))
+    bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
     kept += [walk, bias]
     _watch(linear, tensors)
     arrays = {
@@ -189,9 +207,7 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[An
 def _norm(norm: Any, width: int, kept: list[Any], tensors: list[Any]) -> np.ndarray:
     if type(norm) is not nn.LayerNorm or norm.weight is None or norm.bias is None or norm.normalized_shape != (width,):
         raise Unfit(f"a {type(norm).__name__} is no LayerNorm over the features with weight and bias")
-    if norm.weight.dtype != torch.float32 or norm.bias.dtype != torch.float32 or not norm.weight.is_cpu:
-        raise Unfit("a LayerNorm is not float32 on the CPU")
-    weight, bias = norm.weight.detach().contiguous(), norm.bias.detach().contiguous()
+    weight, bias = norm.weight.detach().float().contiguous(), norm.bias.detach().float().contiguous()
     kept += [weight, bias]
     _watch(norm, tensors)
     return filled(NORM, weight=weight.data_ptr(), bias=bias.data_ptr(), epsilon=norm.eps)
@@ -217,12 +233,10 @@ def _activation(layer: Any, names: LayerPaths) -> int:
     return ACTIVATIONS[name]
 
 
-def _check(layers: np.ndarray, width: int, heads: int, precision: Precision) -> None:
+def _check(layers: np.ndarray, width: int, heads: int) -> None:
     """Raise Unfit unless the shapes of the matrices chain: a kernel reads and writes by these sizes."""
     if width % heads:
         raise Unfit(f"{width} features are no multiple of {heads} heads")
-    if precision.even_heads and width // heads % 2:
-        raise Unfit(f"in {precision.name} a head must have an even number of features; got {width // heads}")
     for layer in layers:
         sides = {name: (int(layer[name]["outputs"]), int(layer[name]["inputs"])) for name in PRODUCTS}
         inner = sides["inner"][0]
@@ -232,13 +246,22 @@ def _check(layers: np.ndarray, width: int, heads: int, precision: Precision) -> 
 
 
 def _watch(module: nn.Module, tensors: list[Any]) -> None:
-    """Remember the tensors of a module, to notice when one is replaced or written to."""
+    """Remember the tensors of a module, to notice when one is replaced or written to.
+
+    Its memory is held, so that another tensor, such as what `model.half().float()` makes, cannot come to lie there.
+    """
     for place in (module._parameters, module._buffers):
-        tensors += [(place, name, tensor, _version(tensor)) for name, tensor in place.items()]
+        tensors += [
+            (place, name, tensor, _state(tensor), None if tensor is None else tensor.detach())
+            for name, tensor in place.items()
+        ]
 
 
-def _version(tensor: Tensor | None) -> int:
-    return -1 if tensor is None or tensor.is_inference() else tensor._version
+def _state(tensor: Tensor | None) -> tuple[int, int] | None:
+    """Where a tensor's numbers lie, and how often they were written to."""
+    if tensor is None:
+        return None
+    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
 class _Memory(threading.local):

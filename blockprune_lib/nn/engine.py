@@ -1,9 +1,12 @@
 """A whole encoder run by one compiled call where that gives the same result, and layer by layer where it would not.
 
 `attach(model)` gives each encoder of a known family a `CompiledForward` in place of its `forward`. At every call it
-checks whether the compiled call can be made: evaluation mode, no gradients, float32 on the CPU, a padding mask, no
-hooks on inner modules, no output requested that only the layers can give (attentions, hidden states, a cache).
-`CompiledForward.last` is "compiled" after a compiled call, else the reason why there was none.
+checks whether the compiled call can be made: evaluation mode, no gradients, one float type that has a kernel, on the
+CPU, a padding mask, no hooks on inner modules, no output requested that only the layers can give (attentions, hidden
+states, a cache). `CompiledForward.last` is "compiled" after a compiled call, else the reason why there was none.
+
+A model in bfloat16, or under autocast to it, runs in that precision where the machine has it, else, like one in
+float16, in float32; what comes out has the type of what went in.
 
 The compiled call skips padding: a token that the mask hides is not computed, and its row of the result is zero.
 
@@ -12,6 +15,7 @@ Left out: how the kernels compute it (`kernels.encoder`); embeddings, pooler and
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -21,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..kernels.dense_path import PACKED_TYPES
 from ..pruning.architectures import LayerPaths, layer_paths
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_plan import EncoderPlan, Unfit
@@ -47,7 +52,7 @@ class CompiledForward:
 
     def __init__(self, encoder: Any, precision: str = "float32") -> None:
         self.encoder, self.precision, self.last = encoder, precision, "not called yet"
-        self._plan: EncoderPlan | None = None
+        self._plans: dict[str, EncoderPlan] = {}
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any, **more: Any) -> Any:
@@ -57,32 +62,45 @@ class CompiledForward:
             return own(self.encoder, *arguments, **more)
         first, *names = _names(own)
         given = dict(zip((first, *names), arguments, strict=False)) | more
-        result, self.last = self._compiled(given.pop(first, None), given)
-        if result is None:
+        found, self.last = self.compiled(given.pop(first, None), given)
+        if found is None:
             return own(self.encoder, *arguments, **more)
-        return own(self._plan_of().hollow, result, **given)
+        result, plan = found
+        return own(plan.hollow, result, **given)
 
-    def _compiled(self, hidden: Any, given: dict[str, Any]) -> tuple[Tensor | None, str]:
-        """(last hidden states, "compiled"), or (None, why not)."""
+    def compiled(self, hidden: Any, given: dict[str, Any]) -> tuple[tuple[Tensor, EncoderPlan] | None, str]:
+        """((last hidden states, the plan that was run), "compiled"), or (None, why not)."""
         if why := _why_not(self.encoder, hidden, given):
             return None, why
         try:
-            plan = self._plan_of()
+            plan = self._plan_for(hidden.dtype)
         except Unfit as error:
             return None, str(error)
+        if hidden.dtype is not plan.dtype:
+            return None, f"the input is {hidden.dtype}, the weights are {plan.dtype}"
         mask = next((given[name] for name in _MASK if name in given), None)
         shown = visible(mask, hidden.shape[0], hidden.shape[1])
         if shown is None:
             return None, "the mask is not one of padding"
         if plan.position is not None and not _one_run(shown):
             return None, "the mask has holes, and the model has relative positions"
-        return plan.run(hidden, shown, torch.get_num_threads()), "compiled"
+        return (plan.run(hidden, shown, torch.get_num_threads()), plan), "compiled"
 
-    def _plan_of(self) -> EncoderPlan:
+    def _plan_for(self, dtype: torch.dtype) -> EncoderPlan:
+        """The plan for an input of this type: in bfloat16 where the caller has that, and this machine and model can."""
+        asked = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
+        if asked is torch.bfloat16 and self.precision != "bfloat16":
+            with contextlib.suppress(Unfit):
+                return self._plan_in("bfloat16")
+        return self._plan_in(self.precision)
+
+    def _plan_in(self, precision: str) -> EncoderPlan:
         with self._lock:
-            if self._plan is None or not self._plan.holds():
-                self._plan = EncoderPlan.of(self.encoder, self.precision)
-            return self._plan
+            plan = self._plans.get(precision)
+            if plan is None or not plan.holds():
+                self._plans.pop(precision, None)  # its memory, before there is more
+                plan = self._plans[precision] = EncoderPlan.of(self.encoder, precision)
+            return plan
 
     def __getstate__(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "precision": self.precision}
@@ -99,12 +117,10 @@ def _names(forward: Callable[..., Any]) -> tuple[str, ...]:
 
 def _why_not(encoder: nn.Module, hidden: Any, given: dict[str, Any]) -> str:
     """Why this call must go through the layers one by one; empty if it need not."""
-    if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype != torch.float32 or not hidden.is_cpu:
-        return "the input is not a float32 tensor (batch, tokens, features) on the CPU"
+    if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype not in PACKED_TYPES or not hidden.is_cpu:
+        return "the input is no tensor (batch, tokens, features) of float32, bfloat16 or float16 on the CPU"
     if torch._C._functorch.maybe_current_level() is not None or torch._C._len_torch_dispatch_stack():
         return "a transform or a mode of torch is at work"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on"
     if asked := [name for name, value in given.items() if name not in _HARMLESS and not _nothing(value)]:
         return f"asked for {', '.join(asked)}"
     if torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks:

@@ -89,7 +89,8 @@ def _run_compiled(encoder: Any) -> None:
     encoder.eval()
     try:
         with torch.inference_mode():
-            encoder.forward._compiled(torch.zeros(1, TOKENS, width, dtype=torch.float32, device="cpu"), {})
+            dtype = next(encoder.parameters()).dtype
+            encoder.forward.compiled(torch.zeros(1, TOKENS, width, dtype=dtype, device="cpu"), {})
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from .._common.files import write_json, write_tensors, write_whole
+from ..data.weights import SPARSE_WEIGHTS
 
 FORMAT = "blockprune model, version 1"
-CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", "blockprune.safetensors", "model.safetensors"
+CARD, CONFIG, SPARSE, DENSE = "blockprune.json", "config.json", SPARSE_WEIGHTS, "model.safetensors"
 INDEX = f"{DENSE}.index.json"
 #: The key of config.json that names the file of weights, which transformers reads before it looks for one.
 WEIGHTS = "transformers_weights"
@@ -53,7 +54,7 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
         "format": FORMAT,
         "precision": precision,
         "architecture": type(model).__name__,
-        "layers": {n: {"structure": str(m.structure), "shape": list(m._shape)} for n, m in layers.items()},
+        "layers": {name: _entry(layer) for name, layer in layers.items()},
         "tied": tied,
         "files": [CONFIG, SPARSE, INDEX] if layers else [CONFIG, DENSE],
     }
@@ -74,6 +75,14 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
     else:
         write_tensors(weights, tensors)
     write_card(folder, card)
+
+
+def _entry(layer: Any) -> dict[str, Any]:
+    """What the card says of a layer; "dtype": its values' type in memory, where that is not float32."""
+    entry = {"structure": str(layer.structure), "shape": list(layer._shape)}
+    if layer.values.dtype != torch.float32:
+        entry["dtype"] = str(layer.values.dtype).removeprefix("torch.")
+    return entry
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
     precision = one_of(card.get("precision", "float32"), "precision", tuple(PRECISIONS), "save the model again")
     for name, entry in layers.items():
         if precision != "float32" and isinstance(values := tensors.get(f"{name}.values"), Tensor):
-            tensors[f"{name}.values"] = values.float()
+            tensors[f"{name}.values"] = values.to(_dtype_of(entry, name, source / CARD))
         _swap(model, name, entry, tensors, file, source / CARD)
     tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors}
     try:
@@ -173,6 +173,15 @@ def _read_tensors(file: Path, layers: Any) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in load_file(file).items() if name not in empty}
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{str(file)!r} is truncated or corrupt: {error}; save the model again") from None
+
+
+def _dtype_of(entry: Any, name: str, card: Path) -> torch.dtype:
+    """The type of a layer's values in memory, where the file may hold them in half the bytes."""
+    dtype = getattr(torch, str(entry.get("dtype", "float32")), None) if isinstance(entry, dict) else torch.float32
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        said = f"dtype must be a float type of torch; got {entry['dtype']!r}; save the model again"
+        raise ValueError(f"{str(card)!r}: layer {name!r}: {said}")
+    return dtype
 
 
 def _swap(model: Any, name: str, entry: Any, tensors: dict[str, Tensor], file: Path, card: Path) -> None:

@@ -4,6 +4,8 @@ Tolerance: a sum of n products in float32, in any order, is off by at most about
 4e-7 * sqrt(n) + 1e-6 times sum |w x|, which random rounding stays well below and a wrong index does not.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def pruned(shape: tuple[int, int], structure: BlockStructure, density: float, se
 
 
 def reference(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None) -> np.ndarray:
-    parts = [p.detach().numpy() for p in (x, packed.values, packed.columns, packed.offsets)]
+    parts = [p.detach().resolve_neg().numpy() for p in (x, packed.values, packed.columns, packed.offsets)]
     return linear_reference(*parts, packed.shape, None if bias is None else bias.detach().numpy())
 
 
@@ -214,8 +216,51 @@ def test_infinity_beside_the_edge_stays_infinity() -> None:
         assert linear(x, pack(weight, s)).isinf().all()
 
 
+MEMORY = {
+    "a file that may not be written": lambda x, folder: torch.from_numpy(
+        np.memmap(saved(x, folder), np.float32, "r", shape=tuple(x.shape))
+    ),
+    "between the places of floats": lambda x, folder: torch.frombuffer(
+        bytearray(b"..." + x.numpy().tobytes()), dtype=torch.float32, offset=3
+    ).view(x.shape),
+    "the other sign of it": lambda x, folder: torch.complex(x, -x).conj().imag,
+    "that sign without a stride": lambda x, folder: torch._neg_view(-x),
+    "every second of it": lambda x, folder: torch.stack([x, torch.full_like(x, torch.nan)], -1)[..., 0],
+    "rows that overlap": lambda x, folder: x[0].repeat(2).as_strided(x.shape, (1, 1)),
+    "one number": lambda x, folder: x[0, :1].expand(x.shape),
+    "of an inference": lambda x, folder: inferred(x),
+}
+
+
+def saved(x: Tensor, folder: Path) -> Path:
+    path = folder / f"{len([*folder.iterdir()])}"
+    path.write_bytes(x.numpy().tobytes())
+    return path
+
+
+def inferred(x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return x.clone()
+
+
+@pytest.mark.filterwarnings("ignore:.*not writable:UserWarning")
+@pytest.mark.parametrize("where", MEMORY)
+@pytest.mark.parametrize("text", ["block_row:16", "block_column:16", "tile:3x5"])
+def test_whatever_memory_x_weights_and_bias_lie_in(text: str, where: str, tmp_path: Path) -> None:
+    structure, lay = BlockStructure.parse(text), MEMORY[where]
+    packed, x = pack(pruned((37, 40), structure, 0.5), structure), lay(torch.randn(9, 40), tmp_path)
+    check_product(x, packed)
+    if "sign" in where or where in ("rows that overlap", "one number"):
+        return  # no weights lie like that
+    values, bias = lay(packed.values.reshape(1, -1), tmp_path), lay(torch.randn(1, 37), tmp_path)[0]
+    elsewhere = PackedMatrix(structure, packed.shape, values.view(packed.values.shape), packed.columns, packed.offsets)
+    if elsewhere.values.is_contiguous():
+        check_product(x, elsewhere, bias)
+        torch.testing.assert_close(linear(x, elsewhere, bias), linear(x, packed, bias))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_other_types_take_the_dense_path(dtype: torch.dtype) -> None:
+def test_every_type_is_near_the_dense_product_in_it(dtype: torch.dtype) -> None:
     s = BlockStructure.block_column(8)
     packed = pack(pruned((16, 12), s, 0.5).to(dtype), s)
     x, bias = torch.randn(4, 12).to(dtype), torch.randn(16).to(dtype)

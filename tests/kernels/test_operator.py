@@ -198,7 +198,7 @@ def test_autocast_leaves_the_weights_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_other_types_go_through_the_dense_matrix(dtype: torch.dtype) -> None:
+def test_every_type_is_near_the_dense_product_in_it(dtype: torch.dtype) -> None:
     packed, rest = parts("tile:3x5")
     x, grad, values = torch.randn(4, 33).to(dtype), torch.randn(4, 20).to(dtype), packed.values.to(dtype)
     weight = packed.to_dense().to(dtype)
