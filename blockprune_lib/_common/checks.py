@@ -43,12 +43,19 @@ def check_shape(shape: Any, name: str = "shape") -> tuple[int, int]:
 
 
 def check_finite(tensor: Tensor, name: str = "weight") -> None:
-    """Raise ValueError saying how many elements of `tensor` are NaN or infinite, if any."""
+    """Raise ValueError saying how many elements of `tensor` are NaN or infinite, if any, or that it has no numbers."""
+    check_present(tensor, name)
     if bool(tensor.isfinite().all()):
         return
     nans, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
     found = f"{nans} NaN and {infinite} infinite of {tensor.numel()} elements"
     raise ValueError(f"{name} must be finite; got {found}: if training has diverged, go back to an earlier checkpoint")
+
+
+def check_present(tensor: Tensor, name: str = "weight") -> None:
+    """Raise ValueError for a tensor without numbers, as a model has that is yet to be loaded."""
+    if tensor.is_meta:
+        raise ValueError(f"{name} must hold numbers; got a tensor on the meta device: load the model's weights first")
 
 
 def whole_number(value: Any, name: str, at_least: int = 0, example: int | None = None) -> int:

@@ -13,6 +13,7 @@ from .._common.checks import finite_number, one_of
 from ..kernels.precision import PRECISIONS, check_precision
 from ..machine.peak import fastest_precision
 from ..pruning.architectures import parameter_name, part_of, prunable
+from ..pruning.passed_over import more_than_linear, say
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
@@ -42,7 +43,8 @@ def sparsify(
                        run as one compiled call in evaluation without gradients (see `engine`)
     which              pooler=True, classifier=True as in `prunable`; embeddings stay dense
 
-    The outputs stay the same up to rounding. Groups that are all zero are not stored, so prune first: a layer of full
+    The outputs stay the same up to rounding: a Linear that does more than multiply (a forward of its own, hooks) stays
+    dense, and a PassedOverWarning says so. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser created before the call holds the old weights: create a new one.
     Encoders of families without `layer` in `pruning.architectures` (DeBERTa-v2, ModernBERT, ALBERT) and of others run
     layer by layer. Raises ValueError where there is nothing to swap or an adapter (LoRA) stands on a layer, TypeError
@@ -69,7 +71,9 @@ def sparsify(
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; embeddings stay dense")
     structures = _structures(structure, linears)
-    linears = {name: linears[name] for name in structures}
+    linears, left = _that_only_multiply({name: linears[name] for name in structures})
+    if not linears:
+        raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; {left}")
     _refuse_shared(model, linears)
     _refuse_adapters(linears)
     layers = {}
@@ -82,6 +86,8 @@ def sparsify(
     if keep_dense_above is None:
         inside = {id(part) for encoder, _ in encoders for part in encoder.modules()}
         _warn_of_dense(layers, {name for name, linear in linears.items() if id(linear) in inside})
+    if left:
+        say(model, left)
     for name, layer in layers.items():
         if layer.density <= thresholds[name]:
             if precision == "bfloat16":  # so that every path, and a saved file, has the weights that the kernel has
@@ -111,6 +117,16 @@ def _structures(structure: BlockStructure | Mapping[str, BlockStructure], linear
 
 class TooDenseWarning(UserWarning):
     """A layer is so dense that its sparse product is probably no faster than the dense one."""
+
+
+def _that_only_multiply(linears: dict[str, nn.Linear]) -> tuple[dict[str, nn.Linear], str]:
+    """The Linears that a sparse layer can stand for, and what to say of those that do more, which stay dense."""
+    more = {name: what for name, linear in linears.items() if (what := more_than_linear(linear))}
+    left = ""
+    if more:
+        name, what = next(iter(more.items()))
+        left = f"{len(more)} of {len(linears)} layers stay dense, the first {name!r}: it is a {what}"
+    return {name: linear for name, linear in linears.items() if name not in more}, left
 
 
 def _check_threshold(keep_dense_above: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._common.checks import check_finite, finite_number
+from .._common.checks import check_finite, check_present, finite_number
 from .structure import BlockStructure, check_weight
 
 CHUNK = 1 << 17  # elements: 512 KiB of float32
@@ -154,6 +154,7 @@ def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
 
 def _sum_norms(weight: Tensor, structure: BlockStructure, dtype: torch.dtype, name: str = "weight") -> Tensor:
     """The norms (R, C), summed in `dtype`; raises ValueError for NaN or infinite weights."""
+    check_present(weight, name)
     norms = weight.new_empty(structure.grid(weight.shape), dtype=dtype)
     for cells, (block,) in chunks(structure, weight):
         norms[cells] = block_norms(block, dtype)

@@ -47,6 +47,20 @@ def computed_by(linear: nn.Module) -> str:
     return "torch.nn.utils.remove_spectral_norm(module)" if "weight_orig" in linear._parameters else ""
 
 
+def more_than_linear(linear: nn.Linear) -> str:
+    """What a Linear does besides x Wᵀ + b, in a few words, so that no other can stand in its place; "" if nothing.
+
+    >>> more_than_linear(nn.Linear(2, 2))
+    ''
+    """
+    if type(linear).forward is not nn.Linear.forward:
+        return f"{type(linear).__name__}, whose forward is its own"
+    if "forward" in vars(linear):
+        return f"{type(linear).__name__} whose forward was replaced"
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return f"{type(linear).__name__} with hooks" if any(getattr(linear, name, None) for name in hooks) else ""
+
+
 def plain(weight: object) -> bool:
     """Whether a weight is a parameter of floats: not quantised, not sharded into a type of its own, not yet to come."""
     return (

@@ -25,6 +25,7 @@ from .._common.checks import one_of
 from ..nn.block_sparse_linear import BlockSparseLinear
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.masks import Masks, apply_masks_
+from ..pruning.passed_over import more_than_linear
 from ..pruning.selection import Balance, Scope, select_model
 from ..pruning.structure import BlockStructure
 from .distillation import Teacher
@@ -157,9 +158,13 @@ def _refuse_frozen(settings: TrainingSettings | None, which: Mapping[str, bool])
 
 @contextmanager
 def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
-    """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards."""
+    """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards.
+
+    One that does more than multiply stays as it is, and its mask holds.
+    """
     modules = dict(model.named_modules())
-    dense = {name: m for name, m in modules.items() if isinstance(m, nn.Linear) and f"{name}.weight" in masks}
+    masked = {name: m for name, m in modules.items() if isinstance(m, nn.Linear) and f"{name}.weight" in masks}
+    dense = {name: linear for name, linear in masked.items() if not more_than_linear(linear)}
     for name, linear in dense.items():
         # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
         packed = BlockSparseLinear.from_linear(linear, masks.structures[f"{name}.weight"], masks.keep(f"{name}.weight"))

@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blockprune_lib.data.text_files import read_columns
@@ -114,6 +114,86 @@ def test_json_lines_as_pythons_own_reader_has_them(read, rows, ascii_only, mark)
         assert read(suffix, text, b"\xef\xbb\xbf" if mark else b"") == wanted
 
 
+# --- any text at all: what is no table is refused, and what is read is what Python's own readers read
+
+ENDS = '\n\r,\t"; a1' + LETTERS
+
+
+def rectangle(rows):
+    """{column: cells} of rows that are one, the first its header; None where they are not."""
+    header, *rows = [row for row in rows if row]
+    fits = len(set(header)) == len(header) and all(len(row) == len(header) for row in rows)
+    return columns_of(header, rows) if fits else None
+
+
+def read_or_refused(read, suffix, text, mark):
+    try:
+        return read(suffix, text, b"\xef\xbb\xbf" if mark else b"")
+    except ValueError:
+        return None
+
+
+def by_csv(text, **how):
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True, **how))
+    except csv.Error:
+        return None
+
+
+@settings(max_examples=400)
+@given(
+    st.text(ENDS, max_size=40),
+    st.sampled_from(["a,b\n", "a,b\r\n", '"a","b"\n', "a,b,c\r", '"a\nb",c\n']),
+    st.booleans(),
+)
+@example('x,"y\r\nz"\r', "a,b\r\n", False)
+@example('"x""",""\n\n,\n', "a,b\n", True)
+@example('"x"y,1\n', "a,b\n", False)
+def test_any_text_as_csv(read, text, header, mark):
+    rows = by_csv(header + text)
+    assert read_or_refused(read, ".csv", header + text, mark) == (None if rows is None else rectangle(rows))
+
+
+@settings(max_examples=400)
+@given(st.text(ENDS, max_size=40), st.sampled_from(["\n", "\r\n"]), st.booleans())
+@example('"x\ty"\t1\n', "\n", False)
+@example('"x"\t1\n"y"\t2', "\n", True)
+@example('"', "\r\n", False)
+def test_any_text_as_tsv(read, text, end, mark):
+    text = f"a\tb{end}" + text.replace("\r", "").replace("\n", end)
+    plain = [line.split("\t") if line else [] for line in text.split(end)]
+    found = read_or_refused(read, ".tsv", text, mark)
+    if '"' not in text:
+        assert plain == [*by_csv(text, delimiter="\t", quoting=csv.QUOTE_NONE), *[[]] * (len(plain))][: len(plain)]
+        assert found == rectangle(plain)
+        return
+    quoted = by_csv(text, delimiter="\t")
+    assert found in [rectangle(plain), None if quoted is None else rectangle(quoted)]
+    if rectangle(plain) is not None:  # rows that are whole as they are written are never fewer, and never refused
+        assert found is not None
+        assert len(found["a"]) == len(rectangle(plain)["a"])
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.one_of(
+        st.dictionaries(st.text("ab", max_size=1), JSON_VALUES).map(lambda row: json.dumps(row, ensure_ascii=False)),
+        st.text('{}[]":, a1', max_size=8), st.sampled_from(["", " ", "{}", "null", '{"a":1,"a":2}', "{'a': 1}", "NaN"]),
+    ), min_size=1, max_size=5),
+    st.sampled_from(["\n", "\r\n"]), st.booleans(),
+)  # fmt: skip
+def test_any_lines_as_json(read, lines, end, mark):
+    lines = ['{"a": 0}', *lines]  # so that it is no list
+    try:
+        rows = [json.loads(line) for line in lines if line.strip()]
+        wanted = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    except (ValueError, AttributeError, TypeError):
+        wanted = None
+    if wanted is not None and not all(isinstance(row, dict) for row in rows):
+        wanted = None
+    assert repr(read_or_refused(read, ".jsonl", end.join(lines), mark)) == repr(wanted)
+
+
 @pytest.mark.parametrize("length", [131_073, 3_000_000])
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
 def test_cells_of_any_length(read, suffix, length):
@@ -124,6 +204,16 @@ def test_cells_of_any_length(read, suffix, length):
     }[suffix]  # fmt: skip
     assert read(suffix, text) == {"s": [long], "label": ["1"]}
     assert csv.field_size_limit() == 131_072  # the process's own setting is as it was
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_long_cells_full_of_what_readers_trip_over(read, suffix):
+    cell = 'she said: "no",\tor\u2028\x85\nnot\r\n' * 9_000
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter="," if suffix == ".csv" else "\t", lineterminator="\r\n").writerows(
+        [["s", "label"], [cell, "1"], ["", "0"], [cell, ""]]
+    )
+    assert read(suffix, written.getvalue(), b"\xef\xbb\xbf") == {"s": [cell, "", cell], "label": ["1", "0", ""]}
 
 
 def test_files_read_on_several_threads_at_once(tmp_path):

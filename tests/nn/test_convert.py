@@ -295,6 +295,68 @@ def test_torchs_own_encoder_calls_its_sparse_layers_in_evaluation_too(first: boo
     torch.testing.assert_close(found[~padding], expected[~padding], rtol=1e-4, atol=1e-5)
 
 
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def replace_forward(layer: nn.Module) -> None:
+    own = layer.forward
+    layer.forward = lambda x: 3 * own(x)
+
+
+MORE = {
+    "a forward of its own": (lambda layer: Doubled(16, 16), "Doubled, whose forward is its own"),
+    "a forward that was replaced": (replace_forward, "Linear whose forward was replaced"),
+    "a hook": (lambda layer: layer.register_forward_hook(lambda module, x, y: 4 * y), "Linear with hooks"),
+    "a hook before": (lambda layer: layer.register_forward_pre_hook(lambda module, x: (-x[0],)), "Linear with hooks"),
+    "a hook on gradients": (lambda layer: layer.register_full_backward_hook(lambda m, i, o: None), "with hooks"),
+}
+
+
+@pytest.mark.parametrize("what", MORE)
+def test_a_linear_that_does_more_than_multiply_stays_as_it_is(what: str) -> None:
+    change, said = MORE[what]
+    model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
+    made = change(model[1])
+    if isinstance(made, nn.Linear):
+        model[1] = made
+    x = torch.randn(3, 16)
+    wanted = pruned(model, COLUMN)(x)
+    with pytest.warns(PassedOverWarning, match=rf"1 of 2 layers stay dense, the first '1': it is a .*{said}"):
+        sparsify(model, COLUMN)
+    assert [type(layer) is BlockSparseLinear for layer in model] == [True, False]
+    torch.testing.assert_close(model(x), wanted)
+    with pytest.raises(ValueError, match=rf"linear must compute x Wᵀ \+ b and nothing else; got a .*{said}"):
+        BlockSparseLinear.from_linear(model[1], COLUMN)
+    with pytest.raises(ValueError, match=rf"has no prunable nn.Linear to swap; 1 of 1 layers stay dense, .*{said}"):
+        sparsify(nn.Sequential(model[1]), COLUMN)
+
+
+def test_a_hook_inside_a_compiled_encoder_is_still_called() -> None:
+    model, calls = bert(), list[int]()
+    inner = model.bert.encoder.layer[0].intermediate.dense
+    inner.register_forward_hook(lambda module, x, y: calls.append(1))
+    ids = torch.randint(2, 60, (2, 9))
+    wanted = logits(pruned(model, COLUMN), ids)
+    with pytest.warns(PassedOverWarning, match="1 of 12 layers stay dense"):
+        sparsify(model, COLUMN)
+    calls.clear()
+    torch.testing.assert_close(logits(model, ids), wanted, rtol=1e-4, atol=1e-5)
+    assert calls == [1]
+    inner._forward_hooks.clear()
+    replace_forward(inner)
+    wanted = model(ids).logits  # gradients are on: layer by layer
+    torch.testing.assert_close(logits(model, ids), wanted.detach(), rtol=1e-4, atol=1e-5)
+    assert model.bert.encoder.forward.last == "a layer is a Linear whose forward was replaced"
+
+
+def test_weights_that_are_still_to_come_are_named() -> None:
+    # As accelerate leaves what waits on a disk.
+    with pytest.raises(ValueError, match=r"weight must hold numbers; got a tensor on the meta device: load"):
+        select_model(nn.Sequential(nn.Linear(16, 16, device="meta")), COLUMN, rate=2.0)
+
+
 def test_a_layer_under_an_adapter_is_refused() -> None:
     model = nn.ModuleDict({"up": nn.Linear(16, 16)})
     model["up"] = nn.ModuleDict({"base_layer": nn.Linear(16, 16)})

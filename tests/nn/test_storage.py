@@ -6,28 +6,37 @@ import copy
 import json
 import os
 import pickle
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from accelerate import Accelerator
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
     BertModel,
     Trainer,
     TrainingArguments,
+    pipeline,
 )
 
-from blockprune_lib.data import hub
+from blockprune_lib.data import hub, models
 from blockprune_lib.nn import BlockSparseLinear, load, save, sparsify
 from blockprune_lib.pruning import BlockStructure, apply_masks_, select_model
+
+from ..helpers.tiny import write
 
 COLUMN = BlockStructure.block_column(8)
 SMALL = BertConfig(
@@ -172,6 +181,95 @@ def test_what_is_pushed_to_the_hub_is_what_load_reads(tmp_path: Path, monkeypatc
     assert asked == [("me/mine", {"required": ("blockprune.json", "config.json")})]
     with pytest.raises(ValueError, match="there is no such folder"):
         load(tmp_path / "nowhere")
+
+
+def test_transformers_own_push_uploads_what_load_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of push_to_hub but the network: an old dense upload may lie in the repository, which nothing deletes."""
+    hub_folder = tmp_path / "the repository"
+
+    class Card:
+        def save(self, path: Any) -> None:
+            Path(path).write_text("a card")
+
+    def upload(self: Any, working_dir: Any, repo_id: str, *_: Any, **__: Any) -> str:
+        shutil.copytree(working_dir, hub_folder, dirs_exist_ok=True)
+        return repo_id
+
+    place = "transformers.utils.hub."
+    made = SimpleNamespace(repo_id="me/mine")
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: made)
+    monkeypatch.setattr(f"{place}create_repo", lambda *_, **__: made, raising=False)
+    monkeypatch.setattr(f"{place}create_and_tag_model_card", lambda *_, **__: Card())
+    monkeypatch.setattr(f"{place}PushToHubMixin._upload_modified_files", upload)
+    model = sparse()
+    model.push_to_hub("me/mine")
+    assert torch.equal(answer(load(hub_folder)), answer(model))
+    with pytest.raises(ValueError, match=REFUSED):
+        AutoModel.from_pretrained(hub_folder)
+    with pytest.raises(ValueError, match=r"block-sparse layers: blockprune_lib\.load\(folder\) reads it"):
+        models.load(hub_folder)
+    dense = BertForSequenceClassification(SMALL).eval()
+    dense.push_to_hub("me/mine")  # over it
+    assert torch.equal(answer(BertForSequenceClassification.from_pretrained(hub_folder)), answer(dense))
+    with pytest.raises(ValueError, match=r"holds two models, blockprune\.safetensors and model\.safetensors"):
+        load(hub_folder)
+    model.push_to_hub("me/mine")  # and over that
+    with pytest.raises(ValueError, match=REFUSED):
+        AutoModel.from_pretrained(hub_folder)
+
+
+def test_what_accelerate_and_safetensors_write_is_no_dense_model(tmp_path: Path) -> None:
+    model = sparse()
+    Accelerator(cpu=True).save_model(model, str(tmp_path / "accelerate"))
+    save_model(model, str(tmp_path / "plain.safetensors"))
+    for file in (tmp_path / "accelerate" / "model.safetensors", tmp_path / "plain.safetensors"):
+        again = sparse()
+        load_model(again, file)
+        assert torch.equal(answer(again), answer(model))
+        with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict: .*query\.weight"):
+            load_model(BertForSequenceClassification(SMALL), file)
+
+
+def test_a_pipeline_keeps_and_serves_a_sparse_model(tmp_path: Path) -> None:
+    folder = write(tmp_path / "dense", head=2)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    apply_masks_(model, select_model(model, COLUMN, rate=3.0))
+    sparsify(model, COLUMN)
+    made = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder), device="cpu")
+    wanted = made(["the cat sat", "not good"])
+    made.save_pretrained(str(tmp_path / "kept"))
+    with pytest.raises(ValueError, match=REFUSED):
+        pipeline("text-classification", model=str(tmp_path / "kept"), device="cpu")
+    served = pipeline(
+        "text-classification", model=load(tmp_path / "kept"),
+        tokenizer=AutoTokenizer.from_pretrained(tmp_path / "kept"),
+        device="cpu",
+    )  # fmt: skip
+    assert served(["the cat sat", "not good"]) == wanted
+
+
+def test_sentence_transformers_own_save_is_never_read_as_a_dense_model(tmp_path: Path) -> None:
+    package = pytest.importorskip("sentence_transformers")
+    folder = write(tmp_path / "dense")
+
+    def around(model: Any = None) -> Any:
+        word = package.models.Transformer(str(folder), max_seq_length=16)
+        if model is not None:
+            setattr(word, "auto_model" if isinstance(getattr(word, "auto_model", None), nn.Module) else "model", model)
+        return package.SentenceTransformer(modules=[word, package.models.Pooling(16)], device="cpu")
+
+    whole, texts = around(), ["the cat sat", "not good"]
+    whole.save(str(tmp_path / "kept"))  # a dense one, over which the sparse one is saved
+    inner = next(module for module in whole.modules() if isinstance(module, BertModel))
+    apply_masks_(inner, select_model(inner, COLUMN, rate=3.0))
+    sparsify(inner, COLUMN)
+    wanted = whole.encode(texts)
+    for save_to in (whole.save, whole.save_pretrained):
+        save_to(str(tmp_path / "kept"))
+        with pytest.raises(ValueError, match=REFUSED):
+            package.SentenceTransformer(str(tmp_path / "kept"), device="cpu")
+        (where,) = {path.parent for path in (tmp_path / "kept").rglob("blockprune.json")}
+        np.testing.assert_allclose(around(load(where)).encode(texts), wanted, atol=1e-6)
 
 
 @pytest.fixture
