@@ -21,6 +21,7 @@ from tools.teach.chapters import BOOK, KIT, chapters, checked, code, exercises, 
 CHAPTERS = chapters()
 #: Lines that a solution shares with its stub, or with the chapter, say nothing about the answer.
 SHORT = 12
+DECKS = {deck.name for deck in slides.decks()}
 
 
 def version(name):
@@ -236,6 +237,8 @@ def test_what_the_kit_names_is_there():
         for name, figure in re.findall(r"`([\w-]+)` · `(fig-[\w-]+)`", page):
             slides.find_figure(read(BOOK / f"{name}.ipynb"), figure)
         assert set(re.findall(r"`(ex-[\w-]+)`", page)) <= labels, path.name
+        for name in re.findall(r"`([a-z]+(?:-[a-z]+)+)`", page):
+            assert name in labels | set(CHAPTERS) or name.startswith("fig-") or name in DECKS, (path.name, name)
         for link in re.findall(r"\]\(([\w.-]+)\)", page):
             assert (KIT / link).is_file(), link
     teachers = (BOOK / "for-teachers.md").read_text(encoding="utf-8")
