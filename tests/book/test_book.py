@@ -9,14 +9,13 @@ import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Chapters whose code is still wider than a page, or whose drawing cells stand open: shorter at each landing.
-WIDE = {"prune-and-retrain", "whole-story"}
+WIDE = {"prune-and-retrain"}
 OPEN = {"prune-and-retrain"}
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
 UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain",
-            "the-whole-model", "whole-story"}  # fmt: skip
+            "the-whole-model"}  # fmt: skip
 #: Chapters whose answers to a Predict box are still in sight below it.
-IN_SIGHT = {"fine-tuning", "on-top-of-distillation", "paper-versus-here", "prune-and-retrain", "reweighting",
-            "storing-what-is-left", "whole-story"}  # fmt: skip
+IN_SIGHT = {"on-top-of-distillation", "prune-and-retrain", "storing-what-is-left"}
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
