@@ -246,6 +246,17 @@ def test_what_the_kit_names_is_there():
         assert (KIT / name).is_file()
 
 
+def test_the_list_of_exercises_names_each_once_under_its_chapter():
+    chapter, listed = "", []
+    for place, label in re.findall(
+        r"^\| (?:`([\w-]+)` )?\| `(ex-[\w-]+)` \|", (KIT / "exercises.md").read_text(), re.M
+    ):
+        chapter = place or chapter
+        listed.append(label)
+        assert f":label: {label}\n" in text_of(read(BOOK / f"{chapter}.ipynb")), label
+    assert len(listed) == len(set(listed)) > 40
+
+
 def test_the_minutes_of_a_course_follow_each_other():
     for name, whole in (("lecture.md", 90), ("workshop.md", 240)):
         spans = [tuple(map(int, span)) for span in re.findall(r"^\| (\d+) to (\d+) \|", (KIT / name).read_text(), re.M)]
