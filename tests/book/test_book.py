@@ -9,13 +9,12 @@ import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Chapters whose code is still wider than a page, or whose drawing cells stand open: shorter at each landing.
-WIDE = {"prune-and-retrain"}
-OPEN = {"prune-and-retrain"}
+WIDE: set[str] = set()
+OPEN: set[str] = set()
 #: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
-UNLINKED = {"a-kernel-step-by-step", "on-top-of-distillation", "prune-and-retrain",
-            "the-whole-model"}  # fmt: skip
+UNLINKED = {"a-kernel-step-by-step", "the-whole-model"}
 #: Chapters whose answers to a Predict box are still in sight below it.
-IN_SIGHT = {"on-top-of-distillation", "prune-and-retrain", "storing-what-is-left"}
+IN_SIGHT = {"storing-what-is-left"}
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
@@ -207,6 +208,18 @@ def prune_and_retrain():
 
         return move
 
+    def verdict(seeds=True, rows=True):
+        def judge(first, second):
+            gaps = first.astype(float) - second
+            if len(gaps) < 2:
+                return "one seed"
+            wide = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps.mean(1)) * seeds
+            half = max(wide, 1.96 * stats.sem(gaps.mean(0)) * rows)
+            middle = gaps.mean()
+            return "better" if middle > half else "worse" if middle < -half else "not told apart"
+
+        return judge
+
     study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
     return [
         ("exact-count", lambda n, rate: n / rate, "expected a whole number"),
@@ -215,6 +228,10 @@ def prune_and_retrain():
         ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
         ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
         ("masked-step", step(decay_velocity=False), "moves to another place in w"),
+        ("verdict", lambda first, second: None, "expected a word"),
+        ("verdict", lambda first, second: "better", "the same two the other way round it says 'better'"),
+        ("verdict", verdict(seeds=False), "one whose seeds differ by more"),
+        ("verdict", verdict(rows=False), "in two rows alone"),
         ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
         ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
         ("own-study", {"methods": 1}, "methods"),
@@ -328,9 +345,37 @@ def your_own_model():
     ]
 
 
+def on_top_of_distillation():
+    def hidden(student, teacher, mask, divided=True, padded=False, first=False):
+        real, k, n = mask.astype(bool) | padded, len(student), len(teacher)
+        found = []
+        for i, states in enumerate(student, 1):
+            target = teacher[i - 1 if first else round(i * n / k) - 1][real]
+            found.append(np.mean((states[real] - target) ** 2) / (np.var(target) if divided else 1.0))
+        return float(np.mean(found))
+
+    def rate(parameters, cut, layers, kept, rate):
+        return parameters / (parameters - cut + cut / rate)
+
+    dense, both = {"method": "dense", "rate": 1, "layers": 2}, {"method": "gradual", "rate": 2, "layers": 3}
+    stack = {"task": "rte", "structure": "row", "seed": [1, 2, 3]}
+    return [
+        ("whole-rate", lambda p, cut, layers, kept, rate: layers / kept * rate, "the rate of the matrices alone"),
+        ("whole-rate", rate, "counts the rate and not the layers"),
+        ("hidden-loss", lambda student, teacher, mask: None, "returns nothing yet"),
+        ("hidden-loss", lambda *all_: hidden(*all_, padded=True), "counts padding too"),
+        ("hidden-loss", lambda *all_: hidden(*all_, divided=False), "teacher's variance"),
+        ("hidden-loss", lambda *all_: hidden(*all_, first=True), "the last should learn from the last"),
+        ("own-stack", stack | {"parts": [dense]}, "at least two numbers of layers"),
+        ("own-stack", stack | {"parts": [dense, dense | {"layers": 3}]}, "no run cuts groups"),
+        ("own-stack", stack | {"parts": [both, both | {"layers": 4}]}, "no run keeps layers and cuts nothing"),
+        ("own-stack", stack | {"seed": 1, "parts": [dense, both]}, "one side has 1 seed"),
+    ]
+
+
 CHAPTERS = (
     whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model,
-    paper_versus_here, storing, your_own_model,
+    paper_versus_here, storing, your_own_model, on_top_of_distillation,
 )  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 

@@ -1,4 +1,4 @@
-"""Checkers of *prune-and-retrain*: how many groups stay, a step that keeps zeros, a recipe for a study."""
+"""Checkers of *prune-and-retrain*: how many groups stay, a step that keeps zeros, a verdict, a recipe for a study."""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ def masked_step(answer: Function) -> str:
             expect(count == 0, f"with {case}, {count} pruned places of {name} are not zero")
             expect(np.allclose(value[mask], right[mask]), f"with {case}, what lives moves to another place in {name}")
     return "what lives moves as SGD moves it, and what is pruned is zero in both, whatever the gradient"
+
+
+@exercise("verdict", "verdict(first, second)")
+def verdict(answer: Function) -> str:
+    """Both intervals of the mean difference, over seeds and over rows, must exclude zero."""
+    rng = np.random.default_rng(11)
+    sure, rows = np.arange(400) < 300, np.arange(400)
+    ahead = np.stack([(sure | (rows % 4 == 3)) & (rows % 37 != seed) for seed in range(3)])
+    behind = np.stack([sure & (rows % 5 != 0) & (rows % 41 != seed) for seed in range(3)])
+    wide = np.stack([sure & (rows % 3 != 0), sure, sure & (rows % 50 != 0)])
+    few = behind.copy()
+    few[:, [5, 10]] = True
+    shuffled = rng.permutation(400)
+    cases = (
+        ("one that is right far more often, with every seed", ahead, behind, "better"),
+        ("the same two the other way round", behind, ahead, "worse"),
+        ("two of one seed each", ahead[:1], behind[:1], "one seed"),
+        ("one whose seeds differ by more than the methods", sure[None] & np.ones((3, 1), bool), wide, "not told apart"),
+        ("two that differ alike in each seed, in two rows alone", few, behind, "not told apart"),
+        ("rows in another order", ahead[:, shuffled], behind[:, shuffled], "better"),
+    )
+    for name, first, second, right in cases:
+        got = answer(first.copy(), second.copy())
+        expect(isinstance(got, str), f"for {name} it returned {type(got).__name__}, expected a word such as 'better'")
+        expect(got == right, f"for {name} it says {got!r}, not {right!r}")
+    return "it asks seeds and rows, and neither alone is enough"
 
 
 @exercise("own-study")

@@ -1,0 +1,81 @@
+"""Checkers of *on-top-of-distillation*: the rate of the whole model, a loss of hidden states, a recipe that stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..exercises import Function, Wrong, agree, exercise, expect, number
+
+
+@exercise("whole-rate", "whole_rate(parameters, cut, layers, kept, rate)")
+def whole_rate(answer: Function) -> str:
+    """What is not in the matrices stays; of them kept / layers / rate is left."""
+    cases = ((100, 80, 6, 6, 1.0), (100, 80, 6, 6, 5.0), (100, 80, 6, 3, 2.0), (50, 10, 12, 1, 4.0))
+
+    def judge(parameters: int, cut: int, layers: int, kept: int, rate: float) -> tuple[float, dict[str, float]]:
+        left = cut * kept / layers / rate
+        return parameters / (parameters - cut + left), {
+            "that is the rate of the matrices alone": layers / kept * rate,
+            "that counts the rate and not the layers that went": parameters / (parameters - cut + cut / rate),
+            "that counts the layers that went and not the rate": parameters / (parameters - cut + cut * kept / layers),
+        }
+
+    where = "of {} parameters, {} in the matrices, {} layers, {} kept, at rate {:g},"
+    agree(answer, cases, judge, where)
+    return "it gives the rate of the whole model in four cases, with and without layers that went"
+
+
+@exercise("hidden-loss", "hidden(student, teacher, mask)")
+def hidden_loss(answer: Function) -> str:
+    """Real tokens only; the mean square over the teacher's variance; the mean over the student's layers."""
+    rng = np.random.default_rng(5)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
+    real = mask.astype(bool)
+    for layers, teachers in ((3, 3), (2, 4), (1, 3)):
+        teacher = [scale * rng.normal(size=(2, 5, 8)) + 1 for scale in (1.0, 3.0, 0.5, 2.0)[:teachers]]
+        student = [rng.normal(size=(2, 5, 8)) for _ in range(layers)]
+        where = f"for {layers} layers that learn from {teachers}"
+        copies = [states.copy() for states in student], [states.copy() for states in teacher]
+        got = number(answer(*copies, mask.copy()), where)
+        chosen = [teacher[round(i * teachers / layers) - 1] for i in range(1, layers + 1)]
+        right = _distance(student, chosen, real)
+        everything = np.ones_like(real)
+        slips = {
+            "it counts padding too": _distance(student, chosen, everything),
+            "it does not divide by the teacher's variance": _distance(student, chosen, real, divided=False),
+            "it takes the first layers of the teacher, and the last should learn from the last": _distance(
+                student, teacher[:layers], real
+            ),
+        }
+        reason = next((said for said, value in slips.items() if np.isclose(got, value)), "")
+        expect(np.isclose(got, right), f"{where} it gives {got:.6g}, not {right:.6g}", reason)
+    return "it measures real tokens in units of the teacher's variance, each layer against the right one"
+
+
+def _distance(student: list[Any], teacher: list[Any], real: Any, divided: bool = True) -> float:
+    pairs = [(ours[real], theirs[real]) for ours, theirs in zip(student, teacher, strict=True)]
+    return float(np.mean([np.mean((a - b) ** 2) / (np.var(b) if divided else 1.0) for a, b in pairs]))
+
+
+@exercise("own-stack")
+def own_stack(answer: Mapping[str, Any]) -> str:
+    """Two numbers of layers, at least one with groups cut and one without, three seeds each."""
+    from ...experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
+
+    expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
+    try:
+        runs = plan(answer)
+    except (TypeError, ValueError) as error:
+        raise Wrong(str(error)) from None
+    layers = {run.layers for run in runs}
+    expect(len(layers) >= 2, f"every run has {layers.pop() or 'all'} layers, at least two numbers of layers are needed")
+    cut = [run for run in runs if run.layers and run.rate > 1 and run.method not in ("dense", "bag-of-words")]
+    expect(cut, "no run cuts groups of a model whose layers were removed")
+    whole = [run for run in runs if run.layers and run.method == "dense"]
+    expect(whole, "no run keeps layers and cuts nothing", "method: dense with layers and rate 1 would do")
+    seeds = min(len({run.seed for run in group}) for group in (cut, whole))
+    expect(seeds >= 3, f"one side has {seeds} seed{'s' * (seeds > 1)}, three are needed")
+    return f"{len(runs)} runs: {len(cut)} with blocks on kept layers, {len(whole)} with layers alone"
