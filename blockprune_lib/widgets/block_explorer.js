@@ -107,7 +107,7 @@ function panel(name) {
   const holder = node("div", {}, map, lines);
   const histogram = node("canvas", { role: "img", width: 480, height: 120 });
   histogram.style.cssText = "width:100%;height:6rem;margin-top:0.4rem";
-  const box = node("figure", {}, node("figcaption", {}, `${name}: outputs down, inputs across`), holder, histogram);
+  const box = node("figure", {}, node("figcaption", {}, name), holder, histogram);
   return { name, box, map, lines, holder, histogram };
 }
 
@@ -251,7 +251,7 @@ function build(model, root) {
         panels[i].map.setAttribute("aria-label", `${states[i]}: heat map of the group scores of ${inWords(model.get("layer"))}; ${percent(1 - figures.kept / figures.groups)} of the groups are removed.`);
         panels[i].histogram.setAttribute("aria-label", `${states[i]}: histogram of the group scores, with the threshold at ${short(made.threshold)}.`);
       });
-      scaleBar.textContent = `Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; plain ground: removed.`;
+      scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.`;
       const { figures } = chosen[0], last = chosen[chosen.length - 1].figures;
       const more = states.length > 1 ? `; ${states[states.length - 1]}: ${percent(last.energy)}` : "";
       say(`${structure} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);
