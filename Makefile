@@ -10,13 +10,15 @@ INSTALLED := $(VENV)/.installed
 SLUG ?=
 PORT ?= 8000
 
-.PHONY: help book test lint serve clean repo
+.PHONY: help book test lint serve offline package clean repo
 
 help:  ## list the targets
 	@echo "make book    set up, run every chapter, write _build/html"
 	@echo "make test    set up, run the tests"
 	@echo "make lint    style, types, notebooks and generated files"
 	@echo "make serve   show _build/html at http://localhost:$(PORT)"
+	@echo "make offline pack the built book into a zip that opens without a server"
+	@echo "make package build the wheel and the sdist into dist/, and check what is in them"
 	@echo "make clean   remove _build, caches and .venv"
 	@echo "make repo SLUG=owner/name   point badges, install cells and links at your repository"
 
@@ -35,13 +37,20 @@ lint: $(INSTALLED)  ## check style, types and what is generated
 	$(BIN)/python -m tools.repository --check
 	$(BIN)/python -m tools.api --check
 	$(BIN)/python -m tools.readme --check
+	$(BIN)/python -m tools.workflows
 
 serve:  ## show the built book
 	@test -f _build/html/index.html || { echo "There is no book yet: run 'make book' first."; exit 1; }
 	$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+offline: $(INSTALLED)  ## pack the built book into _build/pruned-and-faster.zip
+	$(BIN)/python -m tools.offline
+
+package: $(INSTALLED)  ## build the wheel and the sdist
+	$(BIN)/python -m tools.package
+
 clean:  ## remove everything that make made
-	rm -rf _build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 repo: $(INSTALLED)  ## make repo SLUG=owner/name
 	$(BIN)/python -m tools.repository --slug "$(SLUG)"

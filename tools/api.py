@@ -1,69 +1,152 @@
-"""Write book/api.md, the reference of the library's public names, from their docstrings; `--check` only compares."""
+"""Write book/api.md, the list of the library's public names, from the stubs of its packages; `--check` only compares.
+
+Sphinx's autodoc fills in signatures, defaults and docstrings when the book is built, so the page changes only where a
+public name comes, goes or moves.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 import blockprune_lib as bp
 from blockprune_lib._common.files import write_whole
+from tools.docstrings import to_rst
 
 PAGE = Path(__file__).resolve().parent.parent / "book" / "api.md"
-#: Headings and the names under each, in the order of the book.
-SECTIONS = {
-    "The machine, and timing on it": ["hardware", "compare", "threads"],
-    "Structure: one grid of groups": ["BlockStructure", "group_norms", "group_scores", "expand", "prunable"],
-    "Penalty": ["ReweightedGroupLasso", "group_soft_threshold"],
-    "Selection": ["select", "select_model", "apply_masks_"],
-    "Packing and running": ["pack", "PackedMatrix", "linear"],
-    "Weights and text": ["models.load", "tasks.load"],
-    "Layers and files": [
-        "BlockSparseLinear", "sparsify", "densify", "warm_up", "save", "load", "compression", "break_even_density"
-    ],
-    "A latency budget": [
-        "budget", "nn.Budget", "nn.layer_costs", "nn.LayerCosts", "nn.Cut", "nn.candidates",
-        "pruning.cheapest_choice",
-    ],
-    "Training": [
-        "TrainingSettings", "fine_tune", "train_reweighted", "prune", "retrain", "prune_gradually", "evaluate",
-    ],
-    "Experiments": ["experiments.run", "experiments.plan"],
-    "Explorers": [
-        "widgets.BlockExplorer", "widgets.ReweightingExplorer", "widgets.RooflineExplorer", "widgets.KernelAnimation",
-        "widgets.interact",
-    ],
-    "Exercises": ["check"],
-}  # fmt: skip
+#: The rooms, in the order of the book, and the question that each answers.
+ROOMS = {
+    "machine": "What this machine can do, and fair timing on it",
+    "pruning": "Which groups vanish, which stay, how they are stored",
+    "data": "Real weights and real text",
+    "kernels": "Products with what is left",
+    "nn": "Sparse layers inside a model",
+    "training": "Fine-tune, reweight, prune, retrain",
+    "bench": "Every other way to run the same model, timed beside ours",
+    "experiments": "A recipe in, records out",
+    "teaching": "What pages call",
+    "widgets": "Explorers",
+}
+HEAD = """\
+# The library
+
+`import blockprune_lib as bp` is the whole of it. The common names stand in `bp` itself, and every name in its room:
+`bp.select` is `bp.pruning.select`. A name is told once, in its room. What a stage of an experiment takes, with its
+defaults, is in {doc}`experiments`."""
 
 
 def page() -> str:
     """Return the page's text."""
-    parts = ["# The library", "What `import blockprune_lib as bp` offers, in the order of the book."]
-    for heading, names in SECTIONS.items():
-        parts.append(f"## {heading}")
-        parts += [entry(name) for name in names]
+    parts = [HEAD, "## `bp`: the common names", summary(_told(bp))]
+    for room, question in ROOMS.items():
+        parts += section(f"blockprune_lib.{room}", f"## `bp.{room}`: {question[0].lower()}{question[1:]}")
+    parts += section("blockprune_lib.plots", "## `bp.plots`: figures that say what they show")
     return "\n\n".join(parts) + "\n"
 
 
-def entry(name: str) -> str:
-    """Return one name's heading, signature and docstring; of a class, its public methods' too."""
-    thing = bp
-    for part in name.split("."):
-        thing = getattr(thing, part)
-    text = f"### `bp.{name}`\n\n" + _block(f"bp.{name}", thing)
-    if inspect.isclass(thing):
-        for method, member in vars(thing).items():
-            target = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-            if not method.startswith("_") and inspect.isfunction(target) and inspect.getdoc(target):
-                text += "\n\n" + _block(method, target)
-    return text
+def section(module: str, heading: str) -> list[str]:
+    """A package's or a module's heading and its names; its packages' and modules' after them."""
+    home = bp.plots if module == "blockprune_lib.plots" else importlib.import_module(module)
+    modules = [name for name in public(home) if inspect.ismodule(getattr(home, name))]
+    names = [name for name in public(home) if name not in modules]
+    parts = [heading]
+    if names:
+        told = [f"{module}.{name}" for name in names if _runs(getattr(home, name))]
+        parts += [summary(told), entries(home, module, names)]
+    for name in modules:
+        parts += section(f"{module}.{name}", f"### `{module.replace('blockprune_lib', 'bp')}.{name}`")
+    return parts
 
 
-def _block(label: str, thing: object) -> str:
-    assert callable(thing)
-    signature = str(inspect.signature(thing)).replace("'", "")
-    return f"```text\n{label}{signature}\n\n{inspect.getdoc(thing)}\n```"
+def public(home: ModuleType) -> list[str]:
+    """The names that a package's stub lists, or the functions and classes that a file defines and does not hide."""
+    if hasattr(home, "__all__"):
+        return list(home.__all__)
+    found = []
+    for name, thing in vars(home).items():
+        kind = inspect.isfunction(thing) or inspect.isclass(thing)
+        if kind and not name.startswith("_") and thing.__module__ == home.__name__ and inspect.getdoc(thing):
+            found.append(name)
+    return found
+
+
+def things() -> Iterator[tuple[str, Any]]:
+    """Every function, class and method on the page, by its full name."""
+    module = ""
+    for line in page().splitlines():
+        kind, _, name = line.strip().partition(":: ")
+        if kind == ".. currentmodule":
+            module = name
+        elif kind in (".. autoclass", ".. autofunction"):
+            thing = getattr(bp.plots if module == "blockprune_lib.plots" else importlib.import_module(module), name)
+            yield f"{module}.{name}", thing
+            for member in _members(thing) if inspect.isclass(thing) else []:
+                yield f"{module}.{name}.{member}", getattr(thing, member)
+
+
+def summary(names: list[str]) -> str:
+    """A table of names with the first sentence of each."""
+    lines = "\n".join(f"   ~{name}" for name in names)
+    return f"```{{eval-rst}}\n.. currentmodule:: None\n\n.. autosummary::\n   :nosignatures:\n\n{lines}\n```"
+
+
+def entries(home: ModuleType, module: str, names: list[str]) -> str:
+    """The directives that autodoc follows."""
+    lines = [f".. currentmodule:: {module}", ""]
+    for name in names:
+        thing = getattr(home, name)
+        if inspect.isclass(thing):
+            members = _members(thing)
+            lines += [f".. autoclass:: {name}", *([f"   :members: {', '.join(members)}"] if members else []), ""]
+        elif _runs(thing):
+            lines += [f".. autofunction:: {name}", ""]
+        else:
+            lines += [f".. data:: {name}", "", f"   {_comment(home, name)}", ""]
+    return "```{eval-rst}\n" + "\n".join(lines).rstrip() + "\n```"
+
+
+def _runs(thing: Any) -> bool:
+    """Whether it is a class or a function, and no constant."""
+    return inspect.isclass(thing) or inspect.isroutine(thing)
+
+
+def _comment(home: ModuleType, name: str) -> str:
+    """What stands over a constant in the file beside its package or module that defines it."""
+    for path in sorted(Path(str(home.__file__)).parent.glob("*.py")):
+        if re.search(rf"^{name}\b.*=", path.read_text(encoding="utf-8"), re.M):
+            told = ModuleAnalyzer.for_file(str(path), path.stem).find_attr_docs()
+            if ("", name) in told:
+                return " ".join(to_rst(told["", name]))
+    raise ValueError(f"{home.__name__}.{name} needs a comment that begins with #: where it is defined")
+
+
+def _members(thing: type) -> list[str]:
+    """A class's own public methods that have a docstring."""
+    own = []
+    for name, member in vars(thing).items():
+        target = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        told = inspect.isfunction(target) or isinstance(target, property)
+        if not name.startswith("_") and told and inspect.getdoc(target):
+            own.append(name)
+    return own
+
+
+def _told(top: ModuleType) -> list[str]:
+    """Where each function and class of `bp` is told."""
+    found = {}
+    for room in ROOMS:
+        for name in importlib.import_module(f"blockprune_lib.{room}").__all__:
+            if name in top.__all__ and not inspect.ismodule(getattr(top, name)):
+                found[name] = f"blockprune_lib.{room}.{name}"
+    return [found[name] for name in top.__all__ if name in found]
 
 
 def main() -> int:

@@ -141,5 +141,5 @@ def left_to_do(name: str) -> str:
     file = name.replace("-", "_")
     return (
         f"Then: a checker for each exercise in blockprune_lib/teaching/checkers/{file}.py, and its usual slips in "
-        "tests/teaching/test_slips.py; a line in _toc.yml, in the list of book/index.md and in README's table."
+        "tests/teaching/test_slips.py; a line in _toc.yml and in README's table."
     )

@@ -2,9 +2,11 @@
 
 block_explorer        which groups of real weights stay at a rate
 reweighting_explorer  two groups in the plane, the penalty's contour and the path of the iterate
+rate_explorer         accuracy, time and bytes of recorded models, and of their rivals
 roofline_explorer     a layer under the roof of a measured machine
 kernel_animation      what one step of a micro-kernel touches
-host, pictures        what these four share: one ES module, NAME.js, on three hosts; PNGs for print
+host, pictures        what these share: one ES module, NAME.js, on three hosts; PNGs for print
+recorded              what the rate explorer takes from records
 own_model             cut, score and time the reader's own model
 """
 

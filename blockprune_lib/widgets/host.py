@@ -24,6 +24,10 @@ except ImportError as error:  # pragma: no cover - the book's extra brings both
 from ..pruning.structure import BlockStructure
 
 STATIC = "BLOCKPRUNE_STATIC"
+_PRINT = (
+    "<style>.bpw-picture{display:none}@media print{.bpw-place{display:none}"
+    ".bpw-picture{display:block!important;max-width:100%}}</style>"
+)
 
 
 def group_sides(text: str) -> dict[str, Any]:
@@ -74,15 +78,23 @@ class Explorer(anywidget.AnyWidget):
         return {name: getattr(self, name) for name in sorted(own - shared)}
 
     def html(self) -> str:
-        """The widget as HTML that needs no kernel and asks for no other file."""
+        """The widget as HTML that needs no kernel and asks for no other file; in print its picture stands for it."""
         token = secrets.token_hex(4)
         names = {part: f"bpw-{part}-{token}" for part in ("place", "state", "source")}
         shown = {**self.settings(), "data": self.data}
         state = json.dumps(shown, allow_nan=False, default=_in_base64).replace("<", "\\u003c")
         code = source(self.module).replace("</script", "<\\/script")
         script = f"{_inlined('stand_in')}standIn({', '.join(map(json.dumps, names.values()))});"
+        drawn = self.picture()
+        if drawn is not None:
+            image = base64.b64encode(drawn).decode()
+            printed = (
+                f'{_PRINT}<img class="bpw-picture" alt="{escape(self.describe())}" src="data:image/png;base64,{image}">'
+            )
+        else:
+            printed = ""
         return (
-            f'<div id="{names["place"]}" class="bpw-place" data-explorer="{self.module}">'
+            f'{printed}<div id="{names["place"]}" class="bpw-place" data-explorer="{self.module}">'
             f"<noscript>{escape(self.describe())} (It needs JavaScript.)</noscript></div>"
             f'<script type="application/json" id="{names["state"]}">{state}</script>'
             f'<script type="text/plain" id="{names["source"]}">{code}</script>'

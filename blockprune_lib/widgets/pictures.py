@@ -38,6 +38,23 @@ def times(densities: list[float], sparse: list[float], dense: float, even: float
         return as_png(figure)
 
 
+def bars(rows: list[str], columns: Mapping[str, list[float | None]], title: str) -> bytes:
+    """A panel of bars for each column, a bar a row; what is None was not measured, and says so."""
+    with canvas("light", (9, 0.42 * len(rows) + 1.2), columns=len(columns)) as (figure, axes):
+        for panel, (name, values) in zip(np.atleast_1d(axes), columns.items(), strict=True):
+            colours = [
+                COLOURS["block" if "blocks" in row else "accent" if "layers" in row else "dense"] for row in rows
+            ]
+            panel.barh(rows, [value or 0.0 for value in values], color=colours)
+            for at, value in enumerate(values):
+                panel.text(0, at, " not measured" if value is None else "", va="center", fontsize=8)
+            panel.invert_yaxis()
+            panel.set(xlabel=name)
+            panel.tick_params(labelleft=panel is np.atleast_1d(axes)[0])
+        figure.suptitle(title)
+        return as_png(figure)
+
+
 def plane(least: tuple[float, float], rho: float, path: list[list[float]], alpha: list[float], separate: bool) -> bytes:
     """Level lines of the loss, the penalty's level line through the end of the path, and the path."""
     x, y = np.meshgrid(np.linspace(-0.6, 2.6, 161), np.linspace(-0.6, 2.6, 161))

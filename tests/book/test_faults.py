@@ -139,7 +139,7 @@ def test_the_best_preset_refreshes_while_it_trains(rows):
 @pytest.mark.parametrize("text", ["block_column:16", "block_row:16", "tile:16x16"])
 @pytest.mark.parametrize("shape", [(1000, 37), (37, 1000), (2, 96), (17, 17)])
 def test_matrices_that_do_not_divide_are_really_pruned(text, shape):
-    """Fault 12: zeros that go to a padded copy."""
+    """Fault 13: zeros that go to a padded copy."""
     model = nn.Sequential(nn.Linear(shape[1], shape[0]))
     structure = BlockStructure.parse(text)
     if structure.grid(shape) == (1, 1):
@@ -154,7 +154,7 @@ def test_matrices_that_do_not_divide_are_really_pruned(text, shape):
 @pytest.mark.parametrize("rate", [3.0, 50.0, 1e9])
 @pytest.mark.parametrize("balanced", [False, "rows", "columns"])
 def test_no_strip_and_no_matrix_is_ever_emptied(rate, balanced):
-    """Fault 25: the check against an empty row tests the wrong condition."""
+    """Fault 17: the check against an empty row tests the wrong condition."""
     scores = torch.rand(7, 11)
     keep = bp.select(scores, rate=rate, balanced=balanced)
     assert keep.any()
@@ -167,7 +167,7 @@ def test_no_strip_and_no_matrix_is_ever_emptied(rate, balanced):
 @pytest.mark.parametrize("vocabulary", [64, 30522, 50265])
 @pytest.mark.parametrize("embeddings", [False, True])
 def test_the_penalty_and_the_cut_cover_the_same_matrices(vocabulary, embeddings):
-    """Fault 17: a matrix is known by its number of rows."""
+    """Fault 19: a matrix is known by its number of rows."""
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
@@ -182,7 +182,7 @@ def test_the_penalty_and_the_cut_cover_the_same_matrices(vocabulary, embeddings)
 
 
 def test_a_bias_of_zero_is_trained():
-    """Fault 18: a mask made of what is not zero freezes every bias, which starts at zero."""
+    """Fault 22: a mask made of what is not zero freezes every bias, which starts at zero."""
     model = tiny()
     masks = prune(model, BlockStructure.block_row(8), rate=2.0)
     biases = {name: weight for name, weight in model.named_parameters() if name.endswith("bias") and not weight.any()}
@@ -195,7 +195,7 @@ def test_a_bias_of_zero_is_trained():
 
 @pytest.mark.parametrize("name", ["SST-2", "checkpoint-2", "run-100"])
 def test_a_folder_whose_name_ends_in_a_number_skips_no_step(name, tmp_path):
-    """Fault 19: the path of the model is parsed for a step count."""
+    """Fault 23: the path of the model is parsed for a step count."""
     (tmp_path / name).mkdir()
     report = fine_tune(tiny(), TOKENIZER, DATA, settings(output_dir=tmp_path / name))
     plain = fine_tune(tiny(), TOKENIZER, DATA, settings())

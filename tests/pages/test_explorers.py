@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from blockprune_lib import widgets
-from blockprune_lib.widgets import block_explorer, host, kernel_animation, roofline_explorer
+from blockprune_lib.widgets import block_explorer, host, kernel_animation, recorded, roofline_explorer
 
+from ..helpers.recorded import bench, runs
 from .conftest import serving, visits
 from .explorers import PLACE, figures, put, same, shown, trait
 
@@ -19,7 +20,7 @@ MACHINE = {
 }  # fmt: skip
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>{name}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head><body><main><h1>{name}</h1>{html}</main>"""
-NAMES = ("block", "reweighting", "roofline", "kernel")
+NAMES = ("block", "rate", "reweighting", "roofline", "kernel")
 
 
 def models():
@@ -48,6 +49,7 @@ def workshop(tmp_path_factory):
         record["cases"].append({"what": what, "engines": engines, "ours": "blockprune"})
     found = {
         "block": widgets.BlockExplorer(models(), layers=["0", "1"], structure="block_row:16"),
+        "rate": widgets.RateExplorer(runs(), [bench()], rate=1.79),
         "reweighting": widgets.ReweightingExplorer(rounds=1),
         "roofline": widgets.RooflineExplorer([MACHINE | {"cpu": "Another"}], [record]),
         "kernel": widgets.KernelAnimation(),
@@ -84,6 +86,13 @@ def settings_of(name):
             for scope in block_explorer.SCOPES:
                 rate = block_explorer.RATES[(37 * number) % len(block_explorer.RATES)]
                 yield {"layer": f"{number % 2}.weight", "structure": structure, "scope": scope, "rate": rate}
+    elif name == "rate":
+        explorer = widgets.RateExplorer(runs(), [bench()])
+        for rate in recorded.RATES:
+            for machine in explorer._names["machine"]:
+                for cut in explorer._names["cut"]:
+                    yield {"task": "minilm, cola", "rate": rate, "machine": machine, "cut": cut}
+        yield {"task": "minilm, rte", "rate": 5.0}
     elif name == "reweighting":
         for rounds in (0, 1, 5):
             for grouping in ("separate", "together"):
@@ -123,11 +132,13 @@ def test_the_pages_figures_are_the_librarys(name, workshop, visit):
 
 CONTROLS = {
     "block": {"Compression rate": "rate"},
+    "rate": {"Rate": "rate"},
     "reweighting": {"Refreshes of α": "rounds", "λ": "lam", "ε": "eps"},
     "roofline": {"Tokens": "tokens", "Density": "density"},
     "kernel": {"Step": "step"},
 }
 MENUS = {
+    "rate": {"Machine": "machine", "Model and task": "task", "Blocks": "cut"},
     "block": {"Matrix": "layer", "Structure": "structure", "Rank within": "scope"},
     "reweighting": {"Groups": "grouping"},
     "roofline": {"Machine": "machine", "Threads": "threads", "Layer": "shape", "Structure": "structure"},
@@ -269,6 +280,8 @@ def test_reduced_motion_is_respected(browser, address):
         ("block", {"structure": "rows"}),
         ("block", {"scope": "model", "structure": "tile:5x5"}),
         ("roofline", {"machine": "none"}),
+        ("rate", {"machine": "none"}),
+        ("rate", {"rate": 4}),
         ("kernel", {"structure": "tile:9x9"}),
         ("roofline", {"shape": None}),
     ],

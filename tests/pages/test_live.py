@@ -26,6 +26,12 @@ torch.manual_seed(0)
 explorer = BlockExplorer({"mine": nn.Sequential(nn.Linear(64, 96), nn.Linear(96, 64))}, structure="block_row:16")
 explorer
 """,
+    "rate": """
+from blockprune_lib.widgets import RateExplorer
+from tests.helpers.recorded import bench, runs
+explorer = RateExplorer(runs(), [bench()], rate=1.0)
+explorer
+""",
     "reweighting": """
 from blockprune_lib.widgets import ReweightingExplorer
 explorer = ReweightingExplorer()
@@ -47,7 +53,13 @@ TELL = """
 import json, time
 print("TOLD" + json.dumps({"settings": explorer.settings(), "figures": explorer.figures(), "at": time.time()}))
 """.strip()
-SLIDERS = {"block": "Compression rate", "reweighting": "Refreshes of α", "roofline": "Density", "kernel": "Step"}
+SLIDERS = {
+    "block": "Compression rate",
+    "rate": "Rate",
+    "reweighting": "Refreshes of α",
+    "roofline": "Density",
+    "kernel": "Step",
+}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +128,8 @@ def test_in_jupyterlab_the_slider_reaches_python_and_python_the_page(name, lab, 
         shown = page.evaluate("document.querySelector('.bpw').figures")
         told = tell(page)
         same(shown, told["figures"])
-        before = {"block": 5.0, "reweighting": 0, "roofline": 0.2, "kernel": 0}[name]
-        key = {"block": "rate", "reweighting": "rounds", "roofline": "density", "kernel": "step"}[name]
+        before = {"block": 5.0, "rate": 1.0, "reweighting": 0, "roofline": 0.2, "kernel": 0}[name]
+        key = {"block": "rate", "rate": "rate", "reweighting": "rounds", "roofline": "density", "kernel": "step"}[name]
         assert told["settings"][key] > before
     finally:
         context.close()
@@ -210,6 +222,7 @@ def test_under_ipywidgets_7_a_front_end_sets_traits_and_python_answers(name, ker
     assert "data" in state or any("data" in str(content.get("data", {}).get("buffer_paths")) for content in comms)
     key, value = {
         "block": ("rate", 8.0),
+        "rate": ("rate", 3.0),
         "reweighting": ("rounds", 3),
         "roofline": ("density", 0.5),
         "kernel": ("step", 4),

@@ -38,7 +38,7 @@ def test_a_new_chapter_has_every_part(owed, project):
 def test_a_new_chapter_is_in_the_one_form_and_asks_for_checkers_of_its_own(project, capsys):
     assert notebooks.main(["--new", "my-new-chapter"]) == 0
     said = capsys.readouterr().out
-    for place in ("checkers/my_new_chapter.py", "test_slips.py", "_toc.yml", "index.md", "README"):
+    for place in ("checkers/my_new_chapter.py", "test_slips.py", "_toc.yml", "README"):
         assert place in said
     assert notebooks.main(["--check"]) == 0
     path = project / "book" / "my-new-chapter.ipynb"

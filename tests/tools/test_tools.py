@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -7,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import blockprune_lib as bp
-from tools import api, build_book, notebooks, repository
+from tools import build_book, notebooks, repository
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,12 +48,36 @@ def test_a_bad_slug_changes_nothing(copy, slug):
     assert before == {path: path.read_text() for path in repository.carriers(copy)}
 
 
-def test_environment_yml_is_pyproject_plus_the_book():
+#: What conda-forge calls packages that have another name on PyPI.
+CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+
+
+def test_environment_yml_is_pyproject_plus_the_book_under_condas_names():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    listed = next(entry["pip"] for entry in environment if isinstance(entry, dict))
-    assert listed == project["dependencies"] + project["optional-dependencies"]["book"]
+    by_pip = next(entry["pip"] for entry in environment if isinstance(entry, dict))
+    by_conda = [entry for entry in environment if isinstance(entry, str) and not re.match(r"python|pip$", entry)]
+    by_conda = [re.sub(r"^[\w-]+", lambda name: CONDA.get(name[0], name[0]), entry) for entry in by_conda]
+    assert sorted(by_conda + by_pip) == sorted(project["dependencies"] + project["optional-dependencies"]["book"])
+    assert by_pip == ["sphinx-mathjax-offline>=0.0.2"], "conda-forge has the others"
     assert f"python{project['requires-python']}" in environment
+
+
+def test_binder_takes_what_a_chapter_needs_to_run_and_nothing_that_builds_the_book():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    builds = re.compile(r"jupyter-book|sphinx")
+    wanted = [entry for entry in project["optional-dependencies"]["book"] if not builds.match(entry)]
+    lines = (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if line[0] not in "#-"] == project["dependencies"] + wanted
+    assert project["optional-dependencies"]["offline"][0] in (ROOT / "binder" / "postBuild").read_text()
+    assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
+
+
+def test_the_changelog_tells_of_this_version_and_of_what_comes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in text
+    assert re.search(rf"^## {re.escape(project['version'])} - \d{{4}}-\d\d-\d\d$", text, re.M)
 
 
 def test_the_lock_pins_every_requirement_and_leaves_cuda_to_torch():
@@ -151,8 +175,3 @@ def test_a_chapter_over_its_time_is_a_problem():
     assert build_book.over_budget({"a.ipynb": 60.0}, {"a.ipynb": 89.0}) == []
     assert "took 91 s" in build_book.over_budget({"a.ipynb": 60.0}, {"a.ipynb": 91.0})[0]
     assert "was not run" in build_book.over_budget({"a.ipynb": 60.0}, {})[0]
-
-
-def test_the_reference_has_every_public_function_and_class():
-    listed = {name for names in api.SECTIONS.values() for name in names}
-    assert {name for name in bp.__all__ if callable(getattr(bp, name))} <= listed

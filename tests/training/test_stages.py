@@ -237,7 +237,7 @@ def test_parameters_without_a_gradient_are_fine(family: str) -> None:
         model = DistilBertForSequenceClassification(
             DistilBertConfig(**SIZES, dim=16, n_layers=1, n_heads=2, hidden_dim=16)
         )
-    model.unused = nn.Linear(8, 8)  # as RoBERTa's pooler in the authors' copy (digest b.6, 20)
+    model.unused = nn.Linear(8, 8)  # as RoBERTa's pooler in the authors' copy
     masks = dict(select_model(model, ROWS, rate=2.0))
     masks["unused.weight"] = torch.eye(8, dtype=torch.bool)
     names = ["input_ids", "attention_mask"]

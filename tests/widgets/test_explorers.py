@@ -24,13 +24,15 @@ from blockprune_lib.widgets import (
     host,
     kernel_animation,
     own_model,
+    recorded,
     reweighting_explorer,
     roofline_explorer,
 )
 
+from ..helpers.recorded import bench, run, runs
 from ..helpers.references import KINDS, boxes, penalty
 
-NAMES = ("block_explorer", "kernel_animation", "reweighting_explorer", "roofline_explorer")
+NAMES = ("block_explorer", "kernel_animation", "rate_explorer", "reweighting_explorer", "roofline_explorer")
 MACHINE = {
     "cpu": "A Processor", "isa": "NEON", "peak_core_gflops": 50.0, "peak_all_gflops": 90.0, "bandwidth_core_gbs": 10.0,
     "bandwidth_gbs": 16.0,
@@ -52,6 +54,7 @@ def explorers():
     return {
         "block_explorer": widgets.BlockExplorer({"before": model, "after": two_layers(1)}, structure="tile:8x8"),
         "kernel_animation": widgets.KernelAnimation(step=2),
+        "rate_explorer": widgets.RateExplorer(runs(), [bench()]),
         "reweighting_explorer": widgets.ReweightingExplorer(rounds=1),
         "roofline_explorer": widgets.RooflineExplorer([MACHINE]),
     }
@@ -79,7 +82,8 @@ class Parts(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
-        self.fetched += [values[key] for key in ("src", "href") if key in values]
+        named = [values[key] for key in ("src", "href") if key in values]
+        self.fetched += [address for address in named if not address.startswith("data:")]
         self.open = values.get("type") if tag == "script" else None
 
     def handle_data(self, data):
@@ -148,6 +152,10 @@ def test_names_are_told():
         ("block_explorer", "layer", "2", "layer '2' names 0 of the matrices"),
         ("kernel_animation", "structure", "tile:2x2", "structure"),
         ("kernel_animation", "step", -1, "step"),
+        ("rate_explorer", "rate", 4.0, "rate"),
+        ("rate_explorer", "task", "minilm, none", "task must be one of minilm, cola, minilm, rte; got 'minilm, none'"),
+        ("rate_explorer", "machine", "none", "machine must be one of A Processor"),
+        ("rate_explorer", "cut", "none", "cut must be one of block_column:4, gradual"),
         ("reweighting_explorer", "eps", 0.0, "eps"),
         ("reweighting_explorer", "rounds", 1.5, "rounds"),
         ("reweighting_explorer", "grouping", "rows", "grouping"),
@@ -163,7 +171,8 @@ def test_settings_that_cannot_be_are_refused_and_change_nothing(name, setting, v
     with pytest.raises(traitlets.TraitError, match=says):
         setattr(explorer, setting, value)
     assert explorer.settings() == before
-    given = {"block_explorer": [{"m": two_layers()}], "roofline_explorer": [[MACHINE]]}.get(name, [])
+    given = {"block_explorer": [{"m": two_layers()}], "roofline_explorer": [[MACHINE]], "rate_explorer": [runs()]}
+    given = given.get(name, [])
     with pytest.raises(traitlets.TraitError, match=says):
         type(explorer)(*given, **{setting: value})
 
@@ -337,6 +346,77 @@ def test_what_was_measured_stands_beside_the_roofline():
 def test_a_machine_that_was_not_measured_is_refused():
     with pytest.raises(ValueError, match="peak and bandwidth of A Processor, NEON were not measured"):
         widgets.RooflineExplorer([MACHINE | {"bandwidth_gbs": None}])
+
+
+# --- rate explorer ---
+
+
+def rows(explorer):
+    """{(kind, precision): row} of what is shown."""
+    return {(row["kind"], row["precision"]): row for row in explorer.figures()["rows"]}
+
+
+def test_a_row_is_the_records_of_its_seeds_and_the_fastest_engine():
+    explorer = widgets.RateExplorer(runs(), [bench()], task="minilm, cola", cut="block_column:4, gradual")
+    assert explorer.machine == "A Processor, NEON: the task's sentences, 2 threads"
+    found = rows(explorer)
+    dense, fewer, blocks = found["dense", "float32"], found["dense", "bfloat16"], found["blocks", "bfloat16"]
+    assert dense["scores"] == pytest.approx([0.32, 0.34])
+    assert (dense["engine"], dense["times"]) == ("PyTorch", pytest.approx(1.015))
+    assert (fewer["engine"], fewer["times"]) == ("one compiled call", pytest.approx(4.5 + 0.015))
+    assert blocks["scores"] == pytest.approx([0.3 - 0.1 + s / 90 - 0.01 for s in (1, 2)])
+    assert blocks["low"] == pytest.approx(0.9 * (1.9 * 5 + 0.01))
+    assert blocks["high"] == pytest.approx(1.2 * (1.9 * 5 + 0.02))
+    assert blocks["bytes"] == 4 * 2_000_000 + 50_000_000 - 2 * 2_000_000
+    assert fewer["bytes"] == (4 * 10_000_000 + 50_000_000) / 2
+
+
+def test_what_no_record_holds_is_not_measured():
+    explorer = widgets.RateExplorer(runs(), [bench()], cut="tile:32x32, reweighted", rate=3.0)
+    found = rows(explorer)
+    assert found["blocks", "float32"] == {"kind": "blocks", "layers": 0, "precision": "float32", "scores": [],
+        "bytes": None, "times": None, "low": None, "high": None, "ms": None, "engine": None}  # fmt: skip
+    explorer.rate = 5.0
+    row = rows(explorer)["blocks", "float32"]
+    assert (row["scores"], row["times"]) == ([0.15], None)
+    explorer.rate = 1.79
+    assert rows(explorer)["blocks", "bfloat16"]["times"] is None
+    assert "not measured" in explorer.describe()
+
+
+def test_another_machine_gives_times_of_the_benchmark_and_no_score_of_another_int8():
+    explorer = widgets.RateExplorer(runs(), [bench()], cut="block_column:4, gradual")
+    explorer.machine = "Another, held to AVX2: bert-base's shapes, 128 tokens, 1 thread"
+    found = rows(explorer)
+    assert found["blocks", "float32"]["times"] == pytest.approx(4.4)
+    assert found["dense", "int8"]["engine"] == "OpenVINO int8 by NNCF"
+    assert found["dense", "int8"]["scores"] == []
+    assert found["dense", "float32"]["engine"] == "torch dense f32"
+
+
+def test_layers_are_the_fastest_that_was_scored():
+    explorer = widgets.RateExplorer(runs(), rate=3.0)
+    layers = next(row for row in explorer.figures()["rows"] if row["kind"] == "layers")
+    assert (layers["layers"], layers["precision"], layers["scores"]) == (2, "bfloat16", [pytest.approx(0.19)])
+    explorer.rate = 1.0
+    assert {kind for kind, _ in rows(explorer)} == {"dense", "layers"}
+    explorer.task = "minilm, rte"
+    assert {kind for kind, _ in rows(explorer)} == {"dense"}
+
+
+def test_runs_that_answer_another_question_are_left_out():
+    more = [
+        run(structure="row", method="gradual", rate=5.0, variant="size"),
+        run(structure="row", method="gradual", rate=2.0, layers=3),
+        run(held_out=0.1),
+        run(method="bag-of-words", task="mrpc"),
+    ]
+    more[-1]["densities"] = {}
+    with_them, without = widgets.RateExplorer(runs() + more), widgets.RateExplorer(runs())
+    assert with_them.data == without.data
+    with pytest.raises(ValueError, match="runs must hold records of blockprune run, a dense model's among them"):
+        widgets.RateExplorer([])
+    assert [kind for kind, _ in recorded.ROWS].count("blocks") == 2
 
 
 # --- kernel animation ---

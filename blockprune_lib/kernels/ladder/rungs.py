@@ -135,6 +135,7 @@ class Rung:
         packed.validate()
 
 
+#: The rungs in their order, from a loop to a tile in registers.
 RUNGS: tuple[Rung, ...] = (
     Rung("Python", "interprets the program anew for each multiplication", one_output.py_func, sample=True),
     Rung("compiled", "runs machine code, one number at a time, each addition waiting for the last", one_output),
@@ -150,8 +151,9 @@ RUNGS: tuple[Rung, ...] = (
 )  # fmt: skip
 
 
-#: The turned rung in bfloat16, in two ways. They are no rungs of the ladder, since their results are rounded.
+#: The turned rung in bfloat16. It and `PICKED` are no rungs of the ladder, since their results are rounded.
 PAIRS = Rung("pairs", "multiplies two bfloat16 in each lane", four_by_four_pairs, turned=True, pairs=True)
+#: The turned rung in bfloat16 for single columns: each lane takes halves of two rows.
 PICKED = Rung(
     "picked pairs", "puts pairs together on the way", four_by_four_picked, turned=True, pairs=True, picked=True
 )

@@ -1,0 +1,149 @@
+import { node, menu, slider, spoken, onTheme, follow, put, short, complain, guarded, explorer } from "./common.js";
+
+const LOOK = `
+.bpw .bpw-rates td, .bpw .bpw-rates th { vertical-align: top; padding: 0.35rem 0.4rem; }
+.bpw .bpw-rates td { width: 24%; }
+.bpw .bpw-rates small { color: var(--muted); display: block; font-size: 0.85em; font-weight: 400; }
+.bpw .bpw-track { position: relative; display: block; height: 0.8rem; margin-top: 0.2rem; background: var(--gone); }
+.bpw .bpw-bar { position: absolute; inset: 0 auto 0 0; }
+.bpw .bpw-dot { position: absolute; top: 50%; width: 0.6rem; height: 0.6rem; margin: -0.3rem 0 0 -0.3rem; border-radius: 50%;
+  background: var(--text); border: 1px solid var(--ground); }
+.bpw .bpw-ends { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: var(--text); }
+@media (max-width: 36rem) {
+  .bpw .bpw-rates tr { display: grid; grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid var(--line); }
+  .bpw .bpw-rates th, .bpw .bpw-rates td { border: 0; padding: 0.15rem 0.25rem; width: auto; }
+  .bpw .bpw-rates th:first-child { grid-column: 1 / -1; padding-top: 0.4rem; }
+  .bpw .bpw-rates th small { display: inline; margin-left: 0.5rem; }
+  .bpw .bpw-rates thead th:first-child { display: none; }
+}
+`;
+const METRICS = { matthews: "Matthews correlation", accuracy: "accuracy", f1: "F1", spearman: "Spearman correlation" };
+const COLOURS = { dense: "var(--dense)", layers: "var(--accent)", blocks: "var(--block)" };
+
+/** Whether a model or a time is the one wanted; of a bench only the structure is known, not the method. */
+function fits(entry, wanted) {
+  const cut = entry.task ? wanted.cut : wanted.cut.split(", ")[0];
+  return ["kind", "layers", "rate"].every((key) => entry[key] === wanted[key]) && entry.cut === cut;
+}
+
+/** One row: its scores, and the fastest engine that was timed. */
+function row(data, kind, precision, layers, { task, machine, cut, rate }) {
+  const wanted = { kind, layers, rate: kind === "blocks" ? rate : 1, cut: kind === "blocks" ? cut : "" };
+  const models = data.models.filter((model) => model.task === task && fits(model, wanted));
+  let times = data.times.filter((time) => time.machine === machine && ["", task].includes(time.task) && fits(time, wanted)
+    && (time.precision === precision || precision === "any"));
+  if (precision === "any") times = times.filter((time) => models.some((model) => model.precision === time.precision));
+  if (kind === "dense" && precision === "float32") times = times.filter(({ baseline }) => baseline);
+  const fast = times.reduce((best, time) => (best && best.times >= time.times ? best : time), null);
+  const of = fast ? fast.precision : precision === "any" ? "float32" : precision;
+  let model = models.find((one) => one.precision === of);
+  if (precision === "int8" && fast && !fast.scored) model = undefined; // another int8 than the one that was scored
+  const timed = Object.fromEntries(["times", "low", "high", "ms", "engine"].map((key) => [key, fast ? fast[key] : null]));
+  return { kind, layers, precision: of, scores: model ? model.scores : [], bytes: model ? model.bytes : null, ...timed };
+}
+
+/** What is shown, from top to bottom. */
+export function rowsOf(data, settings) {
+  const { fewer } = data.tasks.find(({ name }) => name === settings.task);
+  return data.rows.flatMap(([kind, precision]) => {
+    if (kind === "layers") return fewer.map((layers) => row(data, kind, precision, layers, settings));
+    return kind === "dense" || settings.rate > 1 ? [row(data, kind, precision, 0, settings)] : [];
+  });
+}
+
+const mean = (numbers) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+const place = (value, [low, high]) => `${Math.max(0, Math.min(100, (100 * (value - low)) / (high - low || 1)))}%`;
+
+function cell(words, note, track) {
+  return node("td", {}, words, ...(note ? [node("small", {}, note)] : []), ...(track ? [track] : []));
+}
+
+function track(value, range, colour, marks = []) {
+  const bar = node("span", { class: "bpw-bar" }), box = node("span", { class: "bpw-track", "aria-hidden": "true" }, bar, ...marks);
+  bar.style.width = place(value, range);
+  bar.style.background = colour;
+  return box;
+}
+
+function marked(kind, left, width) {
+  const mark = node("span", { class: kind });
+  mark.style.left = left;
+  if (width) mark.style.width = width;
+  return mark;
+}
+
+function draw(body, rows, about, ranges) {
+  body.replaceChildren(...rows.map((one) => {
+    const colour = COLOURS[one.kind], missing = "not measured";
+    const score = one.scores.length ? mean(one.scores) : null;
+    const seeds = `${one.scores.length} seed${one.scores.length === 1 ? "" : "s"}`;
+    const dots = one.scores.map((x) => marked("bpw-dot", place(x, ranges.score)));
+    const ends = one.times === null ? [] : [marked("bpw-ends", place(one.low, ranges.times), `calc(${place(one.high, ranges.times)} - ${place(one.low, ranges.times)})`)];
+    const name = one.kind === "layers" ? `${one.layers} of ${about.layers} layers, ${one.precision}` : `${one.kind}, ${one.precision}`;
+    const range = one.times !== null && one.low < one.high ? `${short(one.low)} to ${short(one.high)}, ` : "";
+    const time = one.times === null ? "" : `${range}${short(one.ms)} ms`;
+    return node("tr", {}, node("th", { scope: "row" }, name, node("small", {}, one.engine || "")),
+      score === null ? cell(missing) : cell(score.toFixed(3), seeds, track(score, ranges.score, colour, dots)),
+      one.times === null ? cell(missing) : cell(`${one.times.toFixed(2)}×`, time, track(one.times, ranges.times, colour, ends)),
+      one.bytes === null ? cell(missing) : cell(`${Math.round(one.bytes / 1e6)} MB`, "", track(one.bytes, ranges.bytes, colour)));
+  }));
+}
+
+/** The largest values of a task on a machine at any rate, so that bars can be compared while the slider moves. */
+function rangesOf(data, about, machine) {
+  const models = data.models.filter(({ task }) => task === about.name);
+  const times = data.times.filter((time) => time.machine === machine && ["", about.name].includes(time.task));
+  const scores = models.flatMap((model) => model.scores);
+  return { score: [Math.min(about.majority, ...scores), Math.max(about.majority, ...scores)],
+    times: [0, Math.max(1, ...times.map(({ high }) => high))], bytes: [0, Math.max(1, ...models.map((model) => model.bytes))] };
+}
+
+function build(model, root) {
+  const data = () => model.get("data"), { rates, tasks, machines, cuts } = data();
+  root.append(node("style", {}, LOOK));
+  const position = (rate) => rates.reduce((best, one, at) => (Math.abs(one - rate) < Math.abs(rates[best] - rate) ? at : best), 0);
+  const rate = slider("Rate", { min: 0, max: rates.length - 1, step: 1, value: position(model.get("rate")) },
+    (at) => (rates[at] === 1 ? "1: nothing cut" : `${rates[at]}: one group in ${rates[at]} stays`), (at) => put(model, "rate", rates[at]));
+  const pick = (label, trait, names) => menu(label, names, model.get(trait), (name) => put(model, trait, name));
+  const machine = pick("Machine", "machine", machines.map(({ name }) => name)), task = pick("Model and task", "task", tasks.map(({ name }) => name));
+  const cut = pick("Blocks, and how they were chosen", "cut", cuts);
+  const body = node("tbody"), score = node("th", { scope: "col" });
+  const heads = [node("th", { scope: "col" }, "model"), score, node("th", { scope: "col" }, "times as fast"), node("th", { scope: "col" }, "weighs")];
+  const table = node("table", { class: "bpw-rates" }, node("thead", {}, node("tr", {}, ...heads)), body);
+  const note = node("p", { class: "bpw-note" });
+  root.append(node("div", { class: "bpw-controls" }, rate.box, task.box, cut.box, machine.box), table, note);
+  const say = spoken(root);
+  let pending = 0;
+  const paint = () => {
+    pending = 0;
+    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
+    try {
+      const now = Object.fromEntries(["task", "machine", "cut", "rate"].map((name) => [name, model.get(name)]));
+      const about = tasks.find(({ name }) => name === now.task), where = machines.find(({ name }) => name === now.machine);
+      if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
+      const rows = rowsOf(data(), now);
+      const named = METRICS[about.metric] || about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
+      score.textContent = named;
+      draw(body, rows, about, rangesOf(data(), about, now.machine));
+      const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";
+      const other = where.model ? ` Times on this machine are those of an encoder of ${where.model}'s shapes, scores those of ${now.task}.` : "";
+      note.textContent = `${named} on ${about.examples.toLocaleString("en-US")} validation rows; a score's bar begins at ${about.majority.toFixed(3)}, which the commonest class scores. ${noise} Times: as fast as dense float32 in PyTorch, of the fastest engine recorded, with its 95 % interval. Bytes are counted from the weights and their indices.${other}`;
+      const blocks = rows.filter(({ kind }) => kind === "blocks"), best = blocks.reduce((a, b) => ((b.times || 0) > (a ? a.times || 0 : -1) ? b : a), null);
+      const told = (one) => `${one.scores.length ? `${named} ${mean(one.scores).toFixed(3)}` : "score not measured"}, ${one.times === null ? "time not measured" : `${one.times.toFixed(2)} times as fast`}, ${one.bytes === null ? "bytes not counted" : `${Math.round(one.bytes / 1e6)} MB`}`;
+      say(best ? `At rate ${now.rate}, ${now.cut}, ${best.precision}: ${told(best)}. Dense in float32: ${told(rows[0])}.` : `At rate 1 nothing is cut. Dense in float32: ${told(rows[0])}.`);
+      root.figures = { rows };
+    } catch (error) { complain(root, error); }
+  };
+  const controls = guarded(root, () => {
+    rate.put(position(model.get("rate")));
+    machine.input.value = model.get("machine");
+    task.input.value = model.get("task");
+    cut.input.value = model.get("cut");
+    pending ||= requestAnimationFrame(paint);
+  });
+  controls();
+  const ends = [follow(model, ["rate", "machine", "task", "cut", "data"], controls), onTheme(controls)];
+  return () => ends.forEach((end) => end());
+}
+
+export default explorer("Rate explorer: accuracy, time and bytes of recorded models", build);

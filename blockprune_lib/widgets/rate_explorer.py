@@ -1,0 +1,127 @@
+"""The rate explorer: accuracy, time and bytes of recorded models at a rate, and of the rivals that need no blocks.
+
+Everything it shows is a record: scores of `blockprune run`, times of the same models or of `blockprune bench`. What no
+record holds is shown as not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+import traitlets
+
+from .host import Explorer, source
+from .pictures import bars
+from .recorded import RATES, ROWS, models_of, times_of
+
+
+class RateExplorer(Explorer):
+    """What recorded models score, take and weigh as the rate changes, beside dense models and models of fewer layers.
+
+    `runs`: records of `blockprune run`, whose scores and times are shown. `benches`: records of `blockprune bench` for
+    a whole encoder; their machines join the menu, and their times are those of another model's shapes. Settings:
+    `task`, `machine` and `cut` by name, `rate` one of 1, 1.79, 3 and 5. Raises ValueError where `runs` holds nothing to
+    show.
+    """
+
+    module = "rate_explorer"
+    _esm = source("rate_explorer")
+
+    task = traitlets.Unicode(help="model and task, by name").tag(sync=True)
+    machine = traitlets.Unicode(help="one of the machines, by name").tag(sync=True)
+    cut = traitlets.Unicode(help="structure and method, by name").tag(sync=True)
+    rate = traitlets.Enum(RATES, 5.0, help="all groups ÷ kept groups").tag(sync=True)
+
+    def __init__(
+        self, runs: Iterable[Mapping[str, Any]], benches: Iterable[Mapping[str, Any]] = (), **settings: Any
+    ) -> None:
+        tasks, models, times = models_of(list(runs))
+        if not tasks:
+            raise ValueError("runs must hold records of blockprune run, a dense model's among them; got none")
+        times += [time for bench in benches for time in times_of(bench)]
+        # Where this very model was timed comes first.
+        machines = list(dict.fromkeys(time["machine"] for time in sorted(times, key=lambda time: time["task"] == "")))
+        cuts = list(dict.fromkeys(model["cut"] for model in models if model["cut"]))
+        named = [{"name": name, "model": _shapes(times, name)} for name in machines]
+        data = {"rates": list(RATES), "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
+                "cuts": cuts, "models": models, "times": times}  # fmt: skip
+        self._names = {"task": [task["name"] for task in tasks], "machine": machines, "cut": cuts}
+        for name, known in self._names.items():
+            settings.setdefault(name, known[0] if known else "")
+        super().__init__(data=data, **settings)
+
+    @traitlets.validate("task", "machine", "cut")
+    def _check_name(self, proposal: Any) -> str:
+        name, known = proposal["trait"].name, self._names[proposal["trait"].name]
+        if proposal["value"] not in known and known:
+            raise traitlets.TraitError(f"{name} must be one of {', '.join(known)}; got {proposal['value']!r}")
+        return str(proposal["value"])
+
+    def figures(self) -> dict[str, Any]:
+        """What the page shows: for each row its scores, one a seed, times as fast with ends, ms, and bytes."""
+        task = next(task for task in self.data["tasks"] if task["name"] == self.task)
+        rows = []
+        for kind, precision in ROWS:
+            if kind == "layers":
+                rows += [self._row(kind, precision, layers) for layers in task["fewer"]]
+            elif kind == "dense" or self.rate > 1:
+                rows.append(self._row(kind, precision, 0))
+        return {"rows": rows}
+
+    def _row(self, kind: str, precision: str, layers: int) -> dict[str, Any]:
+        blocks = {"rate": self.rate, "cut": self.cut} if kind == "blocks" else {"rate": 1.0, "cut": ""}
+        wanted = {"kind": kind, "layers": layers} | blocks
+        models = [m for m in self.data["models"] if m["task"] == self.task and _fits(m, wanted)]
+        times = [t for t in self.data["times"] if t["machine"] == self.machine and t["task"] in ("", self.task)]
+        times = [t for t in times if _fits(t, wanted) and (t["precision"] == precision or precision == "any")]
+        if precision == "any":  # a score goes with every time
+            times = [t for t in times if any(m["precision"] == t["precision"] for m in models)]
+        if (kind, precision) == ("dense", "float32"):
+            times = [t for t in times if t["baseline"]]
+        fast = max(times, key=lambda time: time["times"], default=None)
+        of = fast["precision"] if fast else ("float32" if precision == "any" else precision)
+        model = next((m for m in models if m["precision"] == of), None)
+        if precision == "int8" and fast and not fast["scored"]:
+            model = None  # another int8 than the one that was scored
+        keys = ("times", "low", "high", "ms", "engine")
+        scores = model["scores"] if model else []
+        return {"kind": kind, "layers": layers, "precision": of, "scores": scores,
+                "bytes": model["bytes"] if model else None,
+                **{key: fast[key] if fast else None for key in keys}}  # fmt: skip
+
+    def describe(self) -> str:
+        """What the explorer shows, in a sentence."""
+        told = []
+        for row in self.figures()["rows"]:
+            score = f"{sum(row['scores']) / len(row['scores']):.3f}" if row["scores"] else "not measured"
+            speed = f"{row['times']:.2f} times" if row["times"] else "not measured"
+            told.append(f"{_words(row)} {score}, {speed}")
+        return f"Rate explorer: {self.task} at rate {self.rate:g}, score and times as fast: {'; '.join(told)}."
+
+    def picture(self) -> bytes | None:
+        """A PNG of scores, times and bytes at the present settings."""
+        rows = self.figures()["rows"]
+        columns = {
+            "score": [median(row["scores"]) if row["scores"] else None for row in rows],
+            "times as fast as dense": [row["times"] for row in rows],
+            "MB": [row["bytes"] / 1e6 if row["bytes"] else None for row in rows],
+        }
+        return bars([_words(row) for row in rows], columns, f"{self.task} at rate {self.rate:g}; {self.machine}")
+
+
+def _fits(entry: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a model or a time is the one wanted; of a bench only the structure is known, not the method."""
+    cut = wanted["cut"] if entry.get("task") else wanted["cut"].partition(", ")[0]
+    return all(entry[key] == wanted[key] for key in ("kind", "layers", "rate")) and entry["cut"] == cut
+
+
+def _shapes(times: Iterable[Mapping[str, Any]], machine: str) -> str:
+    """The model whose shapes were timed on a machine; empty where it is the task's own."""
+    return next((str(time["model"]) for time in times if time["machine"] == machine and not time["task"]), "")
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    kept = f"{row['layers']} layers" if row["kind"] == "layers" else row["kind"]
+    return f"{kept}, {row['precision']}"

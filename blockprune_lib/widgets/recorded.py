@@ -1,0 +1,132 @@
+"""What the rate explorer takes from records: models with scores and bytes, and times by machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from ..experiments.latency import BASELINE
+from ..experiments.report import method_of
+
+#: Positions of the slider: the rates of the book's study.
+RATES = (1.0, 1.79, 3.0, 5.0)
+#: Kind and precision of the rows, from top to bottom. "any": the fastest that was scored, for each number of layers.
+ROWS = (
+    ("dense", "float32"), ("dense", "bfloat16"), ("dense", "int8"), ("layers", "any"), ("blocks", "float32"),
+    ("blocks", "bfloat16"),
+)  # fmt: skip
+#: Engines of the study: whose they are.
+_ENGINES = {BASELINE: "PyTorch", "float32": "PyTorch", "bfloat16": "PyTorch", "int8": "PyTorch, dynamic",
+            "compiled": "one compiled call", "compiled bfloat16": "one compiled call"}  # fmt: skip
+#: Processors whose instructions a record may have been held to, by what those are called.
+_HELD = {"haswell": "AVX2"}
+Entry = dict[str, Any]
+
+
+def models_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """(tasks, models, times) of the records of runs: one entry for each setting, its seeds together."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        run, options = record["run"], record["run"]["options"]
+        blocks, layers = bool(record["densities"]), options.get("layers") or 0
+        method = method_of(run)
+        # Blocks on top of kept layers, other baselines, and settings with a name of their own are for the chapters.
+        other = options.get("variant") or options.get("held_out")
+        if other or (blocks and layers) or (not blocks and run["method"] != "dense"):
+            continue
+        kind = "blocks" if blocks else "layers" if layers else "dense"
+        cut = f"{run['structure']}, {method}" if blocks else ""
+        key = (record["model"]["name"], run["task"], kind, layers, run["rate"] if blocks else 1.0, cut)
+        groups.setdefault(key, []).append(record)
+    tasks, models, times = _tasks(groups), [], []
+    known = {task["name"] for task in tasks}
+    for (model, task, kind, layers, rate, cut), group in groups.items():
+        entry = {"task": f"{model}, {task}", "kind": kind, "layers": layers, "rate": rate, "cut": cut}
+        if entry["task"] in known:
+            models += [entry | found for found in _scored(group, kind)]
+            times += [entry | found for found in _timed(group, kind)]
+    return tasks, models, times
+
+
+def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> list[Entry]:
+    """The tasks of which there is a dense model, to compare with."""
+    found = []
+    for (model, task, kind, *_), group in groups.items():
+        if kind == "dense":
+            first, size = group[0], group[0]["compression"]
+            # An encoder's layer has six matrices.
+            layers = (size["sparse_layers"] + size["dense_layers"]) // 6
+            found.append({
+                "name": f"{model}, {task}", "metric": first["metric"], "examples": first["examples"],
+                "majority": first["majority"][first["metric"]], "layers": layers,
+                "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
+            })  # fmt: skip
+    return found
+
+
+def _scored(group: Sequence[Mapping[str, Any]], kind: str) -> list[Entry]:
+    """Scores, one a seed, and bytes, in each precision that was scored."""
+    metric, found = group[0]["metric"], []
+    for precision in ("float32", "bfloat16", "int8"):
+        kept = [r["final"] if precision == "float32" else r["precisions"].get(precision) for r in group]
+        scores = [score[metric] for score in kept if score is not None]
+        if scores:
+            weighs = median(_bytes(record["compression"], precision, kind) for record in group)
+            found.append({"precision": precision, "scores": scores, "bytes": weighs})
+    return found
+
+
+def _bytes(size: Mapping[str, Any], precision: str, kind: str) -> float:
+    """Bytes of the model as it is kept: counted, since each precision has its own width.
+
+    bfloat16: two bytes a weight of a dense model, and of what is left of pruned matrices; int8: one a matrix's weight.
+    """
+    whole, kept = float(size["bytes_total"]), float(size["pruned"][1])
+    if precision == "bfloat16":
+        return whole - 2 * kept if kind == "blocks" else whole / 2
+    return whole - 3 * kept if precision == "int8" else whole
+
+
+def _timed(group: Sequence[Mapping[str, Any]], kind: str) -> list[Entry]:
+    """Times in each engine: medians over the seeds, with the widest ends."""
+    timed = [record["latency"] for record in group if record.get("latency")]
+    found = []
+    for name in dict.fromkeys(engine for latency in timed for engine in latency["engines"]):
+        if name == BASELINE and kind != "dense":
+            continue  # beside a smaller model the baseline is another
+        times = [latency["engines"][name] for latency in timed if name in latency["engines"]]
+        ratios, machine = [time["ratio"] for time in times], timed[0]
+        precision = name.split()[-1] if name.split()[-1] in ("bfloat16", "int8") else "float32"
+        found.append({
+            "machine": f"{machine['cpu']}, {machine['isa']}: the task's sentences, {_threads(machine['threads'])}",
+            "precision": precision, "engine": _ENGINES.get(name, name), "baseline": name == BASELINE, "scored": True,
+            "times": median(r["value"] for r in ratios), "low": min(r["low"] for r in ratios),
+            "high": max(r["high"] for r in ratios), "ms": median(time["median_ms"] for time in times),
+        })  # fmt: skip
+    return found
+
+
+def times_of(bench: Mapping[str, Any]) -> list[Entry]:
+    """Times of a whole encoder in `blockprune bench`, by machine and threads."""
+    found, held = [], bench["provenance"].get("environment", {}).get("NUMBA_CPU_NAME")
+    for case in bench["cases"]:
+        what = case["what"]
+        isa = f"held to {_HELD.get(held, held)}" if held else bench["hardware"]["isa"]
+        where = f"{bench['hardware']['cpu']}, {isa}: {what['model']}'s shapes, {what['tokens']} tokens"
+        for engine in case["engines"]:
+            blocks = engine["key"].startswith("blockprune")
+            ratio = engine["ratio_to_baseline"]
+            found.append({
+                "machine": f"{where}, {_threads(what['threads'])}", "task": "", "model": what["model"],
+                "kind": "blocks" if blocks else "dense", "layers": 0, "rate": what["rate"] if blocks else 1.0,
+                "cut": (engine.get("structure") or what["structure"]) if blocks else "",
+                "precision": engine["precision"], "engine": "one compiled call" if blocks else engine["name"],
+                "baseline": engine["key"] == case["baseline"], "scored": engine["key"] == "torch-int8",
+                "times": ratio["value"], "low": ratio["low"], "high": ratio["high"], "ms": engine["ms"]["median"],
+            })  # fmt: skip
+    return found
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
