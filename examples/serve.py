@@ -1,9 +1,12 @@
-"""Serve a pruned classifier over HTTP: `python examples/serve.py FOLDER`, where FOLDER is what `bp.save` wrote.
+"""Serve a pruned classifier over HTTP: `python examples/serve.py FOLDER`.
 
-    POST /classify {"text": "a fine film"}   ->   {"label": "positive", "score": 0.98}
-    GET /ready                               ->   200, once the model is warm
+FOLDER is what `bp.save` wrote.
 
-Needs `pip install "blockprune-lib[serve]"`, and OMP_WAIT_POLICY=PASSIVE in the environment: see the page "Serve it".
+    POST /classify {"text": "a fine film"} -> {"label": "good", "score": 1}
+    GET /ready                             -> 200, once the model is warm
+
+Needs the extra `serve`, and OMP_WAIT_POLICY=PASSIVE in the environment: see
+the page "Serve it".
 """
 
 import argparse
@@ -28,27 +31,39 @@ class Question(BaseModel):
     text: str = Field(min_length=1, max_length=20_000)
 
 
-def classifier(model: Any, tokenizer: Any) -> Callable[[list[str]], list[dict]]:
-    """A function that answers a batch of texts."""
+Answer = dict[str, Any]
+Answerer = Callable[[list[str]], list[Answer]]
 
-    def classify(texts: list[str]) -> list[dict]:
-        inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+
+def classifier(model: Any, tokenizer: Any) -> Answerer:
+    """A function that answers a batch of texts."""
+    names = model.config.id2label
+    how = {"padding": True, "truncation": True, "return_tensors": "pt"}
+
+    def classify(texts: list[str]) -> list[Answer]:
+        inputs = tokenizer(texts, **how)
         with torch.inference_mode():
             shares = model(**inputs).logits.float().softmax(-1)
-        return [{"label": model.config.id2label[int(row.argmax())], "score": float(row.max())} for row in shares]
+        best = [
+            (names[int(row.argmax())], float(row.max())) for row in shares
+        ]
+        return [{"label": name, "score": score} for name, score in best]
 
     return classify
 
 
 class Batches:
-    """Answer what waits as one batch, in one thread; what comes meanwhile is the next batch. Nobody waits for more."""
+    """Answer what waits as one batch, in one thread.
 
-    def __init__(self, answer: Callable[[list[str]], list[dict]], most: int, waiting: int) -> None:
+    What comes meanwhile is the next batch: nobody waits for more to come.
+    """
+
+    def __init__(self, answer: Answerer, most: int, waiting: int) -> None:
         self.answer, self.most = answer, most
         self.queue: asyncio.Queue = asyncio.Queue(waiting)
         self.thread = ThreadPoolExecutor(1)
 
-    async def ask(self, text: str) -> dict:
+    async def ask(self, text: str) -> Answer:
         """The answer to one text; raises QueueFull where too many wait."""
         future = asyncio.get_running_loop().create_future()
         self.queue.put_nowait((text, future))
@@ -56,46 +71,56 @@ class Batches:
 
     async def work(self) -> None:
         """Take batches, for ever."""
-        loop = asyncio.get_running_loop()
         while True:
             batch = [await self.queue.get()]
             while len(batch) < self.most and not self.queue.empty():
                 batch.append(self.queue.get_nowait())
-            batch = [(text, future) for text, future in batch if not future.cancelled()]
-            try:
-                texts = [text for text, _ in batch]
-                answers = await loop.run_in_executor(self.thread, self.answer, texts) if texts else []
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if not future.cancelled():
-                        future.set_result(answer)
-            except Exception as error:  # these requests fail; the next ones need not
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+            # A client that has left costs nothing.
+            batch = [asked for asked in batch if not asked[1].cancelled()]
+            if batch:
+                await self._run(*zip(*batch, strict=True))
+
+    async def _run(self, texts: tuple, futures: tuple) -> None:
+        loop = asyncio.get_running_loop()
+        run = loop.run_in_executor(self.thread, self.answer, list(texts))
+        try:
+            answers: list[Any] = await run
+        except Exception as error:  # these fail; the next ones need not
+            answers = [error] * len(futures)
+        for future, answer in zip(futures, answers, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
 
-def make_app(answer: Callable[[list[str]], list[dict]], *, most: int = 32, waiting: int = 1024) -> FastAPI:
-    """The service: `most` texts in a batch; with `waiting` in the queue a further one is refused with status 503."""
+def make_app(
+    answer: Answerer, *, most: int = 32, waiting: int = 1024
+) -> FastAPI:
+    """The service: `most` texts in a batch, `waiting` in the queue."""
     batches = Batches(answer, most, waiting)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         worker = asyncio.create_task(batches.work())
-        await batches.ask("warm")  # in the thread that will do the work; requests are taken after it
+        # In the thread that will do the work; requests are taken after it.
+        await batches.ask("warm")
         yield
         worker.cancel()
 
     app = FastAPI(title="A pruned classifier", lifespan=life)
 
     @app.post("/classify")
-    async def classify(question: Question) -> dict:
+    async def classify(question: Question) -> Answer:
         try:
             return await batches.ask(question.text)
         except asyncio.QueueFull:
-            raise HTTPException(503, "too many requests are waiting; try again") from None
+            raise HTTPException(503, "too many requests wait") from None
 
     @app.get("/ready")
-    async def ready() -> dict:
+    async def ready() -> Answer:
         return {"ready": True}
 
     return app
@@ -103,19 +128,24 @@ def make_app(answer: Callable[[list[str]], list[dict]], *, most: int = 32, waiti
 
 def main() -> None:
     """Load, warm up, serve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="what bp.save wrote, with its tokenizer")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=raw
+    )
+    parser.add_argument("folder", help="what bp.save wrote")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: all")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--threads", type=int, help="of the model; default: torch's, no more than there are cores")
-    parser.add_argument("--most", type=int, default=32, help="texts in a batch")
+    parser.add_argument("--threads", type=int, help="default: one a core")
+    parser.add_argument("--most", type=int, default=32, help="in a batch")
     options = parser.parse_args()
-    model, tokenizer = bp.load(options.folder), AutoTokenizer.from_pretrained(options.folder)
+    model = bp.load(options.folder)
+    tokenizer = AutoTokenizer.from_pretrained(options.folder)
     warm = bp.warm_up(model)
     torch.set_num_threads(options.threads or min(warm.threads, warm.cores))
     print(warm, flush=True)
     app = make_app(classifier(model, tokenizer), most=options.most)
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+    where = {"host": options.host, "port": options.port}
+    uvicorn.run(app, **where, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ def test_the_papers_recipe_never_refreshes_and_takes_the_rates_of_the_ratio_file
     assert all(run.stages["reweight"]["epochs"] <= 4 for run in runs)
 
 
-LINES = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+SHELL = [re.sub(r"\\\n\s*", "", block) for block in re.findall(r"```\n(.*?)```", PAGE, re.S)]
+LINES = [line for block in SHELL for line in block.splitlines()]
 COMMANDS = [line.partition(" #")[0] for line in LINES if re.match(r"blockprune (run|report|data)|torchrun", line)]
 
 

@@ -50,7 +50,8 @@ def address(folder):
     url = f"http://127.0.0.1:{port}"
     for _ in range(2400):
         try:
-            assert json.load(urllib.request.urlopen(f"{url}/ready")) == {"ready": True}
+            with urllib.request.urlopen(f"{url}/ready") as answer:
+                assert json.load(answer) == {"ready": True}
             break
         except urllib.error.URLError:
             assert process.poll() is None, "the server ended"
@@ -85,6 +86,7 @@ def test_the_answer_is_the_models_own_with_the_names_of_its_labels(address, fold
 def test_what_is_no_text_is_refused(address, content):
     with pytest.raises(urllib.error.HTTPError) as error:
         ask(address, content)
+    error.value.close()
     assert error.value.code == 422
 
 
