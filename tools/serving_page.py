@@ -31,9 +31,10 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     head = (
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores, one of them for the "
         f"model's {record['threads']} thread{'s' * (record['threads'] > 1)}. {text['count']} sentences of "
-        f"{text['name']}, {text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average; at most "
-        f"{record['most']} in a batch. Where nothing is cut, scores differ from dense float32's by {differ:.1g} at "
-        f"most. From the record `book/results/{name}.json`."
+        f"{text['name']} ({text['source']}), {text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on "
+        f"average; at most {record['most']} in a batch. *Dense* is PyTorch, *compiled* this library's one call. Where "
+        f"nothing is cut, scores differ from dense float32's by {differ:.1g} at most, bfloat16 included. From the "
+        f"record `book/results/{name}.json`."
     )
     parts = [head]
     for case in sorted(record["cases"], key=lambda case: tuple(case["load"].items())):
@@ -41,7 +42,9 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         failed = sum(found["failed"] for found in case["variants"].values())
         parts.append(
             f"{_load(case['load'])}, {case['rounds']} rounds in turns, {min(answered)} to {max(answered)} requests "
-            f"answered each, {failed or 'none'} refused; median (quartiles) over rounds, percentiles over all requests:"
+            f"answered each, {failed or 'none'} refused. Requests a second, and as a ratio to the first row in the "
+            "same round: medians over rounds (quartiles). Milliseconds within which so many per cent of all requests "
+            "were answered:"
         )
         parts.append(table(case))
     return "\n\n".join(parts)
