@@ -183,7 +183,8 @@ def _write(options: argparse.Namespace, cases: list[dict[str, Any]]) -> None:
 def _costs(model: Any, options: argparse.Namespace) -> LayerCosts:
     """Measured once for all seeds: times depend on how many weights are kept, not on which."""
     place = options.folder / "costs.json"
-    example = torch.randint(999, 30_000, (1, options.tokens), generator=torch.Generator().manual_seed(0))
+    words = model.config.vocab_size
+    example = torch.randint(words // 2, words, (1, options.tokens), generator=torch.Generator().manual_seed(0))
     if not place.exists():
         write_json(place, _costs_as_json(layer_costs(model, example={"input_ids": example}, threads=options.threads)))
     kept = read_json(place)

@@ -1,0 +1,41 @@
+"""The tool that records a budget beside one rate: its three steps on a tiny model, and what the record holds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools import latency_budgets
+
+from ..helpers.small_runs import offline  # noqa: F401
+from ..helpers.tiny import tiny_folder  # noqa: F401
+
+
+def test_three_steps_leave_a_record_of_every_arm(
+    tiny_folder: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    offline: None,  # noqa: F811
+) -> None:
+    target = tmp_path / "record.json"
+    flags = [
+        "--folder", str(tmp_path / "work"), "--model", str(tiny_folder), "--train", "48", "--steps", "2", "--tokens",
+        "8", "--retrain-steps", "2", "--share", "0.9", "0.7", "--seed", "1", "2", "--threads", "1",
+        "--training-threads", "1", "--json", str(target),
+    ]  # fmt: skip
+    for step in ("train", "time", "score"):
+        assert latency_budgets.main([step, *flags]) == 0
+    assert "mixed" in capsys.readouterr().out
+    record = json.loads(target.read_text())
+    assert record["format"] == latency_budgets.FORMAT
+    assert {"settings", "dense", "model", "costs", "hardware", "provenance", "cases"} <= set(record)
+    assert str(tmp_path) not in target.read_text()
+    arms = ["mixed", "block_column:4", "block_column:16"]
+    assert [case["arm"] for case in record["cases"]] == 4 * arms
+    assert [case["seed"] for case in record["cases"]] == 6 * [1] + 6 * [2]
+    for case in record["cases"]:
+        assert 0 < case["density"] <= 1
+        assert 0 <= case["before"] <= 1
+        assert len(case["measured"]["samples_ms"]) == 15
+        tightest = case["asked_ms"] == min(one["asked_ms"] for one in record["cases"])
+        assert ("after" in case) == tightest
