@@ -17,8 +17,9 @@ nearest such times are taken (isotonic regression).
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,8 @@ Shape = tuple[int, int]
 TOGETHER = 6
 #: A call of a whole model: what it returns does not matter.
 Call = Callable[[], object]
+#: Seconds of some clock.
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +59,8 @@ class LayerCosts(Printed):
     shapes     {parameter name: shape} of every prunable matrix
     example    what the model was called with
     precision  of the compiled encoder
+    start      which of the cuts every matrix had in the model that all others were compared with
+    clock      what was read, in seconds
     """
 
     cuts: tuple[Cut, ...]
@@ -66,6 +71,8 @@ class LayerCosts(Printed):
     example: Example
     precision: str
     threads: int
+    start: int = 0
+    clock: Clock = time.perf_counter
 
     def of(self, name: str) -> tuple[float, ...]:
         """The times of one matrix under each cut."""
@@ -74,6 +81,11 @@ class LayerCosts(Printed):
     def total_ms(self, choice: Mapping[str, int]) -> float:
         """A call of the model, predicted: `choice` is {parameter name: which of the cuts}."""
         return self.rest_ms + sum(self.of(name)[cut] for name, cut in choice.items())
+
+    def scaled(self, factor: float) -> LayerCosts:
+        """The same costs on a machine that takes `factor` times as long for everything."""
+        ms = {shape: tuple(factor * one for one in times) for shape, times in self.ms.items()}
+        return replace(self, ms=ms, rest_ms=factor * self.rest_ms, plain_ms=factor * self.plain_ms)
 
     @property
     def least_ms(self) -> float:
@@ -95,7 +107,7 @@ class LayerCosts(Printed):
         try:
             with torch.inference_mode():
                 return measure(
-                    partial(run, model, self.example), name="call", repeats=repeats, min_time_ms=0.0,
+                    partial(run, model, self.example), name="call", repeats=repeats, min_time_ms=0.0, clock=self.clock,
                     threads=self.threads if threads is None else threads,
                 )  # fmt: skip
         finally:
@@ -117,7 +129,8 @@ class LayerCosts(Printed):
 
 def layer_costs(
     model: nn.Module, cuts: Sequence[Cut] | None = None, *, example: Example | None = None, batch: int = 1,
-    tokens: int | None = None, precision: str = "float32", repeats: int = 15, threads: int | None = None, **which: bool,
+    tokens: int | None = None, precision: str = "float32", repeats: int = 15, threads: int | None = None,
+    clock: Clock = time.perf_counter, **which: bool,
 ) -> LayerCosts:  # fmt: skip
     """Measure what a matrix of each shape costs under each of `cuts`, inside whole calls of `model`.
 
@@ -125,6 +138,7 @@ def layer_costs(
     example            what the model is called with, a tensor or {argument: tensor}; None: random tokens, `batch`
                        sequences of `tokens` each, 128 or as many as the model takes
     repeats, threads   as in `compare`; the least is 3 rounds
+    clock              returns seconds; `time.thread_time` with threads=1 leaves out the time that other programs took
     precision, which   as in `sparsify`
 
     The model stays as it is. Takes about half a second a cut and shape for an encoder of 10 million weights. Raises
@@ -136,7 +150,7 @@ def layer_costs(
     whole_number(repeats, "repeats", at_least=3, example=15)
     if precision == "auto":
         precision = fastest_precision() if encoders_of(model) else "float32"
-    timed = partial(in_turns, repeats=repeats, threads=threads)
+    timed = partial(in_turns, repeats=repeats, threads=threads, clock=clock)
     pruning = [cut for cut in given if cut.structure is not None]
     start = pruning[len(pruning) // 2]
     ranking = Ranking(linears)
@@ -164,14 +178,14 @@ def layer_costs(
         floor = _at_no_group(densities, each, given)
         ms[shape] = tuple(float(value) for value in (each - floor) / len(names))
         slack += float(-floor)
-    used = threads or torch.get_num_threads()
-    return LayerCosts(given, ms, start_ms - slack, whole["plain"].q1, shapes, called, precision, used)
+    used, at = threads or torch.get_num_threads(), given.index(start)
+    return LayerCosts(given, ms, start_ms - slack, whole["plain"].q1, shapes, called, precision, used, at, clock)
 
 
-def in_turns(calls: dict[str, Call], repeats: int, threads: int | None) -> Mapping[str, Timing]:
+def in_turns(calls: dict[str, Call], repeats: int, threads: int | None, clock: Clock) -> Mapping[str, Timing]:
     """Time whole calls against each other."""
     with torch.inference_mode():
-        return compare(calls, repeats=repeats, warmup=2, min_time_ms=0.0, threads=threads).timings
+        return compare(calls, repeats=repeats, warmup=2, min_time_ms=0.0, threads=threads, clock=clock).timings
 
 
 def run(model: Any, example: Example) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from ..pruning.allocation import cheapest_choice
 from ..pruning.masks import Masks
 from ..pruning.sensitivity import Batch, sensitivities
 from ..pruning.structure import BlockStructure
-from .cost_table import Example, LayerCosts, layer_costs
+from .cost_table import Clock, Example, LayerCosts, layer_costs
 from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, sparse_trial
 
 #: A choice is solved again with what its measurement taught, until it is so near to what was asked.
@@ -114,7 +115,8 @@ def budget(
     model: nn.Module, ms: float, *, inputs: Iterable[Batch] | None = None, costs: LayerCosts | None = None,
     structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES,
     example: Example | None = None, batch: int = 1, tokens: int | None = None, precision: str = "float32",
-    repeats: int = 15, threads: int | None = None, verify: bool = True, seed: int = 0, **which: bool,
+    repeats: int = 15, threads: int | None = None, clock: Clock = time.perf_counter, verify: bool = True, seed: int = 0,
+    **which: bool,
 ) -> Budget:  # fmt: skip
     """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs move least.
 
@@ -122,8 +124,9 @@ def budget(
                         then the change of the model's outputs, to second order; None: the share of the squared norm
     costs               a `layer_costs` measured before, for another budget of the same model
     structures, rates   the candidates, beside leaving a matrix dense
-    example, batch, tokens, precision, repeats, threads, which   as in `layer_costs`
-    verify              measure the pruned model, and solve again with what that taught, until it is within 2 %
+    example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`
+    verify              scale the costs to what a call takes now, measure the pruned model, and solve again with what
+                        that taught, until it is within 2 %
 
     Minimises the sum of losses over all choices whose times sum to at most `ms`, exactly over time in 10,000 steps. The
     model stays as it is:
@@ -144,7 +147,7 @@ def budget(
     if costs is None:
         costs = layer_costs(
             model, candidates(structures, rates), example=example, batch=batch, tokens=tokens, precision=precision,
-            repeats=repeats, threads=threads, **which,
+            repeats=repeats, threads=threads, clock=clock, **which,
         )  # fmt: skip
     elif list(costs.shapes.items()) != [(name, tuple(m.weight.shape)) for name, m in linears.items()]:
         others = f"they are of {len(costs.shapes)} others"
@@ -166,6 +169,8 @@ def choose(
     *, verify: bool = True, threads: int | None = None, **which: bool,
 ) -> Budget:  # fmt: skip
     """The budget of known times and losses: solved, measured, and solved again with what the measurement taught."""
+    if verify:
+        costs = calibrated(model, costs, ranking, threads, **which)
     found, limit = list[Budget](), ms
     for _ in range(ROUNDS):
         chosen = _solve(ms, min(max(limit, costs.least_ms), costs.dense_ms), costs, losses, ranking)
@@ -179,6 +184,14 @@ def choose(
             break
         limit = min(max(limit - off, (1 - FAR) * ms), (1 + FAR) * ms)
     return min(found, key=lambda one: abs(_miss(one)))
+
+
+def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: int | None, **which: bool) -> LayerCosts:
+    """The costs of now: a machine is not as fast at every hour. One model is timed again, and all scale with it."""
+    cuts = dict.fromkeys(costs.shapes, costs.cuts[costs.start])
+    masks = {name: ranking.mask(name, cut) for name, cut in cuts.items()}
+    now = costs.time_call(sparse_trial(model, masks, cuts, costs.precision, **which), threads=threads)
+    return costs.scaled(now.median / costs.total_ms(dict.fromkeys(costs.shapes, costs.start)))
 
 
 def _solve(

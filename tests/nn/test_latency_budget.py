@@ -22,6 +22,8 @@ from blockprune_lib import (
 )
 from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.nn import Cut, LayerCosts, layer_costs
+from blockprune_lib.nn.latency_budget import calibrated
+from blockprune_lib.nn.trial import Ranking
 from blockprune_lib.pruning.sensitivity import sensitivities
 
 from ..helpers.tiny import tiny_folder  # noqa: F401
@@ -67,7 +69,7 @@ def timed(monkeypatch):
         dense = sum(m.weight.numel() for m in model.bert.encoder.modules() if isinstance(m, nn.Linear))
         return 1.0 + (sparse + dense) / 1000
 
-    def compare(calls, repeats, threads):
+    def compare(calls, repeats, threads, clock):
         turns.append(list(calls))
         return {name: Timing(name, (ms_of(call),) * 3, 1) for name, call in calls.items()}
 
@@ -183,10 +185,22 @@ def test_a_choice_is_verified_and_corrected_by_what_was_measured(monkeypatch):
         return Timing("call", (self.predicted_ms + 1.5,) * 3, 1)  # what the sum of the parts does not know of
 
     monkeypatch.setattr("blockprune_lib.nn.latency_budget.Budget.measure", measure)
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs)
     chosen = budget(model, asked, costs=costs)
     assert len(seen) > 1
     assert chosen.measured_ms == pytest.approx(asked, rel=0.05)
     assert chosen.predicted_ms == pytest.approx(asked - 1.5, rel=0.1)
+
+
+def test_costs_of_another_hour_are_scaled_by_one_call(monkeypatch):
+    model = bert()
+    costs = table(model)
+    slow = {"call": Timing("call", (2 * costs.total_ms(dict.fromkeys(costs.shapes, 0)),) * 3, 1)}
+    monkeypatch.setattr(LayerCosts, "time_call", lambda *_, **__: slow["call"])
+    now = calibrated(model, costs, Ranking(modules(model)), None)
+    assert now.dense_ms == pytest.approx(2 * costs.dense_ms)
+    assert now.least_ms == pytest.approx(2 * costs.least_ms)
+    assert now.of(next(iter(costs.shapes))) == pytest.approx([2 * ms for ms in costs.of(next(iter(costs.shapes)))])
 
 
 def test_the_model_stays_as_it_is(timed, monkeypatch):
