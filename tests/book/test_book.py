@@ -8,13 +8,7 @@ import pytest
 import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
-#: Chapters whose code is still wider than a page, or whose drawing cells stand open: shorter at each landing.
-WIDE: set[str] = set()
-OPEN: set[str] = set()
-#: Chapters that do not link their terms to the glossary yet, or ask a question in the middle of a sentence by {doc}.
-UNLINKED = {"a-kernel-step-by-step", "the-whole-model"}
-#: Chapters whose answers to a Predict box are still in sight below it.
-IN_SIGHT = {"storing-what-is-left"}
+#: Tags of a code cell that a page shows folded, or not at all.
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 ids = [path.stem for path in CHAPTERS]
@@ -101,8 +95,6 @@ class TestChapter:
         assert "{solution} " not in text, "solution-start and solution-end fold the code of a solution with its text"
 
     def test_folds_the_answer_to_each_prediction(self, path):
-        if path.stem in IN_SIGHT:
-            return
         open_questions = []
         for cell in cells(path):
             text = source(cell)
@@ -128,12 +120,12 @@ class TestChapter:
         for cell in cells(path, "code"):
             lines = [line for line in source(cell).splitlines() if line.strip()]
             assert len(lines) <= (40 if "setup" in tags(cell) else 24), source(cell)
-            assert max(map(len, lines)) <= (110 if path.stem in WIDE else 76), source(cell)
+            assert max(map(len, lines)) <= 76, source(cell)
 
     def test_folds_what_only_draws(self, path):
         drawing = [cell for cell in cells(path, "code") if re.search(r"plots\.figure\(|\bax(es)?\.", source(cell))]
         visible = [cell["id"] for cell in drawing if not FOLDED.intersection(tags(cell))]
-        assert bool(visible) == (path.stem in OPEN), visible
+        assert visible == []
 
     def test_has_no_measured_number_typed_by_hand(self, path):
         typed = re.compile(
@@ -148,8 +140,6 @@ class TestChapter:
         assert "!" not in visible
 
     def test_links_its_terms_to_the_glossary_and_has_short_names_for_chapters(self, path):
-        if path.stem in UNLINKED:
-            return
         linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", prose(path))
         assert len(linked) >= 2
         assert len(linked) == len(set(linked)), "each term once a page"
