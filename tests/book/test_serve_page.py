@@ -111,6 +111,8 @@ def test_the_dockerfile_is_what_the_page_says():
     assert program
     assert "serve = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert "[serve]" in DOCKERFILE
+    started = DOCKERFILE.partition("FROM")[0]
+    assert "--read-only --tmpfs /tmp" in started  # torch looks for a temporary folder when it is imported
 
 
 def test_the_line_that_compiles_fills_the_folder_that_later_processes_read(ran, tmp_path):
