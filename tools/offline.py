@@ -29,7 +29,10 @@ def pack(html: Path, target: Path) -> int:
         for path in kept:
             entry = zipfile.ZipInfo(f"{NAME}/{path.relative_to(html).as_posix()}", (2020, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            content = path.read_bytes()
+            if path.name == "documentation_options.js":  # a page that is a file may not read another one
+                content = content.replace(b"SHOW_SEARCH_SUMMARY: true", b"SHOW_SEARCH_SUMMARY: false")
+            archive.writestr(entry, content)
     partial.replace(target)
     return len(kept)
 
