@@ -21,6 +21,7 @@ One family of kernels; activations lie as features x tokens, with tokens in the 
     transpose    tokens x features into features x tokens and back
     gelu, lanes  the exact GELU; arithmetic on vectors at addresses
     records      what Python hands over, by name                           waiting: for other threads in a kernel
+    samples      whether memory that was copied has been written to
     intrinsics   what a kernel needs besides vectors: raw memory, a shared counter, a prefetch
     parallel     one job shared among torch's own threads
 

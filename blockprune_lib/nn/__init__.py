@@ -4,7 +4,7 @@
     convert               `sparsify`: every pruned Linear of a model becomes one, and does the GELU that follows it
     plain_model           `densify`, the way back
     engine                a whole encoder as one compiled call, where that gives the same result
-    encoder_plan          its layers as records that the call reads
+    encoder_plan          its layers as records that the call reads; watched: whether they are what they were
     first_call            `warm_up`: compile or load what a first call needs, before it
     trial                 a pruned copy of a model, for a choice of structure and rate a matrix
     cost_table            what a matrix costs inside a call, under every structure and rate, measured here

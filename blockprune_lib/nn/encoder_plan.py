@@ -28,6 +28,7 @@ from ..pruning.packing import pack
 from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
+from .watched import Watched
 
 #: At most so many tokens per call, unless one sequence has more: enough to fill every tile, and fitting a core's cache.
 TOGETHER = 256
@@ -48,7 +49,7 @@ class EncoderPlan:
     width: int
     inner: int
     kept: list[Any]  # keeps alive what the addresses point to
-    tensors: list[Any]  # (the dict that holds it, its name, the tensor, its state, what keeps its memory from others)
+    watched: Watched  # what it was made from
     hollow: Any  # the encoder without layers: its forward turns a result into what the class returns
     position: Any = None  # the function that computes the relative position bias, if there is one
     _position: dict[int, Tensor] = field(default_factory=dict)
@@ -77,13 +78,13 @@ class EncoderPlan:
                 raise Unfit(f"a layer is a {what}")
         layers = np.zeros(len(modules), LAYER)
         kept: list[Any] = [layers]
-        tensors: list[Any] = []
+        watched = Watched()
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = module.get_submodule(getattr(names, name))
-                layers[number][name] = _matrix(linear, wanted, kept, tensors)[0]
+                layers[number][name] = _matrix(linear, wanted, kept, watched)[0]
             for name in NORMS:
-                layers[number][name] = _norm(module.get_submodule(getattr(names, name)), width, kept, tensors)[0]
+                layers[number][name] = _norm(module.get_submodule(getattr(names, name)), width, kept, watched)[0]
             layers[number]["activation"] = _activation(module, names)
         _check(layers, width, heads)
         hollow = copy.copy(encoder)
@@ -92,14 +93,14 @@ class EncoderPlan:
         position = getattr(encoder, "compute_position_bias", None)
         if position is not None:
             hollow.compute_position_bias = lambda *_, **__: None
-            _watch(encoder.relative_attention_bias, tensors)
+            watched.add(encoder.relative_attention_bias)
         inner = int(layers[0]["inner"]["outputs"])
-        return cls(wanted, dtype, layers, heads, width, inner, kept, tensors, hollow, position)
+        watched.begin()
+        return cls(wanted, dtype, layers, heads, width, inner, kept, watched, hollow, position)
 
     def holds(self) -> bool:
         """Whether every tensor is still the one that the plan was made from, and unchanged since."""
-        return all(place.get(name) is tensor and _state(tensor) == state
-                   for place, name, tensor, state, _ in self.tensors)  # fmt: skip
+        return self.watched.holds()
 
     def run(self, hidden: Tensor, shown: Tensor, threads: int) -> Tensor:
         """The last hidden states (batch, tokens, width); rows of masked tokens are zero."""
@@ -182,7 +183,7 @@ def _type_of(encoder: nn.Module) -> torch.dtype:
     return dtype
 
 
-def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[Any]) -> np.ndarray:
+def _matrix(linear: Any, precision: Precision, kept: list[Any], watched: Watched) -> np.ndarray:
     if isinstance(linear, BlockSparseLinear):
         packed = linear.packed.validate()
     elif type(linear) is nn.Linear and not hasattr(linear, "parametrizations"):
@@ -193,7 +194,7 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[An
     walk = precision.walk(replace(packed, values=packed.values.detach().float()))
     bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
     kept += [walk, bias]
-    _watch(linear, tensors)
+    watched.add(linear)
     arrays = {
         name: getattr(walk, name).ctypes.data
         for name in ("values", "index", "strips", "bands", "blocks", "sets", "parts")
@@ -204,12 +205,12 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], tensors: list[An
     )  # fmt: skip
 
 
-def _norm(norm: Any, width: int, kept: list[Any], tensors: list[Any]) -> np.ndarray:
+def _norm(norm: Any, width: int, kept: list[Any], watched: Watched) -> np.ndarray:
     if type(norm) is not nn.LayerNorm or norm.weight is None or norm.bias is None or norm.normalized_shape != (width,):
         raise Unfit(f"a {type(norm).__name__} is no LayerNorm over the features with weight and bias")
     weight, bias = norm.weight.detach().float().contiguous(), norm.bias.detach().float().contiguous()
     kept += [weight, bias]
-    _watch(norm, tensors)
+    watched.add(norm)
     return filled(NORM, weight=weight.data_ptr(), bias=bias.data_ptr(), epsilon=norm.eps)
 
 
@@ -243,25 +244,6 @@ def _check(layers: np.ndarray, width: int, heads: int) -> None:
         wanted = {name: (width, width) for name in PRODUCTS} | {"inner": (inner, width), "outer": (width, inner)}
         if sides != wanted or inner != int(layers[0]["inner"]["outputs"]):
             raise Unfit(f"the matrices of a layer do not follow each other: {sides}")
-
-
-def _watch(module: nn.Module, tensors: list[Any]) -> None:
-    """Remember the tensors of a module, to notice when one is replaced or written to.
-
-    Its memory is held, so that another tensor, such as what `model.half().float()` makes, cannot come to lie there.
-    """
-    for place in (module._parameters, module._buffers):
-        tensors += [
-            (place, name, tensor, _state(tensor), None if tensor is None else tensor.detach())
-            for name, tensor in place.items()
-        ]
-
-
-def _state(tensor: Tensor | None) -> tuple[int, int] | None:
-    """Where a tensor's numbers lie, and how often they were written to."""
-    if tensor is None:
-        return None
-    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
 class _Memory(threading.local):

@@ -248,15 +248,17 @@ def test_a_pipeline_keeps_and_serves_a_sparse_model(tmp_path: Path) -> None:
     assert served(["the cat sat", "not good"]) == wanted
 
 
+@pytest.mark.filterwarnings("ignore:.*sentence_transformers:DeprecationWarning")  # of a module's name
 def test_sentence_transformers_own_save_is_never_read_as_a_dense_model(tmp_path: Path) -> None:
     package = pytest.importorskip("sentence_transformers")
-    folder = write(tmp_path / "dense")
+    modules, folder = pytest.importorskip("sentence_transformers.models"), write(tmp_path / "dense")
 
     def around(model: Any = None) -> Any:
-        word = package.models.Transformer(str(folder), max_seq_length=16)
+        word = modules.Transformer(str(folder), max_seq_length=16)
         if model is not None:
-            setattr(word, "auto_model" if isinstance(getattr(word, "auto_model", None), nn.Module) else "model", model)
-        return package.SentenceTransformer(modules=[word, package.models.Pooling(16)], device="cpu")
+            (name,) = (name for name, child in word.named_children() if isinstance(child, BertModel))
+            setattr(word, name, model)
+        return package.SentenceTransformer(modules=[word, modules.Pooling(16)], device="cpu")
 
     whole, texts = around(), ["the cat sat", "not good"]
     whole.save(str(tmp_path / "kept"))  # a dense one, over which the sparse one is saved
