@@ -21,6 +21,7 @@ MEASURE = r"""() => {
   return {
     tables: over(all('table').concat(all('.text_html')).filter((n) => n.closest('.bpw') === null)),
     equations: over(all('div.math').concat(all('mjx-container[display="true"]'))),
+    stops: all('mjx-container[tabindex]').map(words),
     code: over(all('div.cell_input div.highlight pre')),
     text: small.concat(drawn).filter(([size]) => size < 9).map(([size, what]) => `${size.toFixed(1)} px: ${what}`),
     captions: captions.filter((n) => /[`]|(^|\s)\*\S/.test(n.textContent)).map(words),
