@@ -104,14 +104,13 @@ class Standings(Printed):
         return max(quick, key=lambda one: one.mean, default=fallback)
 
     def _table(self) -> list[list[str]]:
-        rows = [["", "rate", "score", "95 % over seeds", "times as fast", "engine"]]
+        rows = [["", "score", "95 % over seeds", "times as fast", "engine"]]
         for line in self.lines:
             ends, fast = line.interval, line.fastest
             over = "one seed" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({len(line.scores)})"
-            rate = f"{line.setting.rate:g}" if line.setting.structure else ""
             times = ("", "") if fast is None else (f"{fast.times:.1f}", fast.engine)
-            rows.append([line.setting.what, rate, f"{100 * line.mean:.1f}", over, *times])
-        return [*rows, ["majority class", "", f"{100 * self.majority:.1f}", "", "", ""]]
+            rows.append([line.setting.told, f"{100 * line.mean:.1f}", over, *times])
+        return [*rows, ["majority class", f"{100 * self.majority:.1f}", "", "", ""]]
 
     def _caption(self) -> str:
         metric, examples = self.lines[0].metric, self.lines[0].records[0]["examples"]
