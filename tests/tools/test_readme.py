@@ -9,6 +9,8 @@ import yaml
 
 from tools import readme_accuracy, readme_picture, readme_short
 
+from ..helpers.tiny import write
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -18,6 +20,20 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 )
 def test_the_first_tables_are_those_of_the_records(name, table):
     assert f"<!-- {name} -->\n{table()}\n<!-- /{name} -->" in README
+
+
+def test_the_lines_that_save_and_load_run(tmp_path, monkeypatch):
+    import blockprune_lib as bp
+
+    _, lines = re.findall(r"```python\n(.*?)```", README, re.S)
+    model, tokenizer = bp.models.load(write(tmp_path, head=2))
+    structure = bp.BlockStructure.block_column(4)
+    bp.prune(model, structure, rate=2.0)
+    found = {"bp": bp, "sparse": bp.sparsify(model, structure, keep_dense_above=1.0), "tokenizer": tokenizer}
+    monkeypatch.chdir(tmp_path)
+    exec(lines, found)
+    assert not found["sparse"].training
+    assert bp.compression(found["sparse"]).rate_pruned > 1.5
 
 
 def test_every_page_that_is_numbered_is_in_the_table_of_chapters():
