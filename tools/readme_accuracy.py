@@ -16,7 +16,7 @@ STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "glue-stud
 TASKS = {"cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
          "mnli": "MNLI"}  # fmt: skip
 METRICS = {"matthews": "Matthews correlation", "f1": "F1", "pearson": "Pearson correlation"}
-STRUCTURE, METHODS = "block_column:4", ("reweighted", "gradual")
+MODEL, STRUCTURE, METHODS = "minilm", "block_column:4", ("reweighted", "gradual")
 #: Engines of a dense model, as records have them -> as a reader names them.
 DENSE = {
     "float32": "PyTorch float32", "bfloat16": "PyTorch bfloat16", "int8": "PyTorch int8",
@@ -26,7 +26,7 @@ DENSE = {
 
 def accuracies() -> str:
     """The table as Markdown: a column for each task that has a dense and a pruned model; empty where there is none."""
-    records, found = _timed(), timed_points()
+    records, found = _records(), timed_points()
     tasks = [task for task in TASKS if _has_both([point for point in found if point.setting.task == task])]
     if not tasks:
         return ""
@@ -87,26 +87,26 @@ def _cell(found: list[Point]) -> str:
 
 def majority_of(task: str) -> float:
     """What the commonest label alone scores."""
-    record = next(record for record in _timed() if record["run"]["task"] == task)
+    record = next(record for record in _records() if record["run"]["task"] == task)
     return float(record["majority"][record["metric"]])
 
 
 def timed_points() -> list[Point]:
     """Score and speed of every setting that has both."""
-    return points(_timed())
+    return points(_records())
 
 
 @cache
-def _timed() -> list[dict[str, Any]]:
-    """The records that have a latency, of settings as the presets have them."""
+def _records() -> list[dict[str, Any]]:
+    """The records of one model, with the settings that the presets have; a seed without a latency counts too."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDY.glob("*.json"))]
-    return [one for one in records if one.get("latency") and one["run"]["options"].get("variant") is None]
+    return [one for one in records if one["model"]["name"] == MODEL and not one["run"]["options"].get("variant")]
 
 
 def _foot(records: list[dict[str, Any]], found: list[Point]) -> str:
     seeds = sorted({len(point.scores) for point in found})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    timed = records[0]["latency"]
+    timed = next(record["latency"] for record in records if record.get("latency"))
     several = "; ± is Student's 95 % interval over seeds" if seeds[-1] > 1 else ""
     return (
         f"MiniLM (six layers) on the whole of each task, score on its validation rows, {many} "
