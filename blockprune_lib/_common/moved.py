@@ -4,7 +4,8 @@ Every form of import finds the old name: `import blockprune_lib.curves`, `from b
 `blockprune_lib.curves`. What comes is today's module itself, so that a script that replaces a function in it replaces
 the library's. No entry leads up: the new file stands on the old name's floor or below it.
 
-Left out: names inside a file, which `bp` and the rooms list.
+An attribute that was renamed says so where it stands, by `renamed`. Left out: names inside a file, which `bp` and the
+rooms list.
 """
 
 from __future__ import annotations
@@ -53,6 +54,25 @@ def load_moved(old: str, new: str) -> ModuleType:
     package, _, name = old.rpartition(".")
     setattr(sys.modules[package], name, module)
     return module
+
+
+def renamed(old: str, new: str) -> property:
+    """An attribute's old name: its value under the new one, with a DeprecationWarning.
+
+    >>> class Task:
+    ...     metric_set = "accuracy"
+    ...     kind = renamed("kind", "metric_set")
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     Task().kind
+    'accuracy'
+    """
+
+    def get(self: Any) -> Any:
+        message = f"{type(self).__name__}.{old} is {new} now; the old name goes with version {UNTIL}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(self, new)
+
+    return property(get, doc=f"The old name of `{new}`.")
 
 
 class _Finder(MetaPathFinder, Loader):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._common.checks import one_of, positive_int
+from .._common.moved import renamed
 from . import glue, hub, labels, metrics
 from .glue import Columns, Fields
 from .metrics import MetricSet
@@ -44,6 +45,8 @@ class Task:
     mismatched: Any = None
     notes: tuple[str, ...] = ()
     _encoded: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    kind = renamed("kind", "metric_set")
 
     @property
     def regression(self) -> bool:

@@ -69,6 +69,17 @@ def test_what_is_replaced_by_the_old_name_is_replaced_in_the_library(monkeypatch
     assert counted == [1]
 
 
+def test_an_attribute_by_its_old_name():
+    rows = {"sentence": ["good", "bad"], "label": [1, 0]}
+    task = bp.tasks.from_datasets({"train": rows, "validation": rows})
+    with pytest.warns(
+        DeprecationWarning, match=r"Task\.kind is metric_set now; the old name goes with version"
+    ) as said:
+        assert task.kind == task.metric_set == "accuracy"
+    assert said[0].filename == __file__
+    assert "kind" not in task.to_dict()
+
+
 @pytest.mark.parametrize(("old", "new"), NAMES)
 def test_no_old_name_is_a_file_and_none_leads_up(old, new):
     of = floors()
