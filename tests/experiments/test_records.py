@@ -106,8 +106,9 @@ def test_folders_without_a_record(tmp_path):
         records.read(tmp_path / "none.json")
 
 
-def test_every_record_of_the_study_is_read_as_it_stands():
-    paths = sorted((Path(__file__).resolve().parents[2] / "book" / "results" / "study").glob("*.json"))
+@pytest.mark.parametrize("study", ["first-study", "glue-study"])
+def test_every_record_of_a_study_is_read_as_it_stands(study):
+    paths = sorted((Path(__file__).resolve().parents[2] / "book" / "results" / study).glob("*.json"))
     assert paths
     for path in paths:
         assert records.read(path) == json.loads(path.read_text(encoding="utf-8"))
