@@ -40,11 +40,14 @@ def cheapest_choice(
     if not np.isfinite(limit):
         raise ValueError(f"limit must be a finite number; got {limit!r}: the time that all matrices may take would do")
     tables = _checked(times, losses)
-    room = limit - sum(float(time.min()) for time, _ in tables)
-    if room < 0:
-        raise ValueError(f"limit must be at least {limit - room:.4g}, the sum of the least times; got {limit:.4g}")
+    least = sum(float(time.min()) for time, _ in tables)
+    # A limit that is the least sum itself, added up in another order, may lie below it by the rounding of the sum.
+    rounding = 1e-9 * (abs(limit) + sum(float(np.abs(time).max()) for time, _ in tables))
+    if limit < least - rounding:
+        raise ValueError(f"limit must be at least {least:.4g}, the sum of the least times; got {limit:.4g}")
+    room = max(limit - least, 0.0)
     free = [int(np.lexsort((time, loss))[0]) for time, loss in tables]  # the least loss, of equal ones the quickest
-    if sum(float(time[c]) for (time, _), c in zip(tables, free, strict=True)) <= limit:
+    if sum(float(time[c]) for (time, _), c in zip(tables, free, strict=True)) <= limit + rounding:
         return free
     step = room / steps
     best, taken = np.zeros(steps + 1), []
@@ -55,9 +58,9 @@ def cheapest_choice(
         for row, candidate in enumerate(order):
             if (first := spent[candidate]) <= steps:
                 within[row, first:] = best[: steps + 1 - first] + loss[candidate]
-        least = within.argmin(0)
-        best = within[least, np.arange(steps + 1)]
-        taken.append((order[least], spent))
+        lightest = within.argmin(0)
+        best = within[lightest, np.arange(steps + 1)]
+        taken.append((order[lightest], spent))
     at, choice = steps, list[int]()
     for candidates, spent in reversed(taken):
         choice.append(int(candidates[at]))

@@ -51,7 +51,7 @@ def test_nothing_serious_for_axe_on_the_front_page(visit, dark):
     assert [(f["id"], f["nodes"][0]["html"][:160]) for f in found if f["impact"] in ("serious", "critical")] == []
 
 
-def test_the_front_page_stays_light():
+def test_the_front_page_stays_light(site):
     assert len((HTML / "index.html").read_bytes()) < 1_500_000
 
 

@@ -77,7 +77,7 @@ def test_a_shared_link_shows_what_the_page_is_about_and_a_picture_that_is_there(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_map_of_the_site_lists_every_page():
+def test_the_map_of_the_site_lists_every_page(site):
     listed = re.findall(r"<loc>(https://[^<]+)</loc>", (HTML / "sitemap.xml").read_text())
     assert sorted(address.rsplit("/", 1)[1] for address in listed) == sorted(f"{name}.html" for name in PAGES)
     assert f"Sitemap: {listed[0].rsplit('/', 1)[0]}/sitemap.xml" in (HTML / "robots.txt").read_text()

@@ -89,3 +89,8 @@ def test_bad_input_is_named(times, losses, limit, said):
 def test_steps_must_be_a_whole_number(steps):
     with pytest.raises((TypeError, ValueError), match="steps must be a whole number of at least 1"):
         cheapest_choice([[1.0]], [[1.0]], 2.0, steps=steps)
+
+
+def test_a_limit_that_is_the_least_sum_in_another_order_is_no_error():
+    assert sum([0.1, 0.2, 0.3]) > 0.6
+    assert cheapest_choice([[0.1, 0.4], [0.2, 0.4], [0.3, 0.4]], [[1.0, 0.0]] * 3, 0.6) == [0, 0, 0]
