@@ -5,11 +5,17 @@ import pytest
 from .layout import MEASURE
 from .test_pages import CHAPTERS, PAGES
 
-#: Pages that still break a rule, until their owners have mended them: shorter at each landing.
+#: Pages that still break a rule, found by the first whole build that was measured: shorter at each landing. Text is of
+#: 8.1 to 8.5 pixels where 9 are asked; equations were cut since, and are to be measured again.
 LEFT: dict[str, set[str]] = {
-    "prune-and-retrain": {"code", "text", "tables", "captions", "clashes"},
-    "a-kernel-step-by-step": {"clashes"},
-    "the-whole-model": {"clashes"},
+    "whole-story": {"text"},
+    "reweighting": {"text", "equations"},
+    "fine-tuning": {"text", "clashes"},
+    "prune-and-retrain": {"equations"},
+    "on-top-of-distillation": {"equations"},
+    "paper-versus-here": {"text"},
+    "your-own-model": {"equations", "tables"},
+    "experiments": {"tables"},
 }
 
 
