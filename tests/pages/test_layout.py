@@ -11,7 +11,7 @@ LEFT: dict[str, set[str]] = {
     "whole-story": {"text"},
     "reweighting": {"text", "equations"},
     "fine-tuning": {"text", "clashes"},
-    "prune-and-retrain": {"equations"},
+    "prune-and-retrain": {"equations", "text"},
     "on-top-of-distillation": {"equations"},
     "paper-versus-here": {"text"},
     "your-own-model": {"equations", "tables"},
