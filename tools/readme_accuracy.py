@@ -10,6 +10,7 @@ from typing import Any
 
 from blockprune_lib.experiments.frontier import Point, points
 from blockprune_lib.experiments.report import interval
+from tools.markdown import table
 
 STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "glue-study"
 #: In the order of the columns.
@@ -30,12 +31,13 @@ def accuracies() -> str:
     tasks = [task for task in TASKS if _has_both([point for point in found if point.setting.task == task])]
     if not tasks:
         return ""
-    lines = [f"| | {' | '.join(_title(task, found) for task in tasks)} |", "|---|" + "---|" * len(tasks)]
-    for name, chosen in rows(found).items():
-        cells = [_cell([point for point in chosen if point.setting.task == task]) for task in tasks]
-        if any(cells):
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines.append(f"| the majority class | {' | '.join(f'{majority_of(task):.3f}' for task in tasks)} |")
+    cells = {
+        name: [_cell([point for point in chosen if point.setting.task == task]) for task in tasks]
+        for name, chosen in rows(found).items()
+    }
+    shown = {name: told for name, told in cells.items() if any(told)}
+    shown["the majority class"] = [f"{majority_of(task):.3f}" for task in tasks]
+    lines = table([_title(task, found) for task in tasks], shown)
     return "\n".join([*lines, "", _foot(records, found)])
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tools.markdown import table
+
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 #: As tools.benchmarks names them -> as a reader does.
 CLASSES = {
@@ -32,11 +34,8 @@ def speeds() -> str:
     ]
     records = [json.loads(path.read_text(encoding="utf-8")) for _, path in columns]
     cases = [next(case for case in record["cases"] if case["what"]["threads"] == 1) for record in records]
-    lines = [f"| | {' | '.join(title for title, _ in columns)} |", "|---|" + "---|" * len(columns)]
-    for name, choose in rows().items():
-        cells = [choose(case["engines"]) for case in cases]
-        if any(cells):
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    cells = {name: [choose(case["engines"]) for case in cases] for name, choose in rows().items()}
+    lines = table([title for title, _ in columns], {name: told for name, told in cells.items() if any(told)})
     what = cases[0]["what"]
     machines = sorted({record["hardware"]["cpu"] for record in records})
     dates = sorted({record["provenance"]["date"][:10] for record in records})

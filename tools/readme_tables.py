@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.markdown import table
+
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 STRUCTURE, TILED = "block_column:16", "tile:32x32"
 
@@ -17,7 +19,7 @@ def tables() -> str:
         "bench-model": _whole, "bench-lengths": _lengths, "bench-batches": _batches, "bench-memory": _memory,
         "bench-rivals": _rivals, "bench-training": _training, "bench-products": _products, "bench-kernels": _shares,
     }  # fmt: skip
-    return "\n\n".join(table(record) for name, table in shown.items() for record in _of_machines(name))
+    return "\n\n".join(show(record) for name, show in shown.items() for record in _of_machines(name))
 
 
 def _of_machines(name: str) -> list[dict[str, Any]]:
@@ -45,6 +47,16 @@ def _engines(case: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {engine["key"]: engine for engine in case["engines"]}
 
 
+def _bold(name: str, ours: bool) -> str:
+    """What an engine's row is called: ours in bold."""
+    return f"**{name}**" if ours else name
+
+
+def _under(head: str, lines: list[str]) -> str:
+    """A table under the sentence that says what it is."""
+    return "\n".join([head, "", *lines])
+
+
 def _rivals(record: dict[str, Any]) -> str:
     """The same pruned matrix in every engine: milliseconds, and times as fast as dense."""
     plain, tiled = (_cases(record, structure=text, threads=1) for text in (STRUCTURE, TILED))
@@ -54,18 +66,17 @@ def _rivals(record: dict[str, Any]) -> str:
         f"One matrix pruned at rate {rate:g}, {tokens} tokens, one thread, on {_machine(record)}: median ms, and times "
         "as fast as torch's dense float32 product. Rows marked * are for tiles of 32 x 32, which is what they can run."
     )
-    lines = [head, "", f"| | {' | '.join(shapes)} |", "|---|" + "---|" * len(shapes)]
+    rows = dict[str, list[str]]()
     for cases, mark, only in ((plain, "", None), (tiled, " *", ("torch-bsr", "torch-bsr-linear", "scipy-bsr"))):
         keys = list(dict.fromkeys(key for case in cases for key in _engines(case)))
         for key in keys:
             found = [_engines(case).get(key) for case in cases]
             if any(engine is None for engine in found) or (only and key not in only) or (not only and "bsr" in key):
                 continue
-            name = next(engine["name"] for engine in found if engine)
-            bold = "**" if key == cases[0]["ours"] else ""
+            name = next(_bold(engine["name"], key == cases[0]["ours"]) for engine in found if engine)
             cells = [f"{e['ms']['median']:.2f} ({e['ratio_to_baseline']['value']:.2f}x)" for e in found if e]
-            lines.append(f"| {bold}{name}{bold}{mark} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows[name + mark] = cells
+    return _under(head, table(shapes, rows))
 
 
 def _whole(record: dict[str, Any]) -> str:
@@ -77,7 +88,7 @@ def _whole(record: dict[str, Any]) -> str:
         f"{what['rate']:g}, batch {what['batch']} x {what['tokens']} tokens, on {_machine(record)}: median ms, times "
         "as fast as PyTorch eager float32 (95 % interval), and the largest error, relative to the largest number."
     )
-    return "\n".join([head, "", *_by_threads(record, lambda engine: f"{engine['ms']['median']:,.0f} ms")])
+    return _under(head, _by_threads(record, lambda engine: f"{engine['ms']['median']:,.0f} ms"))
 
 
 def _lengths(record: dict[str, Any]) -> str:
@@ -90,7 +101,7 @@ def _lengths(record: dict[str, Any]) -> str:
         "padding; *sorted* ones run the sentences by length, eight at a time."
     )
     rate = lambda engine: f"{1e3 * batch / engine['ms']['median']:,.0f}"  # noqa: E731
-    return "\n".join([head, "", *_by_threads(record, rate)])
+    return _under(head, _by_threads(record, rate))
 
 
 def _batches(record: dict[str, Any]) -> str:
@@ -102,15 +113,13 @@ def _batches(record: dict[str, Any]) -> str:
         "PyTorch eager float32."
     )
     cases = {case["what"]["batch"]: case for case in record["cases"]}
-    lines = [head, "", f"| | {' | '.join(f'batch of {n}' for n in cases)} |", "|---|" + "---|" * len(cases)]
+    rows = {}
     for key, engine in _engines(record["cases"][0]).items():
-        bold = "**" if key.startswith("blockprune") else ""
         found = {n: _engines(case).get(key) for n, case in cases.items()}
-        cells = [
+        rows[_bold(engine["name"], key.startswith("blockprune"))] = [
             f"{1e3 * n / e['ms']['median']:,.0f}, {e['ratio_to_baseline']['value']:.2f}" for n, e in found.items() if e
         ]
-        lines.append(f"| {bold}{engine['name']}{bold} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return _under(head, table([f"batch of {n}" for n in cases], rows))
 
 
 def _memory(record: dict[str, Any]) -> str:
@@ -123,12 +132,11 @@ def _memory(record: dict[str, Any]) -> str:
         "while it runs, and how many dense matrices of a pruned weight's shape are alive. In bfloat16 the compiled "
         "call has values of its own beside the packed float32 ones, which training reads."
     )
-    lines = [head, "", "| | parameters and buffers | at most while it runs | dense copies |", "|---|---|---|---|"]
+    rows = {}
     for name, found in case["memory"].items():
-        bold = "**" if name.startswith("blockprune") else ""
-        numbers = " | ".join(f"{found[key] / 1e6:,.0f}" for key in ("bytes_tensors", "bytes_peak"))
-        lines.append(f"| {bold}{name}{bold} | {numbers} | {found['dense_copies']} |")
-    return "\n".join(lines)
+        megabytes = [f"{found[key] / 1e6:,.0f}" for key in ("bytes_tensors", "bytes_peak")]
+        rows[_bold(name, name.startswith("blockprune"))] = [*megabytes, str(found["dense_copies"])]
+    return _under(head, table(["parameters and buffers", "at most while it runs", "dense copies"], rows))
 
 
 def _by_threads(record: dict[str, Any], value: Callable[[dict[str, Any]], str]) -> list[str]:
@@ -136,15 +144,15 @@ def _by_threads(record: dict[str, Any], value: Callable[[dict[str, Any]], str]) 
     cases = {case["what"]["threads"]: case for case in record["cases"]}
     first = next(iter(cases.values()))
     columns = [f"{n} {'thread' if n == 1 else 'threads'}" for n in cases]
-    lines = [f"| | {' | '.join(columns)} | error |", "|---|" + "---|" * (len(cases) + 1)]
+    rows = {}
     for key, engine in _engines(first).items():
-        bold = "**" if key.startswith("blockprune") else ""
         found = [_engines(case).get(key) for case in cases.values()]
-        cells = [f"{value(each)}, {_ratio(each)}" if each else "" for each in found]
         error = max(each["error"] for each in found if each)
-        cells.append(f"{error:.1%}" if error >= 1e-4 else f"{error:.0e}")
-        lines.append(f"| {bold}{engine['name']}{bold} | {' | '.join(cells)} |")
-    return lines
+        rows[_bold(engine["name"], key.startswith("blockprune"))] = [
+            *(f"{value(each)}, {_ratio(each)}" if each else "" for each in found),
+            f"{error:.1%}" if error >= 1e-4 else f"{error:.0e}",
+        ]
+    return table([*columns, "error"], rows)
 
 
 def _structures(case: dict[str, Any]) -> str:
@@ -175,15 +183,14 @@ def _products(record: dict[str, Any]) -> str:
         f"the same rounds, one thread, {what['tokens']} tokens, rate {what['rate']:g}, on {_machine(record)}; the same "
         "matrix again and again, and in turns with others that weigh 64 MB together:"
     )
-    lines = [head, "", f"| | {' | '.join(shapes)} |", "|---|" + "---|" * len(shapes)]
+    rows = {}
     for structure in dict.fromkeys(case["what"]["structure"] for case in record["cases"]):
-        cells = []
+        rows[structure] = list[str]()
         for case in _cases(record, structure=structure):
             shares = [f"{engine['share_of_peak']:.0%}" for engine in case["engines"]]
             pairs = [f"{hot}, {turns}" for hot, turns in zip(shares[::2], shares[1::2], strict=True)]
-            cells.append("; ".join(pairs))
-        lines.append(f"| {structure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows[structure].append("; ".join(pairs))
+    return _under(head, table(shapes, rows))
 
 
 def _ratio(engine: dict[str, Any]) -> str:
@@ -200,13 +207,12 @@ def _shares(record: dict[str, Any]) -> str:
         f"Useful GFLOP/s as a share of the multiply-add peak measured in the same rounds, one thread, {tokens} tokens, "
         f"lowest to highest of three shapes, by density, on {_machine(record)}:"
     )
-    lines = [head, "", "| | " + " | ".join(f"{d:g}" for d in densities) + " |", "|---|" + "---|" * len(densities)]
+    rows = {}
     for structure in structures:
-        cells = []
+        rows[structure] = list[str]()
         for density in densities:
             same = _cases(record, structure=structure)
             found = [case for case in same if round(case["what"]["density"], 2) == density]
             shares = [_engines(case)[case["ours"]]["share_of_peak"] for case in found]
-            cells.append(f"{min(shares):.0%} to {max(shares):.0%}" if shares else "")
-        lines.append(f"| {structure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows[structure].append(f"{min(shares):.0%} to {max(shares):.0%}" if shares else "")
+    return _under(head, table([f"{d:g}" for d in densities], rows))
