@@ -28,17 +28,17 @@ from ..nn.convert import TooDenseWarning, sparsify
 from ..nn.plain_model import densify
 from ..nn.storage import load
 from ..pruning.structure import BlockStructure
+from ..training.evaluation import INPUTS
 from . import records
 from .actions import load_task
 from .precisions import int8
 from .run_spec import Run
-from .serving import serving_of
+from .serving import Inputs, run_all, serving_of
 
 #: The dense model in float32, by torch: what every time is a ratio to.
 BASELINE = "dense"
 #: How a dense model is cut for the compiled call: into groups that are all kept.
 _WHOLE = "block_column:16"
-Inputs = list[dict[str, torch.Tensor]]
 
 
 def add_latencies(
@@ -90,7 +90,7 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
         {"float32": small} | rounded | compiled, "float32", tokenizer, task,
         max_length=max_length, repeats=max(3, repeats // 3), threads=threads,
     )  # fmt: skip
-    calls = {name: partial(_run, model.eval(), inputs) for name, model in engines.items()}
+    calls = {name: partial(run_all, model.eval(), inputs) for name, model in engines.items()}
     found = compare(calls, baseline=BASELINE, repeats=repeats, warmup=2, threads=threads).to_dict()
     times = {
         name: {key: time[key] / sentences for key in ("median_ms", "q1_ms", "q3_ms")} | {"ratio": time["ratio"]}
@@ -127,11 +127,5 @@ def sample(task: Task, tokenizer: Any, count: int, max_length: int) -> Inputs:
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
     places = np.linspace(0, len(rows) - 1, count + 2)[1:-1].round().astype(int)
     chosen = np.random.default_rng(0).permutation([order[i] for i in places])
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in rows[0]]
+    names = [name for name in INPUTS if name in rows[0]]
     return [{name: torch.tensor([rows[i][name]]) for name in names} for i in chosen.tolist()]
-
-
-@torch.inference_mode()
-def _run(model: Any, inputs: Inputs) -> None:
-    for example in inputs:
-        model(**example)

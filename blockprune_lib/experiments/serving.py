@@ -14,11 +14,11 @@ import torch
 
 from ..data.tasks import Task
 from ..machine.timing import compare
-from ..training.evaluation import predict
+from ..training.evaluation import INPUTS, predict
 
 #: Texts that are timed, from the beginning of the validation part, and texts of a batch.
 _TEXTS, _BATCH = 256, 32
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+Inputs = list[dict[str, torch.Tensor]]
 
 
 def serving_of(
@@ -30,9 +30,9 @@ def serving_of(
     quartiles of the time. Shares are over all validation rows; a regression has none.
     """
     rows = list(task.encode(tokenizer, max_length)[1])[:_TEXTS]
-    texts = [{name: row[name] for name in _INPUTS if name in row} for row in rows]
+    texts = [{name: row[name] for name in INPUTS if name in row} for row in rows]
     batches = [dict(tokenizer.pad(texts[i : i + _BATCH], return_tensors="pt")) for i in range(0, len(texts), _BATCH)]
-    calls = {name: partial(_all, model.eval(), batches) for name, model in engines.items()}
+    calls = {name: partial(run_all, model.eval(), batches) for name, model in engines.items()}
     found = compare(calls, baseline=exact, repeats=repeats, warmup=1, threads=threads).to_dict()["timings"]
     told: dict[str, dict[str, float]] = {}
     for name, time in found.items():
@@ -46,6 +46,7 @@ def serving_of(
 
 
 @torch.inference_mode()
-def _all(model: Any, batches: list[dict[str, torch.Tensor]]) -> None:
-    for batch in batches:
-        model(**batch)
+def run_all(model: Any, inputs: Inputs) -> None:
+    """Call `model` with each of `inputs`, texts or batches of them, one after the other."""
+    for given in inputs:
+        model(**given)

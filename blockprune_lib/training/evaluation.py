@@ -24,7 +24,8 @@ from ..data.limits import most_tokens, shorten
 from ..data.metrics import MetricSet
 from ..data.tasks import Task
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: What a model reads of an encoded text, where its family has it.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _LABEL = ("labels", "label")
 _FITTING = "models.load(..., task=task) makes one that fits"
 
@@ -74,7 +75,7 @@ class TrainingData:
         lengths = [len(example["input_ids"]) for example in examples]
         padding = {"input_ids": self.tokenizer.pad_token_id}
         batch = {}
-        for key in set(_INPUTS) & set(self.tokenizer.model_input_names):
+        for key in set(INPUTS) & set(self.tokenizer.model_input_names):
             padded = np.full((len(examples), max(lengths)), padding.get(key, 0), dtype=np.int64)
             for row, example, length in zip(padded, examples, lengths, strict=True):
                 row[:length] = example.get(key, 1 if key == "attention_mask" else 0)
