@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.markdown import table
+from tools.readme_accuracy import TASKS
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 #: As tools.benchmarks names them -> as a reader does.
@@ -27,26 +28,44 @@ Engine = dict[str, Any]
 
 def speeds() -> str:
     """The table as Markdown, with what it was measured on; real sentences first."""
-    columns = [
-        (f"{title}, {CLASSES[path.stem.removeprefix(f'{name}-')]}", path)
-        for name, title in (("bench-lengths", "32 sentences of SST-2"), ("bench-model", "128 tokens"))
+    paths = [
+        path
+        for name in ("bench-lengths", "bench-model")
         for path in sorted(RESULTS.glob(f"{name}-*.json"), reverse=True)
     ]
-    records = [json.loads(path.read_text(encoding="utf-8")) for _, path in columns]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     cases = [next(case for case in record["cases"] if case["what"]["threads"] == 1) for record in records]
+    titles = [_title(path, case["what"]) for path, case in zip(paths, cases, strict=True)]
     cells = {name: [choose(case["engines"]) for case in cases] for name, choose in rows().items()}
-    lines = table([title for title, _ in columns], {name: told for name, told in cells.items() if any(told)})
+    lines = table(titles, {name: told for name, told in cells.items() if any(told)})
     what = cases[0]["what"]
     machines = sorted({record["hardware"]["cpu"] for record in records})
     dates = sorted({record["provenance"]["date"][:10] for record in records})
-    files = ", ".join(f"`{path.name}`" for _, path in columns)
+    files = ", ".join(f"`{path.name}`" for path in paths)
+    held = [CLASSES[_class(path)] for path, record in zip(paths, records, strict=True) if _held(record)]
     foot = (
-        f"{what['model']}'s shapes, rate {what['rate']:g} (one group in five stays), one thread; times as fast as "
-        f"PyTorch eager in float32 on the same machine, 95 % interval in brackets. {' and '.join(machines)}, "
-        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}; AVX2 is the same processor held to those instructions. "
-        f"Records under `book/results/`: {files}."
+        f"{what['model']}'s shapes, rate {what['rate']:g} (one group in {what['rate']:g} stays), one thread; times as "
+        f"fast as PyTorch eager in float32 on the same machine, 95 % interval in brackets. {' and '.join(machines)}, "
+        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+        + "".join(f"; {name} is the same processor held to those instructions" for name in held)
+        + f". Records under `book/results/`: {files}."
     )
     return "\n".join([*lines, "", foot])
+
+
+def _class(path: Path) -> str:
+    return path.stem.rpartition("-")[2]
+
+
+def _held(record: Mapping[str, Any]) -> bool:
+    """Whether a record was made by a processor that could do more."""
+    return "NUMBA_CPU_NAME" in record["provenance"].get("environment", {})
+
+
+def _title(path: Path, what: Mapping[str, Any]) -> str:
+    """What a record ran, and on which class of machine."""
+    text = f"{what['batch']} sentences of {TASKS[what['text']]}" if what.get("text") else f"{what['tokens']} tokens"
+    return f"{text}, {CLASSES[_class(path)]}"
 
 
 def rows() -> Mapping[str, Callable[[list[Engine]], str]]:

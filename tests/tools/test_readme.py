@@ -69,10 +69,11 @@ def test_the_best_rival_of_a_precision_is_the_fastest_and_never_ours(tmp_path, m
     ]  # fmt: skip
     record = {
         "hardware": {"cpu": "A Processor"},
-        "provenance": {"date": "2026-01-02T03:04"},
-        "cases": [{"what": {"threads": 1, "model": "bert-base", "rate": 5.0}, "engines": engines}],
+        "provenance": {"date": "2026-01-02T03:04", "environment": {"NUMBA_CPU_NAME": "haswell"}},
+        "cases": [{"what": {"threads": 1, "model": "bert-base", "rate": 5.0, "tokens": 64}, "engines": engines}],
     }
-    (tmp_path / "bench-model-avx2.json").write_text(json.dumps(record))
+    path = tmp_path / "bench-model-avx2.json"
+    path.write_text(json.dumps(record))
     monkeypatch.setattr(readme_short, "RESULTS", tmp_path)
     table = readme_short.speeds()
     assert "| the best dense engine, float32 | 3.0 (2.9 to 3.1), openvino-sorted |" in table
@@ -80,6 +81,11 @@ def test_the_best_rival_of_a_precision_is_the_fastest_and_never_ours(tmp_path, m
     assert "the best dense engine, bfloat16" not in table
     assert "| **tiles of 32 x 32, float32** | **20.0 (19.9 to 20.1)** |" in table
     assert "A Processor, 2026-01-02;" in table
+    assert table.startswith("| | 64 tokens, AVX2 |")
+    assert "AVX2 is the same processor held to those instructions" in table
+    record["provenance"]["environment"] = {}
+    path.write_text(json.dumps(record))
+    assert "held to those instructions" not in readme_short.speeds()
 
 
 def test_the_accuracy_table_has_a_column_for_tasks_with_dense_and_pruned_models_only():
