@@ -27,9 +27,9 @@ def serving() -> str:
 def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
-    differ = max(record["differences"].values())
+    differ, cores = max(record["differences"].values()), "one" if record["threads"] == 1 else record["threads"]
     head = (
-        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores, one of them for the "
+        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores, {cores} of them for the "
         f"model's {record['threads']} thread{'s' * (record['threads'] > 1)}. {text['count']} sentences of "
         f"{text['name']} ({text['source']}), {text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on "
         f"average; at most {record['most']} in a batch. *Dense* is PyTorch, *compiled* this library's one call. Where "
