@@ -72,7 +72,8 @@ def renamed(old: str, new: str) -> property:
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return getattr(self, new)
 
-    return property(get, doc=f"The old name of `{new}`.")
+    get.__doc__ = f"The old name of `{new}`."  # the property has it from here
+    return property(get)
 
 
 class _Finder(MetaPathFinder, Loader):
