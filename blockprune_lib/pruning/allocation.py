@@ -72,7 +72,8 @@ def _whole_steps(time: np.ndarray, step: float, steps: int) -> np.ndarray:
     """Times as whole steps, rounded up; what lies beyond the last step, as one step more."""
     if step == 0:
         return np.where(time > 0, steps + 1, 0)
-    return np.minimum(np.ceil(time / step - 1e-6), steps + 1).astype(np.int64)
+    with np.errstate(over="ignore"):  # a step may be next to nothing
+        return np.minimum(np.ceil(time / step - 1e-6), steps + 1).astype(np.int64)
 
 
 def _checked(times: Any, losses: Any) -> list[tuple[np.ndarray, np.ndarray]]:

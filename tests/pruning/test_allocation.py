@@ -40,7 +40,8 @@ def test_any_number_of_steps_keeps_the_limit_and_wastes_at_most_one_step_a_matri
     limit = sum(map(min, times)) + above
     time, loss = totals(times, losses, cheapest_choice(times, losses, limit, steps=steps))
     assert time <= limit + 1e-6 * (1 + above)
-    assert loss <= (tried(times, losses, limit - len(times) * above / steps) or 0) + 1e-9 or above == 0
+    bound = tried(times, losses, limit - len(times) * above / steps)
+    assert bound is None or loss <= bound + 1e-9
 
 
 @given(TABLES)
@@ -66,6 +67,10 @@ def test_of_equal_losses_the_quicker_candidate_is_taken():
 def test_at_the_least_limit_only_the_quickest_fit():
     times = [[0.3, 0.1, 0.1], [0.7, 0.2, 0.9]]
     assert cheapest_choice(times, [[0.0, 2.0, 1.0], [0.0, 9.0, 1.0]], limit=0.1 + 0.2) == [2, 1]
+
+
+def test_next_to_nothing_above_the_least_limit_is_nothing():
+    assert cheapest_choice([[0.0, 1.0]], [[1.0, 0.0]], limit=1e-306) == [0]
 
 
 @pytest.mark.parametrize(
