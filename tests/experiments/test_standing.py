@@ -122,14 +122,14 @@ def test_the_frontier_is_drawn_from_few_records_and_from_many(seeds):
     assert "svg" in figure(lambda ax: draw_frontier(ax, untimed), alt="None.", caption="None.").light
 
 
-@pytest.mark.parametrize("metric_set", ["accuracy", "accuracy_f1", "matthews"])
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    ("metric_set", "classes"),
+    [("accuracy", 2), ("accuracy", 3), ("accuracy_f1", 2), ("matthews", 2), ("matthews", 3)],
+)
 def test_scores_of_drawn_rows_are_those_of_the_metrics(metric_set, classes):
     rng = np.random.default_rng(0)
     truth, said = rng.integers(0, classes, (2, 40))
     drawn = np.vstack([rng.integers(0, 40, (20, 40)), np.zeros((1, 40), int)])
-    if (metric_set, classes) == ("accuracy_f1", 3):
-        return
     name = metrics.primary(metric_set)
     right = [metrics.compute(metric_set, said[rows], truth[rows])[name] for rows in drawn]
     np.testing.assert_allclose(resampled(metric_set, said, truth, drawn), right, atol=1e-12)
