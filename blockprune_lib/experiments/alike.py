@@ -31,6 +31,11 @@ class Setting:
     rate: float
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Task and model: what is compared lies in one place."""
+        return self.task, self.model
+
+    @property
     def what(self) -> str:
         """Structure and method: "block_column:4 gradual", or "dense, 2 layers"."""
         return f"{self.structure} {self.method}".strip()
@@ -83,14 +88,19 @@ def by_setting(records: Records) -> dict[Setting, list[Record]]:
     first: dict[tuple[str, str], Record] = {}
     for record in records:
         setting = setting_of(record)
-        known = first.setdefault((setting.task, setting.model), record)
+        known = first.setdefault(setting.place, record)
         refuse_unlike(known, record, [name for path, name in _COMMON if _at(known, path) != _at(record, path)])
         seeds = groups.setdefault(setting, {})
-        if seeds.setdefault(record["run"]["seed"], record) != record:
-            raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
+        add_seed(seeds, record)
         one = next(iter(seeds.values()))
         refuse_unlike(one, record, ["settings"] * (digest_of(one) != digest_of(record)))
     return {setting: [groups[setting][seed] for seed in sorted(groups[setting])] for setting in sorted(groups)}
+
+
+def add_seed(seeds: dict[int, Record], record: Record) -> None:
+    """Put a record under its seed; one that is there twice counts once, and two that differ raise ValueError."""
+    if seeds.setdefault(record["run"]["seed"], record) != record:
+        raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
 
 
 def refuse_unlike(first: Record, second: Record, wrong: list[str]) -> None:

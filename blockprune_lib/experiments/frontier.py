@@ -45,11 +45,6 @@ class Point:
         """Mean over seeds."""
         return float(np.mean(self.scores))
 
-    @property
-    def place(self) -> tuple[str, str]:
-        """Task and model: what is compared lies in one place."""
-        return self.setting.task, self.setting.model
-
 
 def points(records: Records) -> list[Point]:
     """The points of settings that have a latency, by task and from slow to fast; those on the frontier are marked.
@@ -59,14 +54,14 @@ def points(records: Records) -> list[Point]:
     settings = by_setting(records)
     _check([record for group in settings.values() for record in group if record.get("latency")])
     found = [point for setting, group in settings.items() for point in _points_of(setting, group)]
-    ranked = sorted(found, key=lambda point: (*point.place, point.times))
+    ranked = sorted(found, key=lambda point: (*point.setting.place, point.times))
     return [replace(point, best=not _beaten(point, ranked)) for point in ranked]
 
 
 def table(records: Records) -> str:
     """The points as tables in text, one for each task and model: a star before those on the frontier."""
     tables = []
-    for (task, model), group in groupby(points(records), key=lambda point: point.place):
+    for (task, model), group in groupby(points(records), key=lambda point: point.setting.place):
         cells = [["", "engine", "score", "95 % over seeds", "times"]]
         for point in group:
             ends, name = interval(point.scores), f"{'*' if point.best else ' '} {point.setting.told}"
@@ -97,7 +92,7 @@ def _score(record: Record, engine: str) -> float | None:
 
 
 def _beaten(point: Point, others: list[Point]) -> bool:
-    rivals = [other for other in others if other.place == point.place and other is not point]
+    rivals = [other for other in others if other.setting.place == point.setting.place and other is not point]
     return any(
         o.times >= point.times and o.mean >= point.mean and (o.times, o.mean) != (point.times, point.mean)
         for o in rivals
@@ -107,8 +102,7 @@ def _beaten(point: Point, others: list[Point]) -> bool:
 def _check(timed: list[Record]) -> None:
     first: dict[tuple[str, str], Record] = {}
     for record in timed:
-        setting = setting_of(record)
-        known = first.setdefault((setting.task, setting.model), record)
+        known = first.setdefault(setting_of(record).place, record)
         refuse_unlike(
             known, record, [name for key, name in _MEASURED.items() if known["latency"][key] != record["latency"][key]]
         )

@@ -62,10 +62,8 @@ def add_latencies(
         times = record["latency"]["engines"]
         say(f"{record['name']}: " + ", ".join(f"{name} {time['median_ms']:.2f} ms" for name, time in times.items()))
         served = record["latency"]["serving"]
-        say(
-            f"  in batches of {served['batch']}: "
-            + ", ".join(map(_told, *zip(*served["engines"].items(), strict=True)))
-        )
+        told = ", ".join(_told(name, engine) for name, engine in served["engines"].items())
+        say(f"  in batches of {served['batch']}: {told}")
         done += 1
     if not done:
         records.read_all(folder)  # raises where there is none
@@ -100,8 +98,7 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
     machine = hardware().to_dict()
     return {
         "engines": times, "serving": serving, "sentences": sentences, "tokens": tokens, "rounds": found["rounds"],
-        "threads": threads,
-        "cpu": machine["cpu"], "isa": machine["isa"], "provenance": provenance(),
+        "threads": threads, "cpu": machine["cpu"], "isa": machine["isa"], "provenance": provenance(),
     }  # fmt: skip
 
 

@@ -69,14 +69,18 @@ class Difference:
         return "better" if low > 0 else "worse" if high < 0 else "not told apart"
 
     @property
+    def what(self) -> str:
+        """The method as its `Setting` tells it."""
+        return Setting(self.task, self.model, self.structure, self.method, self.rate).told
+
+    @property
     def told(self) -> str:
         """The difference in one sentence, in points: hundredths of the score.
 
         >>> Difference("rte", "row", 5.0, "gradual", "dense", (-0.02,), None).told
         'row gradual at 5 less dense: -2.0 points, one seed: no verdict'
         """
-        what = f"{self.structure} {self.method} at {self.rate:g}" if self.structure else self.method
-        said = f"{what} less {self.against}: {100 * self.mean:+.1f} points"
+        said = f"{self.what} less {self.against}: {100 * self.mean:+.1f} points"
         if self.seeds is None:
             beside = f" (over rows {_in_points(self.rows)})" if self.rows else ""
             return f"{said}, one seed{beside}: no verdict"
@@ -125,7 +129,7 @@ def differences(
     for setting, group in groups.items():
         for rival, others in rivals.items():
             alike = (rival.structure, rival.rate) in ((setting.structure, setting.rate), ("", 1.0))
-            if setting.method != against and (rival.task, rival.model) == (setting.task, setting.model) and alike:
+            if setting.method != against and rival.place == setting.place and alike:
                 found.append(between(group, others, text=text, recorded=recorded))
     return [one for one in found if one is not None]
 
@@ -134,9 +138,8 @@ def table(found: Sequence[Difference]) -> str:
     """Differences as a table in text, in points: hundredths of the score."""
     cells = [["what", "less", "task", "seeds", "points", "over seeds", "over rows", ""]]
     for d in found:
-        what = f"{d.structure} {d.method} at {d.rate:g}" if d.structure else d.method
         ends = [_in_points(ends) if ends else "" for ends in (d.seeds, d.rows)]
-        cells.append([what, d.against, d.task, str(len(d.by_seed)), f"{100 * d.mean:+.1f}", *ends, d.verdict])
+        cells.append([d.what, d.against, d.task, str(len(d.by_seed)), f"{100 * d.mean:+.1f}", *ends, d.verdict])
     return text_table(cells)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._common.tables import html_table, text_table
-from .alike import Records, digest_of, method_of
+from .alike import Record, Records, add_seed, digest_of, method_of
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,12 @@ def lines(records: Records) -> list[Line]:
     Runs are put together only where nothing but the seed differs. A record that is there twice counts once; two
     different records of one seed raise ValueError.
     """
-    groups: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], dict[int, Record]] = {}
     for record in records:
         run = record["run"]
         structure = run["structure"] if record.get("densities") else "none"
         key = (run["task"], record["model"]["name"], structure, method_of(run), run["rate"], digest_of(record))
-        if groups.setdefault(key, {}).setdefault(run["seed"], record) != record:
-            raise ValueError(f"two different records of {record['name']!r}; report their folders one by one")
+        add_seed(groups.setdefault(key, {}), record)
     return [_line(key, [by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in sorted(groups.items())]
 
 

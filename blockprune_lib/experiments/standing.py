@@ -125,5 +125,5 @@ def standings(records: Records) -> list[Standings]:
         Standing(setting, tuple(group), tuple(point for point in timed if point.setting == setting))
         for setting, group in by_setting(found).items()
     ]
-    places = dict.fromkeys((line.setting.task, line.setting.model) for line in lines)
-    return [Standings(*place, [x for x in lines if (x.setting.task, x.setting.model) == place]) for place in places]
+    places = dict.fromkeys(line.setting.place for line in lines)
+    return [Standings(*place, [line for line in lines if line.setting.place == place]) for place in places]
