@@ -90,8 +90,7 @@ def sparsify(
         say(model, left)
     for name, layer in layers.items():
         if layer.density <= thresholds[name]:
-            if precision == "bfloat16":  # so that every path, and a saved file, has the weights that the kernel has
-                layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
+            round_values_(layer, precision)
             model.set_submodule(name, layer)
     _call_the_layers(model)
     if fuse:
@@ -113,6 +112,12 @@ def _structures(structure: BlockStructure | Mapping[str, BlockStructure], linear
             f"{len(structure)} are none, the first {unknown[0]!r}"
         )
     return {modules[name]: each for name, each in structure.items()}
+
+
+def round_values_(layer: BlockSparseLinear, precision: str) -> None:
+    """Round weights as a precision multiplies them: every path, and a saved file, has those that the kernel has."""
+    if precision == "bfloat16":
+        layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
 
 
 class TooDenseWarning(UserWarning):

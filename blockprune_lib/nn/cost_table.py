@@ -35,6 +35,7 @@ from ..machine.peak import fastest_precision
 from ..machine.timing import compare, measure
 from ..pruning.packing import pack
 from .block_sparse_linear import BlockSparseLinear
+from .convert import round_values_
 from .engine import encoders_of
 from .trial import Cut, Ranking, candidates, linears_of, shared_copy, sparse_trial
 
@@ -209,8 +210,7 @@ def _changed(base: Any, names: Sequence[str], ranking: Ranking, cut: Cut, precis
         layer = BlockSparseLinear.from_packed(pack(weight * ranking.mask(name, cut), cut.structure))
         layer.register_parameter("bias", before.bias)
         layer.activation = before.activation
-        if precision == "bfloat16":
-            layer.values.data = layer.values.data.to(torch.bfloat16).to(layer.values.dtype)
+        round_values_(layer, precision)
         changed.set_submodule(place, layer.eval())
     return changed
 
@@ -249,7 +249,8 @@ def checked_example(model: nn.Module, example: Any, batch: int, tokens: int | No
         length = min(128, most) if tokens is None else positive_int(tokens, "tokens")
         if length > most:
             raise ValueError(f"tokens must be at most {most}, what the model takes; got {tokens}")
-        drawn = torch.randint(0, size, (positive_int(batch, "batch"), length), generator=_generator())
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randint(0, size, (positive_int(batch, "batch"), length), generator=generator)
         padding = getattr(model.config, "pad_token_id", None)  # type: ignore[union-attr]
         return {"input_ids": torch.where(drawn == padding, (padding or 0) + 1, drawn) if padding is not None else drawn}
     if isinstance(example, Tensor):
@@ -257,10 +258,6 @@ def checked_example(model: nn.Module, example: Any, batch: int, tokens: int | No
     if not isinstance(example, Mapping) or not all(isinstance(value, Tensor) for value in example.values()):
         raise TypeError(f"example must be a tensor or {{argument: tensor}}; got {type(example).__name__}")
     return {name: value for name, value in example.items() if name not in ("label", "labels")}
-
-
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
 
 
 def _said(example: Example) -> str:

@@ -59,12 +59,15 @@ class Ranking:
 
     def mask(self, name: str, cut: Cut) -> Tensor:
         """Which weights of a matrix stay."""
-        weight, key = self.weights[name], (name, cut.structure)
-        if cut.structure is not None and key not in self._scores:
-            known = None if self.known is None else self.known[name]
-            scores = known.scores(weight, cut.structure) if known else group_scores(weight, cut.structure)
-            self._scores[name, cut.structure] = scores
-        return cut.mask(weight, self._scores.get(key))  # type: ignore[arg-type]
+        weight, structure = self.weights[name], cut.structure
+        if structure is None:
+            return cut.mask(weight)
+        if (name, structure) not in self._scores:
+            scores = (
+                group_scores(weight, structure) if self.known is None else self.known[name].scores(weight, structure)
+            )
+            self._scores[name, structure] = scores
+        return cut.mask(weight, self._scores[name, structure])
 
     def loss(self, name: str, mask: Tensor) -> float:
         """What the matrix loses: its share of the outputs' variance, or of its squared norm."""
