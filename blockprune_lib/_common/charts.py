@@ -25,10 +25,9 @@ def bars(ax: Any, rows: Mapping[str, Sequence[float]], kinds: Kinds = "dense", s
     import seaborn as sns
 
     labels = list(rows)
+    of_samples = np.repeat(labels, [len(row) for row in rows.values()])
     sns.barplot(
-        x=np.concatenate([np.asarray(rows[label], float) for label in labels]),
-        y=np.repeat(labels, [len(rows[label]) for label in labels]),
-        hue=np.repeat(labels, [len(rows[label]) for label in labels]),
+        x=np.concatenate([np.asarray(row, float) for row in rows.values()]), y=of_samples, hue=of_samples,
         order=labels, hue_order=labels, palette=_colours(labels, kinds), saturation=1, orient="h", legend=False,
         estimator="median", errorbar=("pi", spread), capsize=0.25, width=0.65, ax=ax,
         err_kws={"color": COLOURS["text"], "linewidth": 1.5},

@@ -9,8 +9,8 @@ tensors and whole numbers only: values, columns and offsets of a `PackedMatrix`,
 found by the tensors `columns` and `offsets`, and made again when one of them was written to.
 
 float32, bfloat16 and float16 on the CPU run on the packed weights; other types and devices through the dense matrix,
-which is said. A program that was
-exported and saved needs `from blockprune_lib import linear` where it is loaded, which defines the operators.
+which is said. A program that was exported and saved needs `from blockprune_lib import linear` where it is loaded, which
+defines the operators.
 
 Left out: forward-mode derivatives, which `traced` takes through the dense matrix.
 """

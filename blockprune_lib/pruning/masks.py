@@ -77,7 +77,7 @@ class Masks(Printed, dict[str, Tensor]):
         return table
 
     def _caption(self) -> str:
-        over = dict.fromkeys(map(str, self.structures.values()), 1) or {str(self.structure): 1}
+        over = dict.fromkeys(map(str, self.structures.values())) or [str(self.structure)]
         return f"masks over {', '.join(over)}, {len(self)} {'matrix' if len(self) == 1 else 'matrices'}"
 
 

@@ -115,7 +115,7 @@ def _differentiated(
             hooks.callback(handle.remove)
         outputs = outputs_of(model, batch)
         centred = outputs - outputs.mean(1, keepdim=True) if outputs.shape[1] > 1 else outputs
-        pairs = [(name, *pair) for name, list_of in called.items() for pair in list_of]
+        pairs = [(name, *pair) for name, calls in called.items() for pair in calls]
         along = (centred * _directions(outputs, generator)).sum()
         slopes = torch.autograd.grad(along, [result for _, _, result in pairs], allow_unused=True)
     rows = dict[str, Any]()
@@ -133,7 +133,7 @@ def outputs_of(model: nn.Module, batch: Batch) -> Tensor:
     """What a model returns for a batch, its logits if it has any, as (examples, outputs)."""
     result = model(batch) if isinstance(batch, Tensor) else model(**batch)
     if not isinstance(result, Tensor):
-        result = getattr(result, "logits", None) if hasattr(result, "logits") else result[0]
+        result = result.logits if hasattr(result, "logits") else result[0]
     return result.reshape(len(result), -1)
 
 
