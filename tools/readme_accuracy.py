@@ -110,9 +110,11 @@ def _foot(records: list[dict[str, Any]], found: list[Point]) -> str:
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     timed = next(record["latency"] for record in records if record.get("latency"))
     several = "; ± is Student's 95 % interval over seeds" if seeds[-1] > 1 else ""
+    engines = {DENSE[p.engine] for some in rows(found).values() for p in some if p.setting.what != "dense"}
     return (
         f"MiniLM (six layers) on the whole of each task, score on its validation rows, {many} "
         f"seed{'s' * (seeds[-1] > 1)}{several}. Times as fast as the dense model by PyTorch in float32, one sentence "
-        f"after another, {timed['threads']} threads of {timed['cpu']} ({timed['isa']}). All had the same teacher and "
-        "the same number of steps. Records: `book/results/glue-study/`."
+        f"after another, {timed['threads']} threads of {timed['cpu']} ({timed['isa']}). Score and time of a row are "
+        f"of one engine; of fewer layers and of blocks it is the fastest ({', '.join(sorted(engines))}). All had the "
+        "same teacher and the same number of steps. Records: `book/results/glue-study/`."
     )

@@ -221,7 +221,7 @@ function build(model, root) {
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
     node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; it is below the rate because inputs and outputs move whatever is pruned. Kernels stay below it, and those for single weights far below.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; where memory decides it is below the rate, because inputs and outputs move whatever is pruned. Kernels stay below it, and those for single weights far below.`));
 
   let prepared = [], theme = colours(root), key = "", pending = 0;
   const prepareAll = () => {
