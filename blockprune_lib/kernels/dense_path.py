@@ -42,7 +42,7 @@ def _say_once(dtype: str, device: str) -> None:
     _said.add(where)
     message = (
         f"block-sparse layers in {where} have no kernel: each call makes the dense matrix anew and takes longer than a "
-        "dense layer (on a CPU 1.2 to 4 times as long with 128 tokens, 7 times and more with one). "
+        "dense layer, most of all with few tokens. "
         "model.float(), .bfloat16() or .half() on the CPU runs on packed weights; "
         f"blockprune_lib.densify(model) keeps {dtype} and makes each matrix once"
     )
