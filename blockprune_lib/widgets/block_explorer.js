@@ -1,4 +1,4 @@
-import { node, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, complain, guarded, explorer } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, bytes, count, percent, short, rateWords, groupShape, keptCount, rooflineMs, cividis, pixel, guarded, eachFrame, explorer } from "./common.js";
 
 const SCOPES = [["matrix", "this matrix"], ["strips", "each strip of blocks"], ["model", "the whole model"]];
 const BINS = 48, PALETTE = cividis();
@@ -223,7 +223,7 @@ function build(model, root) {
   );
   root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; where memory decides it is below the rate, because inputs and outputs move whatever is pruned. Kernels stay below it, and those for single weights far below.`));
 
-  let prepared = [], theme = colours(root), key = "", pending = 0;
+  let prepared = [], theme = colours(root), key = "";
   const prepareAll = () => {
     const matrix = data().matrices[model.get("layer")], structure = model.get("structure");
     if (!matrix) return false;
@@ -234,32 +234,27 @@ function build(model, root) {
     }
     return true;
   };
-  const paint = () => {
-    pending = 0;
-    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-    try {
-      if (!prepareAll()) { say(`Waiting for ${model.get("layer")}.`); return; }
-      const began = performance.now(), structure = model.get("structure"), at = nearest(model.get("rate"));
-      const matrix = data().matrices[model.get("layer")], byColumns = structures[structure].strips === "columns";
-      const top = Math.max(...prepared.map((p) => p.top));
-      const chosen = prepared.map((p, i) => choose(p, byColumns, model.get("rate"), model.get("scope"), matrix.counts[structure][states[i]][at], limits));
-      chosen.forEach((made, i) => {
-        paintMap(panels[i], prepared[i], made, top, theme.gone);
-        paintHistogram(panels[i], prepared[i], made, top, theme);
-        ROWS.forEach(([, words], row) => { cells[row][i].textContent = words(made.figures); });
-        const { figures } = made;
-        panels[i].map.setAttribute("aria-label", `${states[i]}: heat map of the group scores of ${inWords(model.get("layer"))}; ${percent(1 - figures.kept / figures.groups)} of the groups are removed.`);
-        panels[i].histogram.setAttribute("aria-label", `${states[i]}: histogram of the group scores, with the threshold at ${short(made.threshold)}.`);
-      });
-      scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.`;
-      const { figures } = chosen[0], last = chosen[chosen.length - 1].figures;
-      const more = states.length > 1 ? `; ${states[states.length - 1]}: ${percent(last.energy)}` : "";
-      say(`${structure} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);
-      root.figures = Object.fromEntries(states.map((name, i) => [name, chosen[i].figures]));
-      root.repaintMs = performance.now() - began;
-    } catch (error) { complain(root, error); }
-  };
-  const schedule = () => { pending ||= requestAnimationFrame(paint); };
+  const schedule = eachFrame(root, () => {
+    if (!prepareAll()) { say(`Waiting for ${model.get("layer")}.`); return; }
+    const began = performance.now(), structure = model.get("structure"), at = nearest(model.get("rate"));
+    const matrix = data().matrices[model.get("layer")], byColumns = structures[structure].strips === "columns";
+    const top = Math.max(...prepared.map((p) => p.top));
+    const chosen = prepared.map((p, i) => choose(p, byColumns, model.get("rate"), model.get("scope"), matrix.counts[structure][states[i]][at], limits));
+    chosen.forEach((made, i) => {
+      paintMap(panels[i], prepared[i], made, top, theme.gone);
+      paintHistogram(panels[i], prepared[i], made, top, theme);
+      ROWS.forEach(([, words], row) => { cells[row][i].textContent = words(made.figures); });
+      const { figures } = made;
+      panels[i].map.setAttribute("aria-label", `${states[i]}: heat map of the group scores of ${inWords(model.get("layer"))}; ${percent(1 - figures.kept / figures.groups)} of the groups are removed.`);
+      panels[i].histogram.setAttribute("aria-label", `${states[i]}: histogram of the group scores, with the threshold at ${short(made.threshold)}.`);
+    });
+    scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.`;
+    const { figures } = chosen[0], last = chosen[chosen.length - 1].figures;
+    const more = states.length > 1 ? `; ${states[states.length - 1]}: ${percent(last.energy)}` : "";
+    say(`${structure} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);
+    root.figures = Object.fromEntries(states.map((name, i) => [name, chosen[i].figures]));
+    root.repaintMs = performance.now() - began;
+  });
   const controls = guarded(root, () => {
     const [name, side] = model.get("structure").split(":"), matrix = data().matrices[model.get("layer")];
     layer.input.value = model.get("layer");

@@ -182,15 +182,23 @@ export function pixel(hex) {
   return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 
+const withdraw = (root) => root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
+
 /** A message in place of a blank. */
 export function complain(root, error) {
-  const words = node("p", { class: "bpw-alert", role: "alert" }, `This explorer cannot be drawn: ${error.message || error}`);
-  root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-  root.append(words);
+  withdraw(root);
+  root.append(node("p", { class: "bpw-alert", role: "alert" }, `This explorer cannot be drawn: ${error.message || error}`));
 }
 
 /** The same act, whose error is shown and not thrown. */
 export const guarded = (root, act) => () => { try { act(); } catch (error) { complain(root, error); } };
+
+/** Asks for `paint` in the next frame, once however often it is called; an old error goes, a new one is shown. */
+export function eachFrame(root, paint) {
+  let pending = 0;
+  const act = guarded(root, () => { pending = 0; withdraw(root); paint(); });
+  return () => { pending ||= requestAnimationFrame(act); };
+}
 
 /** A module's default export: a frame with its label, in which `build(model, root)` draws and says how to end. */
 export const explorer = (label, build) => ({

@@ -1,4 +1,4 @@
-import { node, menu, slider, spoken, colours, onTheme, follow, put, complain, guarded, explorer } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, guarded, eachFrame, explorer } from "./common.js";
 
 const CELL = 22, GAP = 30;
 
@@ -46,7 +46,7 @@ function build(model, root) {
   root.append(node("p", { class: "bpw-note" }, "Marked with a dot: what this step touches. Grey: kept, and a stronger grey once it was used. Empty: removed, not stored. A small matrix and vectors of four numbers; real kernels do the same with 8 or 16."));
   const say = spoken(root);
   const calm = window.matchMedia && window.matchMedia("(prefers-reduced-motion: reduce)");
-  let timer = 0, pending = 0;
+  let timer = 0;
   function stop() {
     clearInterval(timer);
     timer = 0;
@@ -65,28 +65,24 @@ function build(model, root) {
     root.querySelector(".bpw-said").setAttribute("aria-live", "off"); // a screen reader could not keep up
     timer = setInterval(() => { if (clamp() === last()) stop(); else go(1); }, calm && calm.matches ? 1600 : 500);
   });
-  const paint = () => {
-    pending = 0;
-    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-    try {
-      const at = clamp(), now = plan().steps[at], { tokens } = data;
-      draw(svg, colours(root), data, plan(), at);
-      back.disabled = at === 0;
-      next.disabled = at === last();
-      const loads = now.weights.length + now.inputs.length * tokens + now.indices + now.sums, work = now.weights.length * tokens;
-      const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: ${now.weights.length} weights, ${now.inputs.length} of the inputs for ${tokens} tokens, ${now.indices} index numbers, ${now.sums} sums fetched or stored; ${work} multiply-adds for ${loads} numbers moved, ${(work / loads).toFixed(2)} each.`;
-      const total = plan().steps.reduce((sum, one) => ({ work: sum.work + one.weights.length * tokens, loads: sum.loads + one.weights.length + one.inputs.length * tokens + one.indices + one.sums }), { work: 0, loads: 0 });
-      words.textContent = `${now.how} Over the whole product: ${(total.work / total.loads).toFixed(2)} multiply-adds for each number moved.`;
-      svg.setAttribute("aria-label", sentence);
-      say(sentence);
-      root.figures = { step: at, steps: last() + 1, weights: now.weights, inputs: now.inputs, outputs: now.outputs, work, loads };
-    } catch (error) { complain(root, error); }
-  };
+  const schedule = eachFrame(root, () => {
+    const at = clamp(), now = plan().steps[at], { tokens } = data;
+    draw(svg, colours(root), data, plan(), at);
+    back.disabled = at === 0;
+    next.disabled = at === last();
+    const loads = now.weights.length + now.inputs.length * tokens + now.indices + now.sums, work = now.weights.length * tokens;
+    const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: ${now.weights.length} weights, ${now.inputs.length} of the inputs for ${tokens} tokens, ${now.indices} index numbers, ${now.sums} sums fetched or stored; ${work} multiply-adds for ${loads} numbers moved, ${(work / loads).toFixed(2)} each.`;
+    const total = plan().steps.reduce((sum, one) => ({ work: sum.work + one.weights.length * tokens, loads: sum.loads + one.weights.length + one.inputs.length * tokens + one.indices + one.sums }), { work: 0, loads: 0 });
+    words.textContent = `${now.how} Over the whole product: ${(total.work / total.loads).toFixed(2)} multiply-adds for each number moved.`;
+    svg.setAttribute("aria-label", sentence);
+    say(sentence);
+    root.figures = { step: at, steps: last() + 1, weights: now.weights, inputs: now.inputs, outputs: now.outputs, work, loads };
+  });
   const controls = guarded(root, () => {
     structure.input.value = model.get("structure");
     step.input.max = last();
     step.put(clamp());
-    pending ||= requestAnimationFrame(paint);
+    schedule();
   });
   controls();
   const ends = [follow(model, ["structure", "step"], controls), onTheme(controls), stop];

@@ -1,4 +1,4 @@
-import { node, menu, slider, spoken, onTheme, follow, put, short, complain, guarded, explorer } from "./common.js";
+import { node, menu, slider, spoken, onTheme, follow, put, short, guarded, eachFrame, explorer } from "./common.js";
 
 const LOOK = `
 .bpw .bpw-rates td, .bpw .bpw-rates th { vertical-align: top; padding: 0.35rem 0.4rem; }
@@ -113,33 +113,28 @@ function build(model, root) {
   const note = node("p", { class: "bpw-note" });
   root.append(node("div", { class: "bpw-controls" }, rate.box, task.box, cut.box, machine.box), table, note);
   const say = spoken(root);
-  let pending = 0;
-  const paint = () => {
-    pending = 0;
-    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-    try {
-      const now = Object.fromEntries(["task", "machine", "cut", "rate"].map((name) => [name, model.get(name)]));
-      const about = tasks.find(({ name }) => name === now.task), where = machines.find(({ name }) => name === now.machine);
-      if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
-      const rows = rowsOf(data(), now);
-      const named = METRICS[about.metric] || about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
-      score.textContent = named;
-      draw(body, rows, about, rangesOf(data(), about, now.machine));
-      const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";
-      const other = where.model ? ` Times on this machine are those of an encoder of ${where.model}'s shapes, scores those of ${now.task}.` : "";
-      note.textContent = `${named} on ${about.examples.toLocaleString("en-US")} validation rows; a score's bar begins at ${about.majority.toFixed(3)}, which the commonest class scores. ${noise} Times: as fast as dense float32 in PyTorch, of the fastest engine recorded, with its 95 % interval; each was timed beside dense in the same minutes, so compare the ratios, not milliseconds of two rows. Bytes are counted from the weights and their indices.${other}`;
-      const blocks = rows.filter(({ kind }) => kind === "blocks"), best = blocks.reduce((a, b) => ((b.times || 0) > (a ? a.times || 0 : -1) ? b : a), null);
-      const told = (one) => `${one.scores.length ? `${named} ${mean(one.scores).toFixed(3)}` : "score not measured"}, ${one.times === null ? "time not measured" : `${one.times.toFixed(2)} times as fast`}, ${one.bytes === null ? "bytes not counted" : `${Math.round(one.bytes / 1e6)} MB`}`;
-      say(best ? `At rate ${now.rate}, ${now.cut}, ${best.precision}: ${told(best)}. Dense in float32: ${told(rows[0])}.` : `At rate 1 nothing is cut. Dense in float32: ${told(rows[0])}.`);
-      root.figures = { rows };
-    } catch (error) { complain(root, error); }
-  };
+  const schedule = eachFrame(root, () => {
+    const now = Object.fromEntries(["task", "machine", "cut", "rate"].map((name) => [name, model.get(name)]));
+    const about = tasks.find(({ name }) => name === now.task), where = machines.find(({ name }) => name === now.machine);
+    if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
+    const rows = rowsOf(data(), now);
+    const named = METRICS[about.metric] || about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
+    score.textContent = named;
+    draw(body, rows, about, rangesOf(data(), about, now.machine));
+    const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";
+    const other = where.model ? ` Times on this machine are those of an encoder of ${where.model}'s shapes, scores those of ${now.task}.` : "";
+    note.textContent = `${named} on ${about.examples.toLocaleString("en-US")} validation rows; a score's bar begins at ${about.majority.toFixed(3)}, which the commonest class scores. ${noise} Times: as fast as dense float32 in PyTorch, of the fastest engine recorded, with its 95 % interval; each was timed beside dense in the same minutes, so compare the ratios, not milliseconds of two rows. Bytes are counted from the weights and their indices.${other}`;
+    const blocks = rows.filter(({ kind }) => kind === "blocks"), best = blocks.reduce((a, b) => ((b.times || 0) > (a ? a.times || 0 : -1) ? b : a), null);
+    const told = (one) => `${one.scores.length ? `${named} ${mean(one.scores).toFixed(3)}` : "score not measured"}, ${one.times === null ? "time not measured" : `${one.times.toFixed(2)} times as fast`}, ${one.bytes === null ? "bytes not counted" : `${Math.round(one.bytes / 1e6)} MB`}`;
+    say(best ? `At rate ${now.rate}, ${now.cut}, ${best.precision}: ${told(best)}. Dense in float32: ${told(rows[0])}.` : `At rate 1 nothing is cut. Dense in float32: ${told(rows[0])}.`);
+    root.figures = { rows };
+  });
   const controls = guarded(root, () => {
     rate.put(position(model.get("rate")));
     machine.input.value = model.get("machine");
     task.input.value = model.get("task");
     cut.input.value = model.get("cut");
-    pending ||= requestAnimationFrame(paint);
+    schedule();
   });
   controls();
   const ends = [follow(model, ["rate", "machine", "task", "cut", "data"], controls), onTheme(controls)];

@@ -1,4 +1,4 @@
-import { node, menu, slider, spoken, colours, onTheme, follow, put, short, complain, guarded, explorer } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, short, guarded, eachFrame, explorer } from "./common.js";
 
 const S = 380, PAD = 34, STEPS = 60;
 
@@ -94,30 +94,25 @@ function build(model, root) {
   root.append(node("div", { class: "bpw-controls" }, grouping.box, ...Object.values(sliders).map(({ box }) => { box.classList.remove("bpw-wide"); return box; }), (eps.box.classList.remove("bpw-wide"), eps.box)),
     node("div", { class: "bpw-pair" }, node("figure", {}, svg, note), holder));
   const say = spoken(root);
-  let pending = 0;
-  const paint = () => {
-    pending = 0;
-    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-    try {
-      const setting = Object.fromEntries(["first", "second", "lam", "eps", "rounds", "grouping"].map((name) => [name, model.get(name)]));
-      const rounds = solve({ ...setting, rho }), last = rounds[rounds.length - 1];
-      draw(svg, colours(root), model, rounds, rho);
-      body.replaceChildren(...rounds.map((round, i) => {
-        const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.loss.toFixed(3), round.objective.toFixed(3)];
-        return node("tr", {}, node("th", { scope: "row" }, String(i)), ...cells.map((words) => node("td", {}, words)));
-      }));
-      const gone = last.norms.filter((norm) => norm === 0).length;
-      const words = `After ${setting.rounds} refreshes w is ${last.w.map((value) => value.toFixed(3)).join(", ")}; ${gone} of ${last.norms.length} groups are exactly zero; α is ${last.alpha.map(short).join(", ")}.`;
-      svg.setAttribute("aria-label", `The plane of two weights. Without penalty w is ${short(setting.first)}, ${short(setting.second)}. ${words}`);
-      say(words);
-      root.figures = { w: last.w, alpha: last.alpha, loss: last.loss, objective: last.objective, path: last.path };
-    } catch (error) { complain(root, error); }
-  };
+  const schedule = eachFrame(root, () => {
+    const setting = Object.fromEntries(["first", "second", "lam", "eps", "rounds", "grouping"].map((name) => [name, model.get(name)]));
+    const rounds = solve({ ...setting, rho }), last = rounds[rounds.length - 1];
+    draw(svg, colours(root), model, rounds, rho);
+    body.replaceChildren(...rounds.map((round, i) => {
+      const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.loss.toFixed(3), round.objective.toFixed(3)];
+      return node("tr", {}, node("th", { scope: "row" }, String(i)), ...cells.map((words) => node("td", {}, words)));
+    }));
+    const gone = last.norms.filter((norm) => norm === 0).length;
+    const words = `After ${setting.rounds} refreshes w is ${last.w.map((value) => value.toFixed(3)).join(", ")}; ${gone} of ${last.norms.length} groups are exactly zero; α is ${last.alpha.map(short).join(", ")}.`;
+    svg.setAttribute("aria-label", `The plane of two weights. Without penalty w is ${short(setting.first)}, ${short(setting.second)}. ${words}`);
+    say(words);
+    root.figures = { w: last.w, alpha: last.alpha, loss: last.loss, objective: last.objective, path: last.path };
+  });
   const controls = guarded(root, () => {
     grouping.input.value = model.get("grouping");
     for (const [name, made] of Object.entries(sliders)) made.put(model.get(name));
     eps.put(Math.log10(model.get("eps")));
-    pending ||= requestAnimationFrame(paint);
+    schedule();
   });
   controls();
   const ends = [follow(model, ["first", "second", "lam", "eps", "rounds", "grouping"], controls), onTheme(controls)];

@@ -1,4 +1,4 @@
-import { node, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, complain, guarded, explorer } from "./common.js";
+import { node, menu, slider, spoken, colours, onTheme, follow, put, count, percent, short, groupShape, rooflineMs, guarded, eachFrame, explorer } from "./common.js";
 
 // Text of 16 in 480 is 9 pixels where a phone draws the plot 280 pixels wide.
 const W = 480, H = 320, LEFT = 78, RIGHT = 14, TOP = 14, BASE = 58, TEXT = 16;
@@ -127,31 +127,26 @@ function build(model, root) {
   root.append(node("div", { class: "bpw-controls" }, machine.box, threads.box, shape.box, structure.box, tokens.box, density.box),
     node("div", { class: "bpw-pair" }, roof.figure, time.figure), legend, table);
   const say = spoken(root);
-  let pending = 0;
-  const paint = () => {
-    pending = 0;
-    root.querySelectorAll(".bpw-alert").forEach((old) => old.remove());
-    try {
-      const theme = colours(root), chosen = machines.find(({ name }) => name === model.get("machine"));
-      const sides = model.get("shape").split("x").map(Number), text = model.get("structure"), many = model.get("tokens");
-      const what = [sides, structures[text], many], where = [chosen, model.get("threads")];
-      const found = predict(...what, model.get("density"), ...where), even = breakEven(...what, ...where);
-      const curve = Array.from({ length: 101 }, (_, i) => [i / 100, predict(...what, Math.max(i / 100, 1e-4), ...where).sparse.ms]);
-      const measured = data().measured.find((m) => m.machine === chosen.name && m.shape === model.get("shape") && m.structure === text && m.tokens === many && m.threads === model.get("threads"));
-      drawRoof(roof, theme, found, chosen);
-      drawTime(time, theme, found, curve, measured, model.get("density"), even);
-      [found.dense, found.sparse].forEach((of, side) => {
-        const limit = of.intensity < found.ridge ? "memory" : "arithmetic";
-        [count(of.flops), count(of.bytes), short(of.intensity), limit, short(of.ms)].forEach((words, row) => { cells[row][side].textContent = words; });
-      });
-      const known = [...new Set(data().measured.map((m) => m.machine))];
-      const others = known.length ? ` Measured points are recorded for other settings, on ${known.join("; ")}.` : "";
-      const seen = measured ? ` Points and the second dashed line: measured there, medians with quartiles; measured break-even at density ${percent(measured.break_even)}.` : others;
-      legend.textContent = `Dashed: dense. Dotted: break-even, the density at which both take the same time. Square: the setting.${seen}`;
-      say(`At density ${percent(model.get("density"))} the roofline allows ${found.speed.toFixed(2)} times dense: at least ${short(found.sparse.ms)} ms in place of ${short(found.dense.ms)}. Break-even by the roofline at density ${percent(even)}${measured ? `, measured at ${percent(measured.break_even)}` : ""}.`);
-      root.figures = { dense_ms: found.dense.ms, sparse_ms: found.sparse.ms, speed: found.speed, intensity: found.sparse.intensity, break_even: even, measured_break_even: measured ? measured.break_even : null };
-    } catch (error) { complain(root, error); }
-  };
+  const schedule = eachFrame(root, () => {
+    const theme = colours(root), chosen = machines.find(({ name }) => name === model.get("machine"));
+    const sides = model.get("shape").split("x").map(Number), text = model.get("structure"), many = model.get("tokens");
+    const what = [sides, structures[text], many], where = [chosen, model.get("threads")];
+    const found = predict(...what, model.get("density"), ...where), even = breakEven(...what, ...where);
+    const curve = Array.from({ length: 101 }, (_, i) => [i / 100, predict(...what, Math.max(i / 100, 1e-4), ...where).sparse.ms]);
+    const measured = data().measured.find((m) => m.machine === chosen.name && m.shape === model.get("shape") && m.structure === text && m.tokens === many && m.threads === model.get("threads"));
+    drawRoof(roof, theme, found, chosen);
+    drawTime(time, theme, found, curve, measured, model.get("density"), even);
+    [found.dense, found.sparse].forEach((of, side) => {
+      const limit = of.intensity < found.ridge ? "memory" : "arithmetic";
+      [count(of.flops), count(of.bytes), short(of.intensity), limit, short(of.ms)].forEach((words, row) => { cells[row][side].textContent = words; });
+    });
+    const known = [...new Set(data().measured.map((m) => m.machine))];
+    const others = known.length ? ` Measured points are recorded for other settings, on ${known.join("; ")}.` : "";
+    const seen = measured ? ` Points and the second dashed line: measured there, medians with quartiles; measured break-even at density ${percent(measured.break_even)}.` : others;
+    legend.textContent = `Dashed: dense. Dotted: break-even, the density at which both take the same time. Square: the setting.${seen}`;
+    say(`At density ${percent(model.get("density"))} the roofline allows ${found.speed.toFixed(2)} times dense: at least ${short(found.sparse.ms)} ms in place of ${short(found.dense.ms)}. Break-even by the roofline at density ${percent(even)}${measured ? `, measured at ${percent(measured.break_even)}` : ""}.`);
+    root.figures = { dense_ms: found.dense.ms, sparse_ms: found.sparse.ms, speed: found.speed, intensity: found.sparse.intensity, break_even: even, measured_break_even: measured ? measured.break_even : null };
+  });
   const controls = guarded(root, () => {
     machine.input.value = model.get("machine");
     threads.input.value = model.get("threads");
@@ -159,7 +154,7 @@ function build(model, root) {
     structure.input.value = model.get("structure");
     tokens.put(Math.log2(model.get("tokens")));
     density.put(position(model.get("density")));
-    pending ||= requestAnimationFrame(paint);
+    schedule();
   });
   controls();
   const ends = [follow(model, ["machine", "threads", "shape", "structure", "tokens", "density", "data"], controls), onTheme(controls)];
