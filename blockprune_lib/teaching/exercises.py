@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from ..experiments.run_spec import Run
 
 #: What counts as a list.
 LISTS = (tuple, list)
@@ -123,6 +126,17 @@ def fields(answer: Any, *names: str) -> tuple[Any, ...]:
     there = isinstance(answer, Mapping) and not set(names) - set(answer)
     expect(there, f"the answer should be a dictionary with {', '.join(names[:-1])} and {names[-1]}")
     return tuple(answer[name] for name in names)
+
+
+def planned(answer: Any) -> list[Run]:
+    """The runs of a recipe that the reader wrote; raises `Wrong`, saying what the recipe lacks, otherwise."""
+    from ..experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
+
+    expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
+    try:
+        return plan(answer)
+    except (TypeError, ValueError) as error:
+        raise Wrong(str(error)) from None
 
 
 def agree(

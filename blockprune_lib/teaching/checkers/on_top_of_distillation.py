@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..exercises import Function, Wrong, agree, exercise, expect, number
+from ..exercises import Function, agree, exercise, expect, number, planned
 
 
 @exercise("whole-rate", "whole_rate(parameters, cut, layers, kept, rate)")
@@ -61,15 +60,9 @@ def _distance(student: list[Any], teacher: list[Any], real: Any, divided: bool =
 
 
 @exercise("own-stack")
-def own_stack(answer: Mapping[str, Any]) -> str:
+def own_stack(answer: Any) -> str:
     """Two numbers of layers, at least one with groups cut and one without, three seeds each."""
-    from ...experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
-
-    expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
-    try:
-        runs = plan(answer)
-    except (TypeError, ValueError) as error:
-        raise Wrong(str(error)) from None
+    runs = planned(answer)
     layers = {run.layers for run in runs}
     expect(len(layers) >= 2, f"every run has {layers.pop() or 'all'} layers, at least two numbers of layers are needed")
     cut = [run for run in runs if run.layers and run.rate > 1 and run.method not in ("dense", "bag-of-words")]

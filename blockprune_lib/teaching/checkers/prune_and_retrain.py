@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ...experiments.methods import METHODS
-from ..exercises import Function, Wrong, agree, exercise, expect, several
+from ..exercises import Function, agree, exercise, expect, planned, several
 
 
 @exercise("exact-count", "count(n, rate)")
@@ -69,15 +68,9 @@ def verdict(answer: Function) -> str:
 
 
 @exercise("own-study")
-def own_study(answer: Mapping[str, Any]) -> str:
+def own_study(answer: Any) -> str:
     """Lists are swept over: method, rate and seed need at least two, two and three entries."""
-    from ...experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
-
-    expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
-    try:
-        runs = plan(answer)
-    except (TypeError, ValueError) as error:
-        raise Wrong(str(error)) from None
+    runs = planned(answer)
     seen = {key: {getattr(run, key) for run in runs} for key in ("method", "rate", "seed")}
     for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
         expect(len(seen[key]) >= least, f"it has {len(seen[key])} value of {key}, at least {least} are needed")
