@@ -107,9 +107,10 @@ def figure(
     """Draw a figure once per theme and return it with its alt text and caption.
 
     `draw` takes the axes, or the array of axes where `rows` or `columns` is above 1; called twice, it measures nothing.
-    `size` is in inches; 7 wide fits a page, and text grows with the width so that a phone can show it. A page counts
-    its figures; one drawn again under its `name` keeps its number. The caption may hold `code` and *emphasis*. Raises
-    TypeError where `draw` cannot be called, ValueError where `alt` or `caption` is missing.
+    `size` is in inches; 7 wide fits a page. Text grows with the width so that a phone can show it, up to 8; in a wider
+    figure it would be too small there. A page counts its figures; one drawn again under its `name` keeps its number.
+    The caption may hold `code` and *emphasis*. Raises TypeError where `draw` cannot be called, ValueError where `alt`
+    or `caption` is missing.
 
     >>> figure(lambda ax: ax.plot([1, 2]), alt="A line rising from 1 to 2.", caption="A line.", name="fig-line")
     Figure 'fig-line': A line.

@@ -84,7 +84,7 @@ def _levels(axes: Any, study: Standings) -> None:
     levels += [("bag of words", line.mean) for line in study.of("no transformer")]
     for name, level in levels:
         axes.axhline(100 * level, linestyle=":", linewidth=1, color=COLOURS["ceiling"])
-        axes.text(1, 100 * level, name, color=COLOURS["ceiling"], va="bottom", fontsize=10)
+        axes.text(1, 100 * level, name, color=COLOURS["ceiling"], va="bottom")
 
 
 def _points(scores: Sequence[float]) -> list[float]:

@@ -5,15 +5,13 @@ import pytest
 from .layout import MEASURE
 from .test_pages import CHAPTERS, PAGES
 
-#: Pages that still break a rule, found by the first whole build that was measured: shorter at each landing. Text is of
-#: 8.1 to 8.5 pixels where 9 are asked; equations were cut since, and are to be measured again.
+#: Pages that still break a rule, found by the first whole build that was measured: shorter at each landing. Equations
+#: were cut since, and are to be measured again.
 LEFT: dict[str, set[str]] = {
-    "whole-story": {"text"},
-    "reweighting": {"text", "equations"},
-    "fine-tuning": {"text", "clashes"},
-    "prune-and-retrain": {"equations", "text"},
+    "reweighting": {"equations"},
+    "fine-tuning": {"clashes"},
+    "prune-and-retrain": {"equations"},
     "on-top-of-distillation": {"equations"},
-    "paper-versus-here": {"text"},
     "your-own-model": {"equations", "tables"},
     "experiments": {"tables"},
 }
