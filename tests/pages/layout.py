@@ -24,7 +24,7 @@ MEASURE = r"""() => {
     stops: all('mjx-container[tabindex]').map(words),
     code: over(all('div.cell_input div.highlight pre')),
     text: small.concat(drawn).filter(([size]) => size < 9).map(([size, what]) => `${size.toFixed(1)} px: ${what}`),
-    captions: captions.filter((n) => /[`]|(^|\s)\*\S/.test(n.textContent)).map(words),
+    captions: captions.filter((n) => /[`]|(^|\s)\*\S|^Fig\. \d+\.\s+Fig\b/.test(n.textContent)).map(words),
     clashes: all('.bp-figure[data-clashes]').map((n) => `${n.id}: ${n.dataset.clashes}`),
     numbers: numbers.every((n, i) => n === i + 1) ? [] : [`figures are numbered ${numbers}`],
     links: all('a[href^="#fig-"]:not(.headerlink)').filter((a) => {
