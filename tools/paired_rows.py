@@ -1,6 +1,6 @@
 """Keep how far other rows may be: the bootstrap intervals of the study's differences, which need the text of its tasks.
 
-`BLOCKPRUNE_GLUE_DIR=FOLDER python -m tools.paired_rows` writes book/results/glue-study-rows.json; run it after new
+`BLOCKPRUNE_GLUE_DIR=FOLDER python -m tools.paired_rows` writes book/results/study-rows.json; run it after new
 records. The pages read it, so that they need no text.
 """
 
@@ -17,7 +17,7 @@ from blockprune_lib.experiments.deciding import comparisons, read_rows
 from blockprune_lib.experiments.standing import standings
 from tools.repository import ROOT
 
-STUDY = ROOT / "book" / "results" / "glue-study"
+STUDY = ROOT / "book" / "results" / "study"
 
 
 def rows_of(folder: Path, known: dict[str, tuple[float, float]]) -> tuple[dict[str, tuple[float, float]], int]:

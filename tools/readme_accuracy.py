@@ -12,7 +12,7 @@ from blockprune_lib.experiments.frontier import Point, points
 from blockprune_lib.experiments.report import interval
 from tools.markdown import table
 
-STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "glue-study"
+STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "study"
 #: In the order of the columns.
 TASKS = {"cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
          "mnli": "MNLI"}  # fmt: skip
@@ -116,5 +116,5 @@ def _foot(records: list[dict[str, Any]], found: list[Point]) -> str:
         f"seed{'s' * (seeds[-1] > 1)}{several}. Times as fast as the dense model by PyTorch in float32, one sentence "
         f"after another, {timed['threads']} threads of {timed['cpu']} ({timed['isa']}). Score and time of a row are "
         f"of one engine; of fewer layers and of blocks it is the fastest ({', '.join(sorted(engines))}). All had the "
-        "same teacher and the same number of steps. Records: `book/results/glue-study/`."
+        "same teacher and the same number of steps. Records: `book/results/study/`."
     )
