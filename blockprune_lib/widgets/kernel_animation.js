@@ -71,7 +71,10 @@ function build(model, root) {
     back.disabled = at === 0;
     next.disabled = at === last();
     const loads = now.weights.length + now.inputs.length * tokens + now.indices + now.sums, work = now.weights.length * tokens;
-    const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: ${now.weights.length} weights, ${now.inputs.length} of the inputs for ${tokens} tokens, ${now.indices} index numbers, ${now.sums} sums fetched or stored; ${work} multiply-adds for ${loads} numbers moved, ${(work / loads).toFixed(2)} each.`;
+    const several = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+    const read = `${several(now.weights.length, "weight", "weights")}, ${several(now.inputs.length, "input", "inputs")} of ${tokens} tokens, ${several(now.indices, "index", "indices")}`;
+    const ends = now.sums ? `${now.sums} sums read or written` : "no sum read or written";
+    const sentence = `Step ${at + 1} of ${last() + 1}, ${model.get("structure")}: reads ${read}; ${ends}. In all ${several(work, "multiply-add", "multiply-adds")} for ${several(loads, "number", "numbers")} moved, ${(work / loads).toFixed(2)} for each.`;
     const total = plan().steps.reduce((sum, one) => ({ work: sum.work + one.weights.length * tokens, loads: sum.loads + one.weights.length + one.inputs.length * tokens + one.indices + one.sums }), { work: 0, loads: 0 });
     words.textContent = `${now.how} Over the whole product: ${(total.work / total.loads).toFixed(2)} multiply-adds for each number moved.`;
     svg.setAttribute("aria-label", sentence);

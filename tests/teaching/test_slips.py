@@ -61,6 +61,19 @@ def a_kernel():
     def tile(rows, vectors):
         return rows * vectors, rows + vectors, rows * vectors + vectors
 
+    def most_registers(registers, panel, sums):
+        tiles = [
+            ((r + v) / (r * v), -r * v - v, r, v)
+            for v in range(1, panel + 1)
+            for r in range(1, registers)
+            if panel % v == 0 and r * v >= sums and r * v + v + 1 <= registers
+        ]
+        return min(tiles)[2:] if tiles else None
+
+    def whole_cycles(rows, vectors, latency, ports, load_ports):
+        ideal = rows * vectors / ports
+        return ideal / max(math.ceil(ideal), math.ceil((rows + vectors) / load_ports), latency)
+
     def forgets(xt, values, columns, offsets):
         xt[:] = 0
         return np.zeros((len(offsets) - 1, xt.shape[1]))
@@ -68,10 +81,12 @@ def a_kernel():
     return [
         ("tile-cost", lambda rows, vectors: 3, "three numbers"),
         ("tile-cost", tile, "registers, not"),
+        ("tile-cost", lambda r, v: (r * v, r + v, r * v + min(r, v) + 1), "a 2 x 4 tile has 13 registers, not 11"),
         ("choose-tile", lambda registers, panel, sums: (1, 1), "they would wait"),
         ("choose-tile", lambda registers, panel, sums: (16, 1), "needs 18 registers"),
         ("choose-tile", lambda registers, panel, sums: (2, 3), "does not divide the panel"),
         ("choose-tile", lambda registers, panel, sums: (8, 1), "loads less for each multiply-add"),
+        ("choose-tile", most_registers, "6 x 4 needs fewer registers than 4 x 6"),
         ("smallest-group", lambda peak, reads, share: 2 * share * peak / reads, "only 1, 2, 4, 8"),
         ("smallest-group", lambda peak, reads, share: 8, "good for two FLOP"),
         ("smallest-group", lambda peak, reads, share: "4", "expected a number"),
@@ -82,7 +97,8 @@ def a_kernel():
         ("row-groups", lambda xt, v, c, offsets: np.zeros((len(offsets) - 1, xt.shape[1])), "differs from the dense"),
         ("share-of-peak", lambda *tile: None, "returned nothing"),
         ("share-of-peak", lambda *tile: 2.0, "no share between 0 and 1"),
-        ("share-of-peak", lambda *tile: 1.0, "the latency decide"),
+        ("share-of-peak", lambda *tile: 1.0, "the latency decides"),
+        ("share-of-peak", whole_cycles, "5 x 3, latency 4, 2 multiply-add and 2 load ports: the ports decide"),
     ]
 
 
@@ -246,10 +262,11 @@ def the_whole_model():
         ("choose-layers", lambda layers, rest, target: None, "there is a choice that is fast enough"),
         ("choose-layers", lambda layers, rest, target: ["nine"], "expected names of layers"),
         ("choose-layers", lambda layers, rest, target: [], "still takes 41 ms"),
-        ("choose-layers", lambda layers, rest, target: list(layers), "are enough; a layer may even get slower"),
+        ("choose-layers", lambda layers, rest, target: list(layers), "would do; a layer may even get slower"),
         ("own-profile", {"total": 3.0, "a": 1.0}, "it names 1 parts"),
         ("own-profile", {"total": 3.0, "a": 1.0, "b": -1.0, "c": 1.0}, "'b' should be a time in ms"),
         ("own-profile", {"total": 3.0, "a": 2.0, "b": 2.0, "c": 1.0}, "counted inside another one"),
+        ("own-profile", {"total": 9.0, "a": 2.0, "b": 2.0, "c": 1.0}, "what no hook saw is a part too"),
     ]
 
 

@@ -83,17 +83,15 @@ class Rung:
         numbers, padded = x.numpy(), (len(offsets) - 1) * r
 
         def product() -> Tensor:
-            y = np.empty((len(numbers), padded), np.float32)
-            kernel(numbers, values, columns, offsets, y)
-            return torch.from_numpy(y[:, :M])
+            # torch's memory begins at a multiple of 64 bytes: a vector across two cache lines is two reads or writes.
+            y = torch.empty(len(numbers), padded, dtype=torch.float32, device="cpu")
+            kernel(numbers, values, columns, offsets, y.numpy())
+            return y[:, :M]
 
         return product
 
     def _turned(self, x: Tensor, packed: PackedMatrix) -> Callable[[], Tensor]:
-        """The product on pieces, with x turned once and filled up to whole tiles of tokens, and whole pairs of inputs.
-
-        Memory is torch's, which begins at a multiple of 64 bytes: a vector across two cache lines is two reads.
-        """
+        """The product on pieces, x turned once and filled up to whole tiles of tokens and whole pairs of inputs."""
         T, (M, N) = len(x), packed.shape
         values, columns, offsets, rows = pair_tables(packed, self.picked) if self.pairs else tables(packed)
         kernel = self.kernel if self.pairs else KERNELS[rows.shape[1]]
@@ -189,14 +187,20 @@ class Climb(Printed):
         rows: list[tuple[str, ...]] = [("", "× dense", "% of peak", "GFLOP/s", "quartiles")]
         for name in self.flops:
             slow, middle, fast = self.rate(name)
-            share = f"{100 * middle / self.peak:.2g}" if self.peak else "?"
-            rows.append((name, f"{middle / self.break_even:.2g}", share, f"{middle:.3g}", f"{slow:.3g}–{fast:.3g}"))
+            share = _digits(100 * middle / self.peak) if self.peak else "?"
+            spread = f"{_digits(slow, 3)}–{_digits(fast, 3)}"
+            rows.append((name, _digits(middle / self.break_even), share, _digits(middle, 3), spread))
         return rows
 
     def _caption(self) -> str:
         dense = f"torch's dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
         how = f"density {self.density:.3g}, {self.comparison.rounds} rounds in turns, 1 thread"
         return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}"
+
+
+def _digits(value: float, count: int = 2) -> str:
+    """A number with `count` digits that count, its last zeros too, and no fewer before the point: 242, 1.0, 0.0036."""
+    return f"{value:.{max(0, count - len(str(int(value))))}f}" if value >= 1 else f"{value:#.{count}g}"
 
 
 def climb(
