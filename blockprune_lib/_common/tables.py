@@ -7,6 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
+#: So many letters fit beside each other on a phone; in a table that is wider a word of the head may have to break.
+_PHONE = 40
+
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
     """Lines of equal columns; the first row is the head.
@@ -41,10 +44,17 @@ def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -
     head = "".join(f"<th scope='col'>{html.escape(cell)}</th>" for cell in rows[0])
     cells = ((row[0], "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])) for row in rows[1:])
     body = "".join(f"<tr><th scope='row'>{html.escape(name)}</th>{rest}</tr>" for name, rest in cells)
+    heading = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
+    classes = f"{classes} bp-narrow" if classes and heading and _letters(rows) <= _PHONE else classes
     opening = f'<table class="{classes}">' if classes else "<table>"
     title = f"<caption>{marked(caption)}</caption>" if caption else ""
-    heading = f"<thead><tr>{head}</tr></thead>" if any(rows[0]) else ""
     return f"{opening}{title}{heading}<tbody>{body}</tbody></table>"
+
+
+def _letters(rows: Sequence[Sequence[str]]) -> int:
+    """How many letters wide a table is where each column is as wide as its longest word."""
+    columns = zip(*rows, strict=True)
+    return sum(max(len(word) for cell in column for word in re.split(r"[\s-]", cell)) for column in columns)
 
 
 class Printed:

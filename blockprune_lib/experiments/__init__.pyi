@@ -5,7 +5,9 @@ from . import paired as paired
 from . import report as report
 from .deciding import comparisons as comparisons
 from .deciding import read_rows as read_rows
+from .deciding import weights_in_a_group as weights_in_a_group
 from .frontier_plot import draw_frontier as draw_frontier
+from .paired import Differences as Differences
 from .recipe import plan as plan
 from .recipe import read_recipe as read_recipe
 from .records import SCHEMA as SCHEMA

@@ -64,6 +64,22 @@ def method_of(run: Mapping[str, Any]) -> str:
     return ", ".join(part for part in (run["method"], kept, variant) if part)
 
 
+#: Names of scores as a reader knows them; others are words already.
+_MEASURES = {"matthews": "Matthews correlation", "f1": "F1", "pearson": "Pearson", "spearman": "Spearman"}
+
+
+def measure_of(record: Record) -> str:
+    """The score to compare by, in words: GLUE's own for each task.
+
+    >>> measure_of({"metric": "mean", "final": {"accuracy": 0.8, "f1": 0.9, "mean": 0.85}})
+    'mean of accuracy and F1'
+    """
+    metric = str(record["metric"])
+    if metric == "mean":
+        return "mean of " + " and ".join(_MEASURES.get(name, name) for name in record["final"] if name != metric)
+    return _MEASURES.get(metric, metric)
+
+
 def steps_of(record: Record) -> int:
     """Training steps after the fine-tuning that all methods begin with: what methods must have alike."""
     return sum(stage["steps"] for stage in record["stages"][1:])

@@ -4,6 +4,8 @@ the way to choose    reweighted less gradual, at the same structure and rate
 the cost             blocks less dense, after as many steps
 the rival            blocks less the best model of fewer layers that is as fast
 the floor            blocks less a bag of words
+the size             other groups less the smallest blocks, chosen in the same way at the same rate
+the parts            a variant, one setting changed, less the same without it
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._common.files import read_json
+from ..pruning.structure import BlockStructure
 from .paired import Difference, Ends, between
 from .standing import Standing, Standings
 
@@ -25,18 +28,21 @@ class Comparisons:
     cost: tuple[Difference, ...]
     rival: tuple[Difference, ...]
     floor: tuple[Difference, ...]
+    size: tuple[Difference, ...] = ()
+    parts: tuple[Difference, ...] = ()
 
     @property
     def all(self) -> tuple[Difference, ...]:
         """All of them, a pair that answers two questions once."""
-        return tuple(dict.fromkeys((*self.choice, *self.cost, *self.rival, *self.floor)))
+        return tuple(dict.fromkeys((*self.choice, *self.cost, *self.rival, *self.floor, *self.size, *self.parts)))
 
 
 def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, Ends] | None = None) -> Comparisons:
-    """The pairs of one task and model that were run; `text` and `recorded` as in `paired.between`."""
+    """The pairs of one task and model that were run for as many steps; `text`, `recorded` as in `paired.between`."""
 
     def less(pairs: list[tuple[Standing, Standing | None]]) -> tuple[Difference, ...]:
-        found = [between(a.records, b.records, text=text, recorded=recorded) for a, b in pairs if b is not None]
+        made = [(a, b) for a, b in pairs if b is not None and _fair(a, b)]
+        found = [between(a.records, b.records, text=text, recorded=recorded) for a, b in made]
         return tuple(one for one in found if one is not None)
 
     def gradual(line: Standing) -> Standing | None:
@@ -48,7 +54,38 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, study.find("dense")) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
+        less([(line, other) for line in blocks if (other := smallest_like(study, line)) is not line]),
+        less([(line, _whole(study, line)) for line in blocks if line.variant]),
     )
+
+
+def weights_in_a_group(structure: str) -> int:
+    """How many weights a whole group holds.
+
+    >>> weights_in_a_group("tile:32x32"), weights_in_a_group("irregular")
+    (1024, 1)
+    """
+    height, width = BlockStructure.parse(structure).group_shape((1 << 20, 1 << 20))
+    return height * width
+
+
+def smallest_like(study: Standings, line: Standing) -> Standing:
+    """The smallest blocks of more than one weight that were chosen and cut as `line` was, which may be itself."""
+    at = line.setting
+    like = [o for o in study.of("blocks") if (o.setting.method, o.setting.rate) == (at.method, at.rate)]
+    blocks = [one for one in like if weights_in_a_group(one.setting.structure) > 1]
+    return min(blocks, key=lambda one: weights_in_a_group(one.setting.structure), default=line)
+
+
+def _fair(line: Standing, other: Standing) -> bool:
+    """Whether both trained for as many steps; what is no transformer trains for none."""
+    return "no transformer" in (line.family, other.family) or set(line.steps) == set(other.steps)
+
+
+def _whole(study: Standings, line: Standing) -> Standing | None:
+    """The same method without its variant; None where it was not run."""
+    method = line.setting.method.rpartition(", ")[0]
+    return study.find(method, line.setting.structure, line.setting.rate)
 
 
 def read_rows(path: str | os.PathLike[str]) -> dict[str, Ends]:

@@ -61,7 +61,7 @@ def draw_frontier(axes: Any, study: Standings) -> None:
     axes.plot([x for x, _ in best], [y for _, y in best], "--", color=COLOURS["muted"], linewidth=1, zorder=1)
     _levels(axes, study)
     speed = "times as fast as dense float32 by torch (log)"
-    axes.set(xscale="log", xlabel=speed, ylabel=f"100 × {study.lines[0].metric}")
+    axes.set(xscale="log", xlabel=speed, ylabel=f"100 × {study.measure}")
     ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50) if tick <= 1.3 * max([times for times, _ in best], default=1)]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()

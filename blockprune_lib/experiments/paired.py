@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .._common.tables import text_table
+from .._common.tables import Printed, text_table
 from ..data import metrics
 from .actions import load_task
 from .alike import Record, Records, Setting, by_setting
@@ -78,15 +78,36 @@ class Difference:
         """The difference in one sentence, in points: hundredths of the score.
 
         >>> Difference("rte", "row", 5.0, "gradual", "dense", (-0.02,), None).told
-        'row gradual at 5 less dense: -2.0 points, one seed: no verdict'
+        'row gradual at 5 against dense: -2.0 points, one seed: no verdict'
         """
-        said = f"{self.what} less {self.against}: {100 * self.mean:+.1f} points"
+        said = f"{self.what} against {self.against}: {100 * self.mean:+.1f} points"
         if self.seeds is None:
             beside = f" (over rows {_in_points(self.rows)})" if self.rows else ""
             return f"{said}, one seed{beside}: no verdict"
         over = [f"over {len(self.by_seed)} seeds {_in_points(self.seeds)}"]
         over += [f"over rows {_in_points(self.rows)}" if self.rows else "the rows not at hand"]
         return f"{said}, {', '.join(over)}: {self.verdict}"
+
+
+class Differences(Printed):
+    """Differences of one task and model, a line each, in points; prints as a table with both intervals."""
+
+    def __init__(self, found: Sequence[Difference], caption: str = "") -> None:
+        self.found, self.caption = tuple(found), caption
+
+    def _table(self) -> list[list[str]]:
+        several = len({one.against for one in self.found}) > 1
+        rows = [["", "points", "over seeds", "over rows", "verdict"]]
+        for one in self.found:
+            seeds = "one seed" if one.seeds is None else f"{_in_points(one.seeds)} ({len(one.by_seed)})"
+            rows_ = "not at hand" if one.rows is None else _in_points(one.rows)
+            name = f"{one.what} against {one.against}" if several else one.what
+            verdict = "none" if one.seeds is None else one.verdict
+            rows.append([name, f"{100 * one.mean:+.1f}", seeds, rows_, verdict])
+        return rows
+
+    def _caption(self) -> str:
+        return self.caption
 
 
 def between(

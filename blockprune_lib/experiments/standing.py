@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .._common.tables import Printed
-from .alike import Record, Records, Setting, by_setting, steps_of
+from .alike import Record, Records, Setting, by_setting, measure_of, steps_of
 from .frontier import Point, points
 from .report import interval
 
@@ -32,6 +32,16 @@ class Standing:
     def metric(self) -> str:
         """The score to compare by."""
         return str(self.records[0]["metric"])
+
+    @property
+    def measure(self) -> str:
+        """The same in words."""
+        return measure_of(self.records[0])
+
+    @property
+    def variant(self) -> str:
+        """The name of the one setting that was changed; empty where none was."""
+        return self.records[0]["run"]["options"].get("variant") or ""
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -90,6 +100,11 @@ class Standings(Printed):
         return float(self.lines[0].records[0]["majority"][self.lines[0].metric])
 
     @property
+    def measure(self) -> str:
+        """The score of the task, in words."""
+        return self.lines[0].measure
+
+    @property
     def seeds(self) -> int:
         """The most seeds that a setting has."""
         return max(len(line.records) for line in self.lines)
@@ -104,17 +119,20 @@ class Standings(Printed):
         return max(quick, key=lambda one: one.mean, default=fallback)
 
     def _table(self) -> list[list[str]]:
-        rows = [["", "score", "95 % over seeds", "times as fast", "engine"]]
+        rows = [["", "score", "over seeds", "times", "engine"]]
         for line in self.lines:
             ends, fast = line.interval, line.fastest
             over = "one seed" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({len(line.scores)})"
-            times = ("", "") if fast is None else (f"{fast.times:.1f}", fast.engine)
+            times = ("", "not timed") if fast is None else (f"{fast.times:.1f}", fast.engine)
             rows.append([line.setting.told, f"{100 * line.mean:.1f}", over, *times])
         return [*rows, ["majority class", f"{100 * self.majority:.1f}", "", "", ""]]
 
     def _caption(self) -> str:
-        metric, examples = self.lines[0].metric, self.lines[0].records[0]["examples"]
-        return f"{self.task}, {self.model}: 100 × {metric} on {examples:,} texts; speed against dense float32 by torch"
+        examples = self.lines[0].records[0]["examples"]
+        return (
+            f"{self.task}, {self.model}: 100 × {self.measure} on {examples:,} texts, in float32;\n"
+            "over seeds: 95 % interval of the mean (number of seeds); times: as fast as dense float32 by torch"
+        )
 
 
 def standings(records: Records) -> list[Standings]:

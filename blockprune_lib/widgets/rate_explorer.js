@@ -17,7 +17,6 @@ const LOOK = `
   .bpw .bpw-rates thead th:first-child { display: none; }
 }
 `;
-const METRICS = { matthews: "Matthews correlation", accuracy: "accuracy", f1: "F1", spearman: "Spearman correlation" };
 const COLOURS = { dense: "var(--dense)", layers: "var(--accent)", blocks: "var(--block)" };
 
 /** Whether a model or a time is the one wanted; of a bench only the structure is known, not the method. */
@@ -118,7 +117,7 @@ function build(model, root) {
     const about = tasks.find(({ name }) => name === now.task), where = machines.find(({ name }) => name === now.machine);
     if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
     const rows = rowsOf(data(), now);
-    const named = METRICS[about.metric] || about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
+    const named = about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
     score.textContent = named;
     draw(body, rows, about, rangesOf(data(), about, now.machine));
     const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";

@@ -6,6 +6,7 @@ record holds is shown as not measured.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
@@ -43,7 +44,9 @@ class RateExplorer(Explorer):
         times += [time for bench in benches for time in times_of(bench)]
         # Where this very model was timed comes first.
         machines = list(dict.fromkeys(time["machine"] for time in sorted(times, key=lambda time: time["task"] == "")))
-        cuts = list(dict.fromkeys(model["cut"] for model in models if model["cut"]))
+        # What was run at most rates, tasks and seeds comes first, and so is shown first.
+        runs_of = Counter(model["cut"] for model in models for _ in model["scores"] if model["cut"])
+        cuts = [name for name, _ in runs_of.most_common()]
         named = [{"name": name, "model": _shapes(times, name)} for name in machines]
         data = {"rates": list(RATES), "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
                 "cuts": cuts, "models": models, "times": times}  # fmt: skip

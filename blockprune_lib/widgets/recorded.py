@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ..experiments.alike import measure_of, method_of
 from ..experiments.latency import BASELINE
-from ..experiments.report import method_of
 
 #: Positions of the slider: the rates of the book's study.
 RATES = (1.0, 1.79, 3.0, 5.0)
@@ -58,7 +58,7 @@ def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> lis
             # An encoder's layer has six matrices.
             layers = (size["sparse_layers"] + size["dense_layers"]) // 6
             found.append({
-                "name": f"{model}, {task}", "metric": first["metric"], "examples": first["examples"],
+                "name": f"{model}, {task}", "metric": measure_of(first), "examples": first["examples"],
                 "majority": first["majority"][first["metric"]], "layers": layers,
                 "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
             })  # fmt: skip

@@ -10,9 +10,10 @@ from blockprune_lib._common.plots import figure
 from blockprune_lib.cli import main
 from blockprune_lib.data import metrics
 from blockprune_lib.experiments import records
-from blockprune_lib.experiments.deciding import comparisons, read_rows
+from blockprune_lib.experiments.alike import measure_of
+from blockprune_lib.experiments.deciding import comparisons, read_rows, weights_in_a_group
 from blockprune_lib.experiments.frontier_plot import draw_frontier, save_frontier
-from blockprune_lib.experiments.paired import resampled
+from blockprune_lib.experiments.paired import Differences, resampled
 from blockprune_lib.experiments.standing import standings
 
 from ..helpers.record_of import record_of
@@ -89,7 +90,8 @@ def test_the_pairs_that_decide_a_study():
     (found,) = standings(study())
     decided = comparisons(found, text=False)
     assert [one.told for one in decided.choice] == [
-        "block_row:64 reweighted at 5 less gradual: -1.0 points, over 3 seeds -1.0 to -1.0, the rows not at hand: worse"
+        "block_row:64 reweighted at 5 against gradual: -1.0 points, over 3 seeds -1.0 to -1.0, the rows not at hand: "
+        "worse"
     ]
     assert len(decided.cost) == 4
     assert [one.against for one in decided.rival] == ["dense, 2 layers"] * 2
@@ -99,6 +101,48 @@ def test_the_pairs_that_decide_a_study():
     assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
     (few,) = standings([record_of()])
     assert comparisons(few, text=False).all == ()
+
+
+def test_groups_of_other_sizes_and_variants_stand_beside_what_they_were_made_from():
+    cut = {"seed": 1, "method": "gradual"}
+    sizes = [record_of(structure=s, score=0.7, **cut) for s in ("tile:32x32", "irregular", "block_column:4")]
+    other = record_of(structure="block_column:4", score=0.6, **cut)
+    other["run"]["options"] = other["run"]["options"] | {"variant": "no-teacher"}
+    slower = record_of(structure="block_column:4", score=0.7, seed=1, method="gradual", rate=1.79)
+    (found,) = standings([*sizes, other, slower])
+    decided = comparisons(found, text=False)
+    assert {(one.structure, one.rate) for one in decided.size} == {("tile:32x32", 5.0), ("irregular", 5.0)}
+    assert {one.against for one in decided.size} == {"block_column:4 gradual at 5"}
+    assert [(one.method, round(one.mean, 3)) for one in decided.parts] == [("gradual, no-teacher", -0.1)]
+    assert [weights_in_a_group(text) for text in ("irregular", "block_row:64", "tile:16x2")] == [1, 64, 32]
+
+
+def test_differences_are_a_table_with_both_intervals():
+    (found,) = standings(study())
+    decided = comparisons(found, text=False)
+    shown = repr(Differences(decided.cost, "against dense"))
+    for words in ("block_row:64 gradual at 5", "against dense", "-5.0 to -5.0 (3)", "not at hand", "worse"):
+        assert words in shown
+    (alone,) = standings(study(seeds=(1,)))
+    assert "one seed" in repr(Differences(comparisons(alone, text=False).cost))
+    assert "gradual at 5 against dense, 2 layers" in repr(Differences([*decided.rival, *decided.cost]))
+
+
+def test_a_score_is_called_by_what_it_measures():
+    record = record_of() | {"metric": "mean", "final": {"pearson": 0.8, "spearman": 0.7, "mean": 0.75}}
+    assert measure_of(record) == "mean of Pearson and Spearman"
+    assert measure_of(record_of()) == "accuracy"
+
+
+def test_a_model_that_trained_for_fewer_steps_is_no_rival():
+    records = study()
+    for record in records:
+        if record["run"]["method"] == "dense" and not record["run"]["options"]["layers"]:
+            record["stages"] = [stage | {"steps": 3} for stage in record["stages"]]
+    (found,) = standings(records)
+    decided = comparisons(found, text=False)
+    assert decided.cost == ()
+    assert len(decided.floor) == len(decided.rival) == 2
 
 
 def test_intervals_over_rows_are_known_again_by_what_was_predicted(tmp_path):

@@ -224,12 +224,14 @@ def prune_and_retrain():
 
         return move
 
-    def verdict(seeds=True, rows=True):
+    def verdict(seeds=True, rows=True, pairs=True, quantile=None, ddof=1):
         def judge(first, second):
             gaps = first.astype(float) - second
             if len(gaps) < 2:
                 return "one seed"
-            wide = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps.mean(1)) * seeds
+            each = [gaps.mean(1)] if pairs else [first.mean(1), second.mean(1)]
+            error = sum(stats.sem(one, ddof=ddof) ** 2 for one in each) ** 0.5
+            wide = (quantile or stats.t.ppf(0.975, len(gaps) - 1)) * error * seeds
             half = max(wide, 1.96 * stats.sem(gaps.mean(0)) * rows)
             middle = gaps.mean()
             return "better" if middle > half else "worse" if middle < -half else "not told apart"
@@ -238,8 +240,8 @@ def prune_and_retrain():
 
     study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
     return [
-        ("exact-count", lambda n, rate: n / rate, "expected a whole number"),
-        ("exact-count", lambda n, rate: math.ceil(n / rate), "for 7 groups at rate 5"),
+        ("exact-count", lambda groups, rate: rate, "the rate that was asked for"),
+        ("exact-count", lambda groups, rate: sum(groups) / max(1, round(sum(groups) / rate)), "rounds once for all"),
         ("masked-step", lambda w, *rest: w, "expected the pair (w, velocity)"),
         ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
         ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
@@ -248,6 +250,9 @@ def prune_and_retrain():
         ("verdict", lambda first, second: "better", "the same two the other way round it says 'better'"),
         ("verdict", verdict(seeds=False), "one whose seeds differ by more"),
         ("verdict", verdict(rows=False), "in two rows alone"),
+        ("verdict", verdict(quantile=1.96), "one ahead by 16, 40 and 42"),
+        ("verdict", verdict(ddof=0), "one ahead by 16, 40 and 42"),
+        ("verdict", verdict(pairs=False), "two that go up and down together"),
         ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
         ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
         ("own-study", {"methods": 1}, "methods"),
@@ -414,7 +419,7 @@ RIGHT = [
     ("group-shrink", lambda v, t: soft(v, t)),
     ("group-shrink", lambda v, t: torch.tensor(soft(v, t))),
     ("tile-cost", lambda r, v: np.array([r * v, r + v, r * v + v + 1])),
-    ("exact-count", lambda n, rate: torch.tensor(max(1, round(n / rate)))),
+    ("exact-count", lambda g, rate: torch.tensor(sum(g) / sum(max(1, round(n / rate)) for n in g))),
     ("score-interval", lambda a, n: np.float64(1.96) * np.sqrt(a * (1 - a) / n)),
 ]
 

@@ -71,4 +71,10 @@ def own_stack(answer: Any) -> str:
     expect(whole, "no run keeps layers and cuts nothing", "method: dense with layers and rate 1 would do")
     seeds = min(len({run.seed for run in group}) for group in (cut, whole))
     expect(seeds >= 3, f"one side has {seeds} seed{'s' * (seeds > 1)}, three are needed")
-    return f"{len(runs)} runs: {len(cut)} with blocks on kept layers, {len(whole)} with layers alone"
+    left = [sorted({round((run.layers or 0) / run.rate, 2) for run in group}) for group in (cut, whole)]
+    told = [", ".join(f"{layers:g}" for layers in some) for some in left]
+    fair = "as much is left of both" if left[0] == left[1] else "not as much is left of both"
+    return (
+        f"{len(runs)} runs: {len(cut)} with blocks on kept layers, {len(whole)} with layers alone; the weights of "
+        f"{told[0]} layers are left in the former, of {told[1]} in the latter, so {fair}"
+    )

@@ -10,13 +10,26 @@ from ...experiments.methods import METHODS
 from ..exercises import Function, agree, exercise, expect, planned, several
 
 
-@exercise("exact-count", "count(n, rate)")
+@exercise("exact-count", "true_rate(groups, rate)")
 def exact_count(answer: Function) -> str:
-    """round(n / rate), and at least 1."""
-    cases = ((7, 5.0), (100, 3.0), (9216, 1.79), (2, 10.0), (5, 2.0), (7, 2.0), (1, 1.0))
-    where = "for {} groups at rate {:g}"
-    agree(answer, cases, lambda n, rate: (max(1, round(n / rate)), {}), where, unit=" groups", whole=True)
-    return "it keeps the right number of groups in seven cases, the smallest among them"
+    """All groups over those kept, where each matrix keeps round(n / rate), and at least 1."""
+    cases = (
+        ((7, 7), 5.0), ((100, 100, 100), 3.0), ((7, 7, 7, 2), 5.0), ((9216, 2304), 1.79), ((2, 3), 10.0), ((5, 1), 2.0)
+    )  # fmt: skip
+
+    def judge(groups: tuple[int, ...], rate: float) -> tuple[float, dict[str, float]]:
+        kept, whole = [max(1, round(n / rate)) for n in groups], sum(groups)
+        return whole / sum(kept), {
+            "that is the mean of the matrices' rates": float(
+                np.mean([n / k for n, k in zip(groups, kept, strict=True)])
+            ),
+            "that rounds once for all matrices": whole / max(1, round(whole / rate)),
+            "that lets a matrix lose all of its groups": whole / (sum(round(n / rate) for n in groups) or np.inf),
+            "that is the rate that was asked for": rate,
+        }
+
+    agree(answer, cases, judge, "for matrices of {} groups at rate {:g}", rel_tol=1e-6)
+    return "it gives the true rate in six cases, of one matrix and of several"
 
 
 @exercise("masked-step", "step(w, slope, velocity, mask, lr, momentum, decay)")
@@ -52,12 +65,20 @@ def verdict(answer: Function) -> str:
     few = behind.copy()
     few[:, [5, 10]] = True
     shuffled = rng.permutation(400)
+    half, wrong = np.stack([rows % 2 == 0] * 3), np.flatnonzero(rows % 2)
+    uneven = half.copy()  # ahead by 16, 40 and 42 rows: a mean of 3.9 standard errors
+    for seed, count in enumerate((16, 40, 42)):
+        uneven[seed, wrong[:count]] = True
+    low = np.stack([rows < level for level in (150, 220, 300)])
+    high = np.stack([rows < level for level in (174, 245, 326)])
     cases = (
         ("one that is right far more often, with every seed", ahead, behind, "better"),
         ("the same two the other way round", behind, ahead, "worse"),
         ("two of one seed each", ahead[:1], behind[:1], "one seed"),
         ("one whose seeds differ by more than the methods", sure[None] & np.ones((3, 1), bool), wide, "not told apart"),
         ("two that differ alike in each seed, in two rows alone", few, behind, "not told apart"),
+        ("one ahead by 16, 40 and 42 of 400 rows", uneven, half, "not told apart"),
+        ("two that go up and down together, one a little above", high, low, "better"),
         ("rows in another order", ahead[:, shuffled], behind[:, shuffled], "better"),
     )
     for name, first, second, right in cases:
