@@ -221,7 +221,7 @@ function build(model, root) {
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
     node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. The roofline's figure is a ceiling for ${limits.tokens} tokens on ${limits.machine}; where memory decides it is below the rate, because inputs and outputs move whatever is pruned. Kernels stay below it, and those for single weights far below.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Roofline allows: the most that ${limits.machine} could gain for ${limits.tokens} tokens, from its peak and its memory alone. Real kernels gain less, and those for single weights far less.`));
 
   let prepared = [], theme = colours(root), key = "";
   const prepareAll = () => {
@@ -248,7 +248,7 @@ function build(model, root) {
       panels[i].map.setAttribute("aria-label", `${states[i]}: heat map of the group scores of ${inWords(model.get("layer"))}; ${percent(1 - figures.kept / figures.groups)} of the groups are removed.`);
       panels[i].histogram.setAttribute("aria-label", `${states[i]}: histogram of the group scores, with the threshold at ${short(made.threshold)}.`);
     });
-    scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.`;
+    scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.${model.get("scope") === "model" ? " The rate holds for all matrices of the model together, so that this one keeps more than its share, or less." : ""}`;
     const { figures } = chosen[0], last = chosen[chosen.length - 1].figures;
     const more = states.length > 1 ? `; ${states[states.length - 1]}: ${percent(last.energy)}` : "";
     say(`${structure} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);

@@ -17,6 +17,7 @@ const LOOK = `
   .bpw .bpw-rates thead th:first-child { display: none; }
 }
 `;
+const MEANING = { "Matthews correlation": "1 is perfect, 0 no better than chance; ", "Spearman correlation": "1 is the right order, 0 no better than chance; " };
 const COLOURS = { dense: "var(--dense)", layers: "var(--accent)", blocks: "var(--block)" };
 
 /** Whether a model or a time is the one wanted; of a bench only the structure is known, not the method. */
@@ -26,13 +27,13 @@ function fits(entry, wanted) {
 }
 
 /** One row: its scores, and the fastest engine that was timed. */
-function row(data, kind, precision, layers, { task, machine, cut, rate }) {
+function row(data, [kind, precision, engine], layers, { task, machine, cut, rate }) {
   const wanted = { kind, layers, rate: kind === "blocks" ? rate : 1, cut: kind === "blocks" ? cut : "" };
   const models = data.models.filter((model) => model.task === task && fits(model, wanted));
   let times = data.times.filter((time) => time.machine === machine && ["", task].includes(time.task) && fits(time, wanted)
     && (time.precision === precision || precision === "any"));
   if (precision === "any") times = times.filter((time) => models.some((model) => model.precision === time.precision));
-  if (kind === "dense" && precision === "float32") times = times.filter(({ baseline }) => baseline);
+  times = times.filter(({ baseline }) => baseline === (engine === "baseline"));
   const fast = times.reduce((best, time) => (best && best.times >= time.times ? best : time), null);
   const of = fast ? fast.precision : precision === "any" ? "float32" : precision;
   let model = models.find((one) => one.precision === of);
@@ -44,13 +45,49 @@ function row(data, kind, precision, layers, { task, machine, cut, rate }) {
 /** What is shown, from top to bottom. */
 export function rowsOf(data, settings) {
   const { fewer } = data.tasks.find(({ name }) => name === settings.task);
-  return data.rows.flatMap(([kind, precision]) => {
-    if (kind === "layers") return fewer.map((layers) => row(data, kind, precision, layers, settings));
-    return kind === "dense" || settings.rate > 1 ? [row(data, kind, precision, 0, settings)] : [];
+  return data.rows.flatMap((wanted) => {
+    if (wanted[0] === "layers") return fewer.map((layers) => row(data, wanted, layers, settings));
+    return wanted[0] === "dense" || settings.rate > 1 ? [row(data, wanted, 0, settings)] : [];
   });
 }
 
 const mean = (numbers) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+
+/** Positions of the fastest row of blocks, and of what stands against it: as good, as fast, or both. */
+export function verdictOf(rows) {
+  const known = rows.map((one, at) => ({ ...one, at })).filter(({ scores, times }) => scores.length && times !== null)
+    .map((one) => ({ ...one, score: mean(one.scores) }));
+  const most = (found, key) => found.reduce((best, one) => (best && best[key] >= one[key] ? best : one), null);
+  const at = (found, key) => { const one = most(found, key); return one ? one.at : null; };
+  const best = most(known.filter(({ kind }) => kind === "blocks"), "times");
+  if (!best) return null;
+  const others = known.filter(({ kind }) => kind !== "blocks"), good = others.filter(({ score }) => score >= best.score);
+  const fast = others.filter(({ times }) => times >= best.times);
+  return { blocks: best.at, as_good: at(good, "times"), as_fast: at(fast, "score"), both: at(good.filter(({ times }) => times >= best.times), "times") };
+}
+
+/** The verdict as a sentence. */
+function judged(rows, verdict, named, about, now, where) {
+  const score = (one) => mean(one.scores).toFixed(3), times = (one) => `${one.times.toFixed(2)} times`;
+  const name = (one) => `${rowName(one, about)}${one.kind === "dense" && one.precision === "float32" ? ` (${one.engine})` : ""}`;
+  if (now.rate === 1) return `At rate 1 nothing is cut. Dense in float32: ${named} ${score(rows[0])}.`;
+  if (where.model) {
+    const timed = rows.filter((one) => one.times !== null), fastest = (found) => found.reduce((best, one) => (best.times >= one.times ? best : one));
+    const [blocks, others] = [timed.filter(({ kind }) => kind === "blocks"), timed.filter(({ kind }) => kind !== "blocks")];
+    if (!blocks.length) return `At rate ${now.rate} the blocks of this choice were not timed on this machine.`;
+    const best = fastest(blocks), rival = fastest(others);
+    return `At rate ${now.rate}, times of ${where.model}'s shapes alone: blocks in ${best.precision} are ${times(best)} as fast as dense float32 in PyTorch; the fastest dense engine, ${rival.precision} (${rival.engine}), ${times(rival)}.`;
+  }
+  if (!verdict) return `At rate ${now.rate} the blocks of this choice were not both scored and timed on this machine.`;
+  const [ours, good, fast, both] = ["blocks", "as_good", "as_fast", "both"].map((key) => (verdict[key] === null ? null : rows[verdict[key]]));
+  const first = `At rate ${now.rate} (${now.cut}) blocks in ${ours.precision} are ${times(ours)} as fast and score ${score(ours)}, dense float32 ${score(rows[0])}.`;
+  if (both) return `${first} A row without blocks is as fast and as good: ${name(both)}, ${times(both)} as fast, ${score(both)}.`;
+  const other = good ? `the fastest that scores no less is ${name(good)}: ${times(good)} as fast, ${score(good)}` : "none scores as much";
+  const rest = fast ? `the best that is no slower is ${name(fast)}: ${times(fast)}, ${score(fast)}` : "none is as fast";
+  return `${first} No row without blocks is both as fast and as good: ${other}; ${rest}.`;
+}
+
+const rowName = (one, about) => (one.kind === "layers" ? `${one.layers} of ${about.layers} layers, ${one.precision}` : `${one.kind}, ${one.precision}`);
 const place = (value, [low, high]) => `${Math.max(0, Math.min(100, (100 * (value - low)) / (high - low || 1)))}%`;
 
 function cell(words, note, track) {
@@ -78,7 +115,7 @@ function draw(body, rows, about, ranges) {
     const seeds = `${one.scores.length} seed${one.scores.length === 1 ? "" : "s"}`;
     const dots = one.scores.map((x) => marked("bpw-dot", place(x, ranges.score)));
     const ends = one.times === null ? [] : [marked("bpw-ends", place(one.low, ranges.times), `calc(${place(one.high, ranges.times)} - ${place(one.low, ranges.times)})`)];
-    const name = one.kind === "layers" ? `${one.layers} of ${about.layers} layers, ${one.precision}` : `${one.kind}, ${one.precision}`;
+    const name = rowName(one, about);
     const range = one.times !== null && one.low < one.high ? `${short(one.low)} to ${short(one.high)}, ` : "";
     const time = one.times === null ? "" : `${range}${short(one.ms)} ms`;
     return node("tr", {}, node("th", { scope: "row" }, name, node("small", {}, one.engine || "")),
@@ -102,14 +139,16 @@ function build(model, root) {
   root.append(node("style", {}, LOOK));
   const position = (rate) => rates.reduce((best, one, at) => (Math.abs(one - rate) < Math.abs(rates[best] - rate) ? at : best), 0);
   const rate = slider("Rate", { min: 0, max: rates.length - 1, step: 1, value: position(model.get("rate")) },
-    (at) => (rates[at] === 1 ? "1: nothing cut" : `${rates[at]}: one group in ${rates[at]} stays`), (at) => put(model, "rate", rates[at]));
+    (at) => (rates[at] === 1 ? "1: nothing is cut" : `${rates[at]}: one group in ${rates[at]} stays`), (at) => put(model, "rate", rates[at]));
   const pick = (label, trait, names) => menu(label, names, model.get(trait), (name) => put(model, trait, name));
   const machine = pick("Machine", "machine", machines.map(({ name }) => name)), task = pick("Model and task", "task", tasks.map(({ name }) => name));
   const cut = pick("Blocks, and how they were chosen", "cut", cuts);
   const body = node("tbody"), score = node("th", { scope: "col" });
-  const heads = [node("th", { scope: "col" }, "model"), score, node("th", { scope: "col" }, "times as fast"), node("th", { scope: "col" }, "weighs")];
+  const speed = node("th", { scope: "col" }), weight = node("th", { scope: "col" });
+  const heads = [node("th", { scope: "col" }, "model"), score, speed, weight];
   const table = node("table", { class: "bpw-rates" }, node("thead", {}, node("tr", {}, ...heads)), body);
   const note = node("p", { class: "bpw-note" });
+  machine.box.classList.add("bpw-wide"); // its names are long
   root.append(node("div", { class: "bpw-controls" }, rate.box, task.box, cut.box, machine.box), table, note);
   const say = spoken(root);
   const schedule = eachFrame(root, () => {
@@ -118,15 +157,17 @@ function build(model, root) {
     if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
     const rows = rowsOf(data(), now);
     const named = about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
-    score.textContent = named;
+    const of = where.model ? now.task.split(", ")[0] : ""; // where another model was timed, each column says whose it is
+    score.textContent = of ? `${named}, ${of}` : named;
+    speed.textContent = of ? `times as fast, ${where.model}` : "times as fast";
+    weight.textContent = of ? `weighs, ${of}` : "weighs";
     draw(body, rows, about, rangesOf(data(), about, now.machine));
     const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";
-    const other = where.model ? ` Times on this machine are those of an encoder of ${where.model}'s shapes, scores those of ${now.task}.` : "";
-    note.textContent = `${named} on ${about.examples.toLocaleString("en-US")} validation rows; a score's bar begins at ${about.majority.toFixed(3)}, which the commonest class scores. ${noise} Times: as fast as dense float32 in PyTorch, of the fastest engine recorded, with its 95 % interval; each was timed beside dense in the same minutes, so compare the ratios, not milliseconds of two rows. Bytes are counted from the weights and their indices.${other}`;
-    const blocks = rows.filter(({ kind }) => kind === "blocks"), best = blocks.reduce((a, b) => ((b.times || 0) > (a ? a.times || 0 : -1) ? b : a), null);
-    const told = (one) => `${one.scores.length ? `${named} ${mean(one.scores).toFixed(3)}` : "score not measured"}, ${one.times === null ? "time not measured" : `${one.times.toFixed(2)} times as fast`}, ${one.bytes === null ? "bytes not counted" : `${Math.round(one.bytes / 1e6)} MB`}`;
-    say(best ? `At rate ${now.rate}, ${now.cut}, ${best.precision}: ${told(best)}. Dense in float32: ${told(rows[0])}.` : `At rate 1 nothing is cut. Dense in float32: ${told(rows[0])}.`);
-    root.figures = { rows };
+    const other = of ? ` On this machine ${where.model}'s shapes were timed, without training; the scores are ${of}'s.` : "";
+    note.textContent = `${named}: ${MEANING[about.metric] || ""}on ${about.examples.toLocaleString("en-US")} validation rows, mean over seeds; a bar begins at ${about.majority.toFixed(3)}, the majority class's score. ${noise} Times as fast: as dense float32 in PyTorch, by the fastest engine recorded, with a 95 % interval. Each was timed beside that dense model, so compare ratios, not the milliseconds of two rows. One compiled call: this book's kernels run the whole encoder, with blocks or without. Bytes: counted, indices included.${other}`;
+    const verdict = of ? null : verdictOf(rows);
+    say(judged(rows, verdict, named, about, now, where));
+    root.figures = { rows, verdict };
   });
   const controls = guarded(root, () => {
     rate.put(position(model.get("rate")));

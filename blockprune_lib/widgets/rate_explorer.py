@@ -15,7 +15,7 @@ import traitlets
 
 from .host import Explorer, source
 from .pictures import bars
-from .recorded import RATES, ROWS, models_of, times_of
+from .recorded import ROWS, models_of, rates_of, times_of, verdict_of
 
 
 class RateExplorer(Explorer):
@@ -23,8 +23,8 @@ class RateExplorer(Explorer):
 
     `runs`: records of `blockprune run`, whose scores and times are shown. `benches`: records of `blockprune bench` for
     a whole encoder; their machines join the menu, and their times are those of another model's shapes. Settings:
-    `task`, `machine` and `cut` by name, `rate` one of 1, 1.79, 3 and 5. Raises ValueError where `runs` holds nothing to
-    show.
+    `task`, `machine` and `cut` by name, `rate` 1 or one at which blocks were recorded. Raises ValueError where `runs`
+    holds nothing to show.
     """
 
     module = "rate_explorer"
@@ -33,7 +33,7 @@ class RateExplorer(Explorer):
     task = traitlets.Unicode(help="model and task, by name").tag(sync=True)
     machine = traitlets.Unicode(help="one of the machines, by name").tag(sync=True)
     cut = traitlets.Unicode(help="structure and method, by name").tag(sync=True)
-    rate = traitlets.Enum(RATES, 5.0, help="all groups ÷ kept groups").tag(sync=True)
+    rate = traitlets.Float(1.0, help="all groups ÷ kept groups").tag(sync=True)
 
     def __init__(
         self, runs: Iterable[Mapping[str, Any]], benches: Iterable[Mapping[str, Any]] = (), **settings: Any
@@ -48,12 +48,13 @@ class RateExplorer(Explorer):
         runs_of = Counter(model["cut"] for model in models for _ in model["scores"] if model["cut"])
         cuts = [name for name, _ in runs_of.most_common()]
         named = [{"name": name, "model": _shapes(times, name)} for name in machines]
-        data = {"rates": list(RATES), "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
+        self._rates = rates_of(models)
+        data = {"rates": self._rates, "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
                 "cuts": cuts, "models": models, "times": times}  # fmt: skip
         self._names = {"task": [task["name"] for task in tasks], "machine": machines, "cut": cuts}
         for name, known in self._names.items():
             settings.setdefault(name, known[0] if known else "")
-        super().__init__(data=data, **settings)
+        super().__init__(data=data, **({"rate": self._rates[-1]} | settings))
 
     @traitlets.validate("task", "machine", "cut")
     def _check_name(self, proposal: Any) -> str:
@@ -62,18 +63,29 @@ class RateExplorer(Explorer):
             raise traitlets.TraitError(f"{name} must be one of {', '.join(known)}; got {proposal['value']!r}")
         return str(proposal["value"])
 
+    @traitlets.validate("rate")
+    def _check_rate(self, proposal: Any) -> float:
+        if proposal["value"] not in self._rates:
+            known = ", ".join(f"{rate:g}" for rate in self._rates)
+            raise traitlets.TraitError(f"rate must be one of {known}; got {proposal['value']!r}")
+        return float(proposal["value"])
+
     def figures(self) -> dict[str, Any]:
-        """What the page shows: for each row its scores, one a seed, times as fast with ends, ms, and bytes."""
+        """What the page shows: for each row its scores, one a seed, times as fast with ends, ms, and bytes.
+
+        And the verdict: which rows stand against the fastest one of blocks; None where another model was timed.
+        """
         task = next(task for task in self.data["tasks"] if task["name"] == self.task)
         rows = []
-        for kind, precision in ROWS:
+        for kind, precision, engine in ROWS:
             if kind == "layers":
-                rows += [self._row(kind, precision, layers) for layers in task["fewer"]]
+                rows += [self._row(kind, precision, engine, layers) for layers in task["fewer"]]
             elif kind == "dense" or self.rate > 1:
-                rows.append(self._row(kind, precision, 0))
-        return {"rows": rows}
+                rows.append(self._row(kind, precision, engine, 0))
+        other = next(one["model"] for one in self.data["machines"] if one["name"] == self.machine)
+        return {"rows": rows, "verdict": None if other else verdict_of(rows)}
 
-    def _row(self, kind: str, precision: str, layers: int) -> dict[str, Any]:
+    def _row(self, kind: str, precision: str, engine: str, layers: int) -> dict[str, Any]:
         blocks = {"rate": self.rate, "cut": self.cut} if kind == "blocks" else {"rate": 1.0, "cut": ""}
         wanted = {"kind": kind, "layers": layers} | blocks
         models = [m for m in self.data["models"] if m["task"] == self.task and _fits(m, wanted)]
@@ -81,8 +93,7 @@ class RateExplorer(Explorer):
         times = [t for t in times if _fits(t, wanted) and (t["precision"] == precision or precision == "any")]
         if precision == "any":  # a score goes with every time
             times = [t for t in times if any(m["precision"] == t["precision"] for m in models)]
-        if (kind, precision) == ("dense", "float32"):
-            times = [t for t in times if t["baseline"]]
+        times = [t for t in times if t["baseline"] == (engine == "baseline")]
         fast = max(times, key=lambda time: time["times"], default=None)
         of = fast["precision"] if fast else ("float32" if precision == "any" else precision)
         model = next((m for m in models if m["precision"] == of), None)

@@ -9,12 +9,12 @@ from typing import Any
 from ..experiments.alike import measure_of, method_of
 from ..experiments.latency import BASELINE
 
-#: Positions of the slider: the rates of the book's study.
-RATES = (1.0, 1.79, 3.0, 5.0)
-#: Kind and precision of the rows, from top to bottom. "any": the fastest that was scored, for each number of layers.
+#: Kind, precision and engine of the rows, from top to bottom. "baseline": what all times are compared with; "fastest":
+#: any other. "any" precision: the fastest that was scored, for each number of layers.
 ROWS = (
-    ("dense", "float32"), ("dense", "bfloat16"), ("dense", "int8"), ("layers", "any"), ("blocks", "float32"),
-    ("blocks", "bfloat16"),
+    ("dense", "float32", "baseline"), ("dense", "float32", "fastest"), ("dense", "bfloat16", "fastest"),
+    ("dense", "int8", "fastest"), ("layers", "any", "fastest"), ("blocks", "float32", "fastest"),
+    ("blocks", "bfloat16", "fastest"),
 )  # fmt: skip
 #: Engines of the study: whose they are.
 _ENGINES = {BASELINE: "PyTorch", "float32": "PyTorch", "bfloat16": "PyTorch", "int8": "PyTorch, dynamic",
@@ -47,6 +47,32 @@ def models_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[Entry], list[E
             models += [entry | found for found in _scored(group, kind)]
             times += [entry | found for found in _timed(group, kind)]
     return tasks, models, times
+
+
+def rates_of(models: Sequence[Entry]) -> list[float]:
+    """Positions of the slider: 1, where nothing is cut, and every rate at which blocks were recorded."""
+    return [1.0, *sorted({float(model["rate"]) for model in models if model["kind"] == "blocks"} - {1.0})]
+
+
+def verdict_of(rows: Sequence[Entry]) -> dict[str, int | None] | None:
+    """Positions of the fastest row of blocks, and of what stands against it; None where no such row was measured.
+
+    `as_good`: the fastest of the others that score no less; `as_fast`: the best of those that are no slower; `both`:
+    the fastest of those that are both. Scores are means over seeds.
+    """
+    score = {at: sum(row["scores"]) / len(row["scores"]) for at, row in enumerate(rows) if row["scores"]}
+    times = {at: row["times"] for at, row in enumerate(rows) if row["times"] is not None and at in score}
+    blocks = max((at for at in times if rows[at]["kind"] == "blocks"), key=times.__getitem__, default=None)
+    if blocks is None:
+        return None
+    others = [at for at in times if rows[at]["kind"] != "blocks"]
+    good = [at for at in others if score[at] >= score[blocks]]
+    fast = [at for at in others if times[at] >= times[blocks]]
+    return {
+        "blocks": blocks, "as_good": max(good, key=times.__getitem__, default=None),
+        "as_fast": max(fast, key=score.__getitem__, default=None),
+        "both": max((at for at in good if at in fast), key=times.__getitem__, default=None),
+    }  # fmt: skip
 
 
 def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> list[Entry]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from blockprune_lib import widgets
-from blockprune_lib.widgets import block_explorer, host, kernel_animation, recorded, roofline_explorer
+from blockprune_lib.widgets import block_explorer, host, kernel_animation, roofline_explorer
 
 from ..helpers.recorded import bench, runs
 from .conftest import serving, visits
@@ -49,7 +49,7 @@ def workshop(tmp_path_factory):
         record["cases"].append({"what": what, "engines": engines, "ours": "blockprune"})
     found = {
         "block": widgets.BlockExplorer(models(), layers=["0", "1"], structure="block_row:16"),
-        "rate": widgets.RateExplorer(runs(), [bench()], rate=1.79),
+        "rate": widgets.RateExplorer(runs(), [bench()], rate=3.0),
         "reweighting": widgets.ReweightingExplorer(rounds=1),
         "roofline": widgets.RooflineExplorer([MACHINE | {"cpu": "Another"}], [record]),
         "kernel": widgets.KernelAnimation(),
@@ -88,7 +88,7 @@ def settings_of(name):
                 yield {"layer": f"{number % 2}.weight", "structure": structure, "scope": scope, "rate": rate}
     elif name == "rate":
         explorer = widgets.RateExplorer(runs(), [bench()])
-        for rate in recorded.RATES:
+        for rate in explorer.data["rates"]:
             for machine in explorer._names["machine"]:
                 for cut in explorer._names["cut"]:
                     yield {"task": "minilm, cola", "rate": rate, "machine": machine, "cut": cut}

@@ -152,7 +152,7 @@ def test_names_are_told():
         ("block_explorer", "layer", "2", "layer '2' names 0 of the matrices"),
         ("kernel_animation", "structure", "tile:2x2", "structure"),
         ("kernel_animation", "step", -1, "step"),
-        ("rate_explorer", "rate", 4.0, "rate"),
+        ("rate_explorer", "rate", 4.0, "rate must be one of 1, 3, 5; got 4.0"),
         ("rate_explorer", "task", "minilm, none", "task must be one of minilm, cola, minilm, rte; got 'minilm, none'"),
         ("rate_explorer", "machine", "none", "machine must be one of A Processor"),
         ("rate_explorer", "cut", "none", "cut must be one of block_column:4, gradual"),
@@ -352,8 +352,8 @@ def test_a_machine_that_was_not_measured_is_refused():
 
 
 def rows(explorer):
-    """{(kind, precision): row} of what is shown."""
-    return {(row["kind"], row["precision"]): row for row in explorer.figures()["rows"]}
+    """{(kind, precision): row} of what is shown; of two dense rows in float32 the first, the baseline."""
+    return {(row["kind"], row["precision"]): row for row in reversed(explorer.figures()["rows"])}
 
 
 def test_a_row_is_the_records_of_its_seeds_and_the_fastest_engine():
@@ -379,9 +379,8 @@ def test_what_no_record_holds_is_not_measured():
     explorer.rate = 5.0
     row = rows(explorer)["blocks", "float32"]
     assert (row["scores"], row["times"]) == ([0.15], None)
-    explorer.rate = 1.79
-    assert rows(explorer)["blocks", "bfloat16"]["times"] is None
     assert "not measured" in explorer.describe()
+    assert explorer.figures()["verdict"] is None
 
 
 def test_another_machine_gives_times_of_the_benchmark_and_no_score_of_another_int8():
@@ -392,6 +391,7 @@ def test_another_machine_gives_times_of_the_benchmark_and_no_score_of_another_in
     assert found["dense", "int8"]["engine"] == "OpenVINO int8 by NNCF"
     assert found["dense", "int8"]["scores"] == []
     assert found["dense", "float32"]["engine"] == "torch dense f32"
+    assert explorer.figures()["verdict"] is None
 
 
 def test_layers_are_the_fastest_that_was_scored():
@@ -416,7 +416,36 @@ def test_runs_that_answer_another_question_are_left_out():
     assert with_them.data == without.data
     with pytest.raises(ValueError, match="runs must hold records of blockprune run, a dense model's among them"):
         widgets.RateExplorer([])
-    assert [kind for kind, _ in recorded.ROWS].count("blocks") == 2
+    assert [kind for kind, *_ in recorded.ROWS].count("blocks") == 2
+
+
+def test_the_slider_stands_at_rates_that_blocks_were_recorded_at():
+    assert widgets.RateExplorer(runs()).data["rates"] == [1.0, 3.0, 5.0]
+    dense = widgets.RateExplorer([run()])
+    assert (dense.data["rates"], dense.rate, dense.figures()["verdict"]) == ([1.0], 1.0, None)
+
+
+def test_dense_stands_there_as_the_baseline_and_as_one_compiled_call():
+    explorer = widgets.RateExplorer(runs(), rate=5.0)
+    first, second = explorer.figures()["rows"][:2]
+    assert (first["engine"], second["engine"]) == ("PyTorch", "one compiled call")
+    assert (first["times"], second["times"]) == (pytest.approx(1.015), pytest.approx(2.515))
+    assert first["scores"] == second["scores"]
+
+
+def test_the_verdict_finds_what_stands_against_the_blocks():
+    def line(kind, times, *scores):
+        return {"kind": kind, "times": times, "scores": list(scores)}
+
+    dense, blocks = line("dense", 1.0, 0.3, 0.4), line("blocks", 5.0, 0.2)
+    fewer, worse = line("layers", 6.0, 0.1), line("layers", 4.0, 0.15)
+    untimed, unscored = line("dense", None, 0.9), line("dense", 9.0)
+    found = recorded.verdict_of([dense, blocks, fewer, worse, untimed, unscored])
+    assert found == {"blocks": 1, "as_good": 0, "as_fast": 2, "both": None}
+    both = line("layers", 7.0, 0.2)
+    assert recorded.verdict_of([dense, blocks, both]) == {"blocks": 1, "as_good": 2, "as_fast": 2, "both": 2}
+    assert recorded.verdict_of([blocks]) == {"blocks": 0, "as_good": None, "as_fast": None, "both": None}
+    assert recorded.verdict_of([dense, line("blocks", None, 0.2), line("blocks", 5.0)]) is None
 
 
 # --- kernel animation ---

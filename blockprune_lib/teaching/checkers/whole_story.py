@@ -57,7 +57,7 @@ def stored_bytes(answer: Function) -> str:
 
     cases = ((32, 10, 16, 5.0), (48, 7, 16, 8.0), (64, 64, 1, 2.0), (48, 7, 16, 1.0), (16, 3, 16, 100.0))
     agree(answer, cases, judge, "stored_bytes({}, {}, {}, {:g}):", unit=" bytes")
-    return "the count agrees with matrices that were really packed; at height 1, break-even lies a little above rate 2"
+    return "the count agrees with matrices that were really packed; now find the rate of break-even with it"
 
 
 @exercise("amdahl", "whole_speedup(p, k)")
@@ -77,4 +77,4 @@ def amdahl(answer: Function) -> str:
 
     cases = ((0.0, 5.0), (1.0, 5.0), (0.8, 4.0), (0.5, 1e12), (0.3, 0.5))
     agree(answer, cases, judge, "for p = {:g} and k = {:g}")
-    return "the limits p = 0, p = 1 and large k are right"
+    return "the limits p = 0, p = 1 and large k are right, and so is what lies between"
