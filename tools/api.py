@@ -10,10 +10,10 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from sphinx.pycode import ModuleAnalyzer
 
@@ -38,16 +38,44 @@ ROOMS = {
 HEAD = """\
 # The library
 
-`import blockprune_lib as bp` is the whole of it. The common names stand in `bp` itself, and every name in its room:
-`bp.select` is `bp.pruning.select`. A name is told once, in its room. What a stage of an experiment takes, with its
-defaults, is in {doc}`experiments`."""
+Everything begins with `import blockprune_lib as bp`. The names that most readers need are in `bp` itself; each is also
+in the package that defines it, where it is described: `bp.select` is `bp.pruning.select`. What a stage of an experiment
+takes, with its defaults, is in {doc}`experiments`.
+
+```python
+import blockprune_lib as bp
+
+task = bp.tasks.load("sst2", train=640, validation=200)  # GLUE, or built-in text
+model, tokenizer = bp.models.load("minilm", task=task)
+quick = bp.TrainingSettings(max_steps=40, learning_rate=3e-4)
+bp.fine_tune(model, tokenizer, task, quick)
+
+groups = bp.BlockStructure.block_column(4)  # 4 rows x 1 column
+masks = bp.prune(model, groups, rate=3.0)  # one group in three stays
+bp.retrain(model, tokenizer, task, masks, quick)
+print(bp.evaluate(model, tokenizer, task))  # {"accuracy": ...}
+
+bp.sparsify(model, groups)  # stored and multiplied as blocks
+print(bp.compression(model))  # rates and bytes
+bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
+```
+
+In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
+counts tokens, and {key: value} describes a dict. A name that ends in an underscore changes what it is given. An error
+says what was expected, what was given, and what would do."""
+#: What stands over the classes that calls of a package return.
+RETURNED = "These come back from the calls above; you do not make them yourself."
+#: The parts of a benchmark's record are what its SCHEMA says.
+BY_SCHEMA = ("bench",)
 
 
 def page() -> str:
     """Return the page's text."""
     parts = [HEAD, "## `bp`: the common names", summary(_told(bp))]
+    told = {id(thing) for home, _ in _homes() for name in public(home) for thing in [getattr(home, name)]}
     for room, question in ROOMS.items():
         parts += section(f"blockprune_lib.{room}", f"## `bp.{room}`: {question[0].lower()}{question[1:]}")
+        parts += [] if room in BY_SCHEMA else returned(room, told)
     parts += section("blockprune_lib.plots", "## `bp.plots`: figures that say what they show")
     return "\n\n".join(parts) + "\n"
 
@@ -76,6 +104,57 @@ def public(home: ModuleType) -> list[str]:
         if kind and not name.startswith("_") and thing.__module__ == home.__name__ and inspect.getdoc(thing):
             found.append(name)
     return found
+
+
+def returned(room: str, told: set[int]) -> list[str]:
+    """The classes that calls of a room return and that have no public name; `told` are those already on the page."""
+    queue = [getattr(home, name) for home, of in _homes() if of == room for name in public(home)]
+    found = list[type]()
+    while queue:
+        thing = queue.pop(0)
+        calls = [getattr(thing, name) for name in _members(thing)] if inspect.isclass(thing) else [thing]
+        for call in [*calls, thing]:
+            for kind in _classes(_hints(getattr(call, "fget", call), fields=inspect.isclass(call))):
+                if (
+                    id(kind) not in told
+                    and kind.__module__.startswith(f"blockprune_lib.{room}")
+                    and inspect.getdoc(kind)
+                ):
+                    told.add(id(kind))
+                    found.append(kind)
+                    queue.append(kind)
+    if not found:
+        return []
+    names = {kind: f"{kind.__module__}.{kind.__name__}" for kind in sorted(found, key=lambda kind: kind.__name__)}
+    parts = [f"### What `bp.{room}` returns", RETURNED, summary(list(names.values()))]
+    return [*parts, *(entries(sys.modules[kind.__module__], kind.__module__, [kind.__name__]) for kind in names)]
+
+
+def _homes() -> Iterator[tuple[ModuleType, str]]:
+    """Every package and module on the page, with the room that it is of."""
+    for room in ROOMS:
+        package = importlib.import_module(f"blockprune_lib.{room}")
+        yield package, room
+        for name in public(package):
+            if inspect.ismodule(getattr(package, name)):
+                yield getattr(package, name), room
+
+
+def _hints(thing: Any, fields: bool) -> list[Any]:
+    """The types of a class's fields, or the type that a function returns."""
+    try:
+        hints = get_type_hints(thing)
+    except (NameError, TypeError):
+        return []
+    return [kind for name, kind in hints.items() if fields and name[0] != "_"] if fields else [hints.get("return")]
+
+
+def _classes(hints: Iterable[Any]) -> Iterator[type]:
+    """The classes of the library in types such as dict[str, list[Case]]."""
+    for kind in hints:
+        if inspect.isclass(kind) and not get_args(kind) and not kind.__name__.startswith("_"):
+            yield kind
+        yield from _classes(get_args(kind))
 
 
 def things() -> Iterator[tuple[str, Any]]:
@@ -134,7 +213,11 @@ def _members(thing: type) -> list[str]:
     for name, member in vars(thing).items():
         target = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         told = inspect.isfunction(target) or isinstance(target, property)
-        if not name.startswith("_") and told and inspect.getdoc(target):
+        if (
+            not name.startswith("_")
+            and told
+            and not (inspect.getdoc(target) or "The old name").startswith("The old name")
+        ):
             own.append(name)
     return own
 

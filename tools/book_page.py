@@ -17,10 +17,12 @@ from docutils import nodes
 
 from tools import bibliography_style
 from tools.docstrings import to_rst
+from tools.signatures import written
 
 #: The picture that a shared link shows; `images/` of the book holds it.
 CARD = "images/share-card.png"
-_SIGNS = {"✅": "ran", "❌": "failed"}
+#: Columns of MyST-NB's table of runs that a reader has a use for, by number, and what they are called on the page.
+_RUNS = {0: "chapter", 1: "ran on", 3: "seconds"}
 _LINKS: dict[str, str] = {}
 
 
@@ -87,11 +89,31 @@ def write_map(app: Any, error: Exception | None) -> None:
     (out / "robots.txt").write_text(f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n", encoding="utf-8")
 
 
-def spell_out(app: Any, document: nodes.document, page: str) -> None:
-    """Words in place of signs that not every machine has a font for."""
-    for text in list(document.findall(nodes.Text)):
-        if text.strip() in _SIGNS:
-            text.parent.replace(text, nodes.Text(_SIGNS[text.strip()]))
+def plain_runs(app: Any, document: nodes.document, page: str) -> None:
+    """The table of runs with titles of chapters, days and whole seconds; where one did not run the build has failed."""
+    for table in document.findall(nodes.table):
+        head, *rows = [list(row.children) for row in table.findall(nodes.row)]
+        if [entry.astext() for entry in head[:2]] != ["Document", "Modified"]:
+            continue
+        for number, name in _RUNS.items():
+            _say(head[number], name)
+        for row in rows:
+            chapter = app.env.titles.get(row[0].astext())
+            _say(row[0], chapter.astext() if chapter is not None else row[0].astext())
+            _say(row[1], row[1].astext()[:10])
+            _say(row[3], f"{float(row[3].astext()):.0f}")
+        for cells in [list(table.findall(nodes.colspec)), head, *rows]:
+            for number, cell in enumerate(cells):
+                if number not in _RUNS:
+                    cell.parent.remove(cell)
+        for group in table.findall(nodes.tgroup):
+            group["cols"] = len(_RUNS)
+
+
+def _say(entry: nodes.Node, text: str) -> None:
+    """Replace the last piece of text in an entry, whose link stays."""
+    *_, last = entry.findall(nodes.Text)
+    last.parent.replace(last, nodes.Text(text))
 
 
 def read_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -100,6 +122,15 @@ def read_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lin
         _LINKS.update(_names())
     arguments = set(inspect.signature(thing).parameters) if callable(thing) and not isinstance(thing, type) else set()
     lines[:] = to_rst(lines, {short: full for short, full in _LINKS.items() if short not in arguments})
+
+
+def write_signature(
+    app: Any, what: str, name: str, thing: Any, options: Any, given: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """The signature as it is written in the library."""
+    if what not in ("class", "function", "method") or (found := written(thing, what == "method")) is None:
+        return None
+    return found[0], found[1] or None
 
 
 def _names() -> dict[str, str]:
@@ -126,5 +157,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", write_head, priority=900)  # after the theme's own
     app.connect("build-finished", write_map)
     app.connect("autodoc-process-docstring", read_docstring)
-    app.connect("doctree-resolved", spell_out)
+    app.connect("autodoc-process-signature", write_signature)
+    app.connect("doctree-resolved", plain_runs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

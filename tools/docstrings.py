@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 
 _CODE = re.compile(r"`([^`]+)`(?=(\w?))")
 _ROW = re.compile(r"(\S(?:.*?\S)?) {2,}(\S.*)")
+_TEXT = re.compile(r"""(?<![\w"=])(\w+=)?"[^"`]*"(?![\w"])""")
 
 
 def to_rst(lines: Iterable[str], links: Mapping[str, str] | None = None) -> list[str]:
     """The lines of a docstring for Sphinx; `links` gives the full names of what may be linked.
 
-    `code` becomes code or a link, and lines such as "bias   (M,) or None" a list of terms; examples stay as they are.
+    `code` becomes code or a link, text in double quotes code, so that no quote of it is curled, lines such as
+    "bias   (M,) or None" a list of terms, and a block that is set in an example; examples stay as they are.
 
     >>> to_rst(["Of `x`.", "", "bias   (M,) or None", "       for none"])
     ['Of ``x``.', '', '``bias``', '   (M,) or None', '   for none']
@@ -21,9 +24,12 @@ def to_rst(lines: Iterable[str], links: Mapping[str, str] | None = None) -> list
     for block in _blocks(lines):
         if found:
             found.append("")
+        straight = textwrap.dedent("\n".join(block)).splitlines()
         if block[0].startswith(">>>"):
             found += block
-        elif rows := _table(block):
+        elif straight[0] != block[0] and not _table(straight):
+            found += [".. code-block:: python", "", *(f"   {line}" for line in straight)]
+        elif rows := _table(straight):
             for name, text in rows:
                 term = ", ".join(f"``{part}``" for part in re.split(r",\s*", name))
                 found += [term, *(f"   {_plain(line, links)}" for line in text)]
@@ -62,9 +68,18 @@ def _plain(line: str, links: Mapping[str, str] | None) -> str:
         name = match[1].removeprefix("bp.")
         full = (links or {}).get(name)
         code = f":py:obj:`{match[1]} <{full}>`" if full else f"``{match[1]}``"
-        parts += [_escaped(line[at : match.start()]), code + ("\\ " if match[2] else "")]
+        parts += [_quoted(line[at : match.start()]), code + ("\\ " if match[2] else "")]
         at = match.end()
-    return "".join([*parts, _escaped(line[at:])])
+    return "".join([*parts, _quoted(line[at:])])
+
+
+def _quoted(text: str) -> str:
+    """Prose with each "text" of the language as code."""
+    parts, at = [], 0
+    for match in _TEXT.finditer(text):
+        parts += [_escaped(text[at : match.start()]), f"``{match[0]}``"]
+        at = match.end()
+    return "".join([*parts, _escaped(text[at:])])
 
 
 def _escaped(text: str) -> str:

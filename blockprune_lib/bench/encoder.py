@@ -161,6 +161,7 @@ def bench_model(*, progress: Progress = None, **settings: Any) -> Record:
     batches, tokens   each call runs batch x tokens token ids
     lengths     instead of tokens: (7, 12, 31), or a task such as "sst2" from whose sentences `batches` are drawn
     memory      measure the bytes of the dense and of the sparse models too, each in a process of its own
+
     The other settings are those of `bench_matrices`, with the rivals that run a model as peers.
 
     Every answer is compared with torch's float32 before it is timed. Two copies of the model for each structure, and

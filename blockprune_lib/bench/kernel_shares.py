@@ -83,11 +83,12 @@ KERNELS: Mapping[str, Kernel] = {
 
 
 def bench_kernels(*, progress: Progress = None, **settings: Any) -> Record:
-    """Time the products of a compiled encoder, hot and in turns, beside the machine's peak; the record prints itself.
+    """Time the products of a compiled encoder, weights in the cache, beside the peak; the record prints itself.
 
     shapes      (outputs, inputs) of each matrix
     structures  structures as text; the default has all kinds, from groups of four to tiles of 32 x 32
-    rates, tokens, repeats, warmup, seed
+    rates, tokens   all groups ÷ kept groups; rows of x
+    repeats, warmup, seed   as in `compare`
     precisions  "float32", "bfloat16": shares are of the peak in that precision
 
     Each answer is compared with float64 before it is timed. Raises ValueError or TypeError for wrong settings.

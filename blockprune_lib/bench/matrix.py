@@ -90,7 +90,8 @@ def bench_matrices(*, progress: Progress = None, **settings: Any) -> Record:
     shapes      (outputs, inputs) of each matrix
     structures  structures as text, "block_column:16"
     rates       all groups ÷ kept groups: 5.0 keeps one in five
-    tokens, threads, repeats, warmup, seed
+    tokens      rows of x
+    threads, repeats, warmup, seed   as in `compare`
     peers       "all", "none" or the keys of rivals to run beside torch and blockprune; `skip` takes some away
     progress    called with a line of text before each case
 

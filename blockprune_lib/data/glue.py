@@ -28,7 +28,7 @@ BUILT_IN_ROWS = {"train": 3000, "validation": 600}
 
 @dataclass(frozen=True)
 class Fields:
-    """A task's text columns, and its labels' names: 0, 1, ... mean these; without names, any number `low` to `high`."""
+    """A task's text columns and the names of its labels, from label 0; no names: a number from `low` to `high`."""
 
     text: tuple[str, ...]
     labels: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Fields:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that are used: the text, then the label."""
+        """The names of all columns that are used, the text first and the label last."""
         return (*self.text, "label")
 
     def fault(self, column: str, value: Any) -> str:
@@ -103,7 +103,7 @@ def from_folder(folder: Path, task: str) -> dict[str, Columns]:
 
 
 def from_hub(task: str) -> dict[str, Columns]:
-    """The same from the Hub's parquet files; raises `hub.HubError` where they are not available."""
+    """{split: columns} from the Hub's parquet files; raises `hub.HubError` where they are not available."""
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     names = {"train": "train", "validation": "validation"}
@@ -125,7 +125,7 @@ def from_hub(task: str) -> dict[str, Columns]:
 
 
 def built_in(task: str, train: int | None, validation: int | None, seed: int) -> dict[str, Columns]:
-    """The same from `sentences`, as many rows as asked for."""
+    """{split: columns} made by `sentences`: `train` and `validation` rows, None for 3,000 and 600, drawn by `seed`."""
     counts = {"train": train or BUILT_IN_ROWS["train"], "validation": validation or BUILT_IN_ROWS["validation"]}
     made = {split: generator.generate(task, count, split, seed) for split, count in counts.items()}
     return {split: {key: rows[key] for key in GLUE[task].columns} for split, rows in made.items()}

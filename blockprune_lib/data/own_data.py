@@ -38,7 +38,18 @@ Names = Annotated[
 
 
 class OwnData(Settings):
-    """Where a task's text is, and what its columns mean."""
+    """Where a task's text is, and what its columns mean: what a recipe says under `task`.
+
+    name               of the task, in records and tables; no GLUE task's
+    train, validation  files (.csv, .tsv, .json, .jsonl, .parquet), or splits where `hub` is given
+    hub, config        a repository on the Hub, "owner/name", and its configuration; None: files
+    text               the column that the model reads, or a list of two
+    label              the column to predict: names, true and false, whole numbers from 0, or floats for a regression
+    metric             how to score; None: the first that fits
+
+    >>> OwnData(name="reviews", train="train.csv", validation="test.csv", text="review", label="stars").text
+    ['review']
+    """
 
     name: Name = Field(examples=["reviews"])
     hub: Name | None = Field(None, description="a repository on the Hub", examples=["owner/name"])

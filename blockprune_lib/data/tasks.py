@@ -55,7 +55,7 @@ class Task:
 
     @property
     def num_labels(self) -> int:
-        """Outputs a model needs: one per class, 1 for a regression."""
+        """How many outputs a model needs, one per class, 1 for a regression."""
         return len(self.label_names) or 1
 
     @property

@@ -33,7 +33,10 @@ class _Text(NamedTuple):
 
 
 def hours(runs: Sequence[Run], folder: Path | None = None) -> float:
-    """The hours of training in `runs`, those that have a record in `folder` left out; scoring is not counted."""
+    """How many hours `runs` would train on this machine, by a few steps timed now; scoring is not counted.
+
+    Runs that have a record in `folder` are left out.
+    """
     left = [run for run in runs if folder is None or not (folder / "records" / f"{run.name}.json").exists()]
     texts: dict[str, _Text] = {}
     costs: dict[str, float] = {}

@@ -96,7 +96,7 @@ class Comparison(Printed):
         return Ratio(float(np.median(base) / np.median(other)), float(low), float(high))
 
     def to_dict(self) -> dict[str, Any]:
-        """Every sample, and how it was taken, as JSON has it."""
+        """Every sample and the settings of the comparison, ready for `json.dump`."""
         timings = {
             name: {"median_ms": timing.median, "q1_ms": timing.q1, "q3_ms": timing.q3, "ratio": vars(self.ratio(name)),
                    "inner": timing.inner, "samples_ms": list(timing.samples_ms)}

@@ -29,7 +29,21 @@ NO_PAIRS = "no multiply-adds of bfloat16 in vectors (AVX512-BF16)"
 class Hardware(Processor):
     """The machine that a number was measured on; rates are the best of many bursts, and `spread` has the others.
 
-    Sizes are in bytes, rates in 10^9 floating-point operations or bytes a second; None is what could not be known.
+    What could not be known is None.
+
+    cpu, architecture, isa   the processor's name; "x86_64" or "arm64"; its widest vectors, such as "AVX-512"
+    physical_cores, logical_cores   of the machine
+    usable_cores, quota_cores   those this process may use; a container's share of them, such as 1.5
+    l1d_bytes, l2_bytes, l3_bytes   the caches that one core sees
+    memory_bytes             of the machine, or what a container is allowed
+    torch_threads, lanes     threads torch computes with; float32 numbers in a vector register
+    peak_core_gflops, peak_all_gflops   multiply-adds in float32 on one core and on all, GFLOP/s
+    bandwidth_core_gbs, bandwidth_gbs   memory traffic of a triad on one core and on all, GB/s
+    bandwidth_bytes          how large the arrays of the triad were
+    spread                   {name of a rate: its quartiles and number of bursts}
+    bfloat16_core_gflops, bfloat16_all_gflops   the same peaks for multiply-adds of bfloat16 pairs, GFLOP/s
+    amx                      whether the matrix unit is "not there", "granted by the system" or refused
+    versions, platform, date   of the packages; the system; the day of the measurement
     """
 
     architecture: str
@@ -93,7 +107,7 @@ class Hardware(Processor):
         return min(threads * core, everything), min(threads * one, all_of_them), threads
 
     def passport(self) -> str:
-        """One line for the head of a page."""
+        """The machine in one line, as it stands at the head of each chapter."""
         parts = [f"{self.cpu}, {self.isa}, {count(self.usable_cores, 'core')} to use"]
         if self.peak_core_gflops and self.peak_all_gflops:
             parts.append(f"{self.peak_core_gflops:.0f} GFLOP/s a core, {self.peak_all_gflops:.0f} on all")
@@ -104,7 +118,7 @@ class Hardware(Processor):
         return "; ".join([*parts, self.date[:10]])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, text, lists and dictionaries, as JSON has them."""
+        """The fields as numbers, text, lists and dictionaries, ready for `json.dump`."""
         return asdict(self)
 
     def _rows(self) -> list[tuple[str, str]]:

@@ -171,7 +171,7 @@ def _first(x: np.ndarray, y: np.ndarray, i: int, two: object) -> object:
 def roofline_curve(
     multiply_adds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), *, bursts: int = 15
 ) -> RooflineCurve:
-    """GFLOP/s of a triad with 1, 2, 4 ... multiply-adds a number, over arrays that no cache holds; about 1 s.
+    """GFLOP/s of a triad over arrays that no cache holds, by how many multiply-adds each number takes; about 1 s.
 
     n multiply-adds are 2 n operations on 12 bytes (two numbers read, one written): I = n / 6 FLOP per byte. What
     changes along the curve is the work alone: the bytes stay. Raises ValueError for counts below 1.

@@ -55,7 +55,7 @@ class Budget(Printed):
 
     @property
     def structures(self) -> dict[str, BlockStructure]:
-        """{parameter name: structure} of every matrix that is pruned: for `sparsify`."""
+        """The structure of every matrix that is pruned, {parameter name: structure}, as `sparsify` takes it."""
         return self.masks.structures
 
     @property

@@ -44,7 +44,7 @@ class Compression:
 
     @property
     def rate_matrices(self) -> float:
-        """All weights ÷ weights kept, of every 2-D weight: embeddings, pooler and classifier too."""
+        """All weights ÷ weights kept, of every 2-D weight, embeddings, pooler and classifier included."""
         return _rate(self.matrices)
 
     @property

@@ -19,8 +19,8 @@ def keep_layers_(model: Any, count: int, keep: Keep = "first") -> tuple[int, ...
     """Remove all but `count` layers of the model's encoder in place; returns the numbers of those kept, from 0.
 
     `keep="first"`: layers 0 to count - 1; "spread": evenly from the first to the last. The configuration follows, so
-    that the model can be saved and loaded. Raises ValueError for a model that is of no family in the register, and
-    for more layers than there are.
+    that the model can be saved and loaded. Raises ValueError for a model of a family that the library does not
+    know (`pruning.architectures`), and for more layers than there are.
 
     >>> from transformers import BertConfig, BertModel
     >>> small = {"hidden_size": 4, "num_attention_heads": 1, "intermediate_size": 4, "vocab_size": 9}

@@ -32,7 +32,8 @@ class Sensitivity:
     """What one matrix's inputs are like, and what its outputs do to the model's.
 
     inputs    A (N, N), the mean of x xᵀ
-    outputs   G (M, M), the mean of Jᵀ J, times the rows of an example, over the variance of the model's outputs
+    outputs   G (M, M), the mean of Jᵀ J, times the rows of an example, over the variance of the model's outputs; J is
+              the derivative of the model's outputs by this layer's
     """
 
     inputs: Tensor
@@ -60,9 +61,9 @@ def sensitivities(
 ) -> dict[str, Sensitivity]:
     """The `Sensitivity` of each module's weight, {name of the module: it}, from example inputs.
 
-    `batches`: what the model is called with, a tensor or {argument: tensor}; labels are not needed. J is met by random
-    directions of the outputs (logits without their mean, which softmax does not see). The model runs in evaluation
-    mode, and nothing of it changes. Raises ValueError where there is no batch.
+    `batches`: what the model is called with, a tensor or {argument: tensor}; labels are not needed. J is estimated from
+    random directions of the outputs (logits without their mean, which softmax does not see). The model runs in
+    evaluation mode, and nothing of it changes. Raises ValueError where there is no batch.
 
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> found = sensitivities(layer, {"": layer}, [torch.tensor([[1.0, 0.0], [3.0, 0.0]])])[""]

@@ -49,13 +49,14 @@ def shrink_to_share_(
     scope "model", and the same share of each strip where `balanced`, as in `select_model`. ||W_g|| is the root mean
     square of the group times the square root of a full group's size, so that a smaller group at a ragged edge does not
     vanish for its size. `alpha` {name: (R, C)}: the pull on each group; None computes 1 / (||W_g|| + `eps`) now.
+    With r_g = ||W_g|| / α_g, groups of r_g at most c vanish; c is what `strength` of the result holds.
     `reach` > 1: groups with r_g of `reach` · c or more stay as they are, and those in between are scaled to meet them
     (firm thresholding: Gao and Bruce 1997, the proximal step of the minimax concave penalty of Zhang 2010); None: every
     group pays. Raises as `select` does.
 
     >>> weight = torch.tensor([[3.0, 4.0, 0.6, 0.8]])
     >>> c = shrink_to_share_({"w": weight}, BlockStructure.block_row(2), rate=2.0, eps=1.0).strength["w"]
-    >>> round(c, 5)  # q (q + eps), q = 1; the larger group loses c / (5 + eps) = 1/3 of its norm of 5
+    >>> round(c, 5)  # norms 5 and 1: c = 1 (1 + eps), and the larger group loses c / (5 + eps) = 1/3
     2.0
     >>> weight
     tensor([[2.8000, 3.7333, 0.0000, 0.0000]])

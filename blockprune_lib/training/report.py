@@ -15,15 +15,23 @@ Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 
 class StageReport(Settings):
-    """What one stage did. Scores are the task's metrics on the validation set, a loss is a mean over some steps.
+    """What one stage did.
 
-    `seconds` is the training alone, `evaluation_seconds` the scoring around and within it, `cpu_seconds` what all
-    threads computed in training, scoring within it included: other programs do not change it much. `tokens` were
-    trained on, padding left out; `bf16`: multiplied in bfloat16. `metric` names the score to
-    compare by; `before` and `after` hold all scores, `majority` what predicting the commonest label (the mean) would
-    get. `penalty` and `near_zero` (the fraction of groups whose root mean square is below a tenth of their matrix's)
-    are pairs (first, last); `density` is the fraction of the masked matrices that is kept, `densities` that of each;
-    `history` holds what was logged. `processes` trained side by side; `resumed` counts how often the stage was resumed.
+    stage, steps, examples   its name; optimiser steps; training rows
+    seconds, evaluation_seconds   of the training alone; of all scoring, before, within and after it
+    cpu_seconds     what all threads computed, scoring within the training included; other programs hardly change it
+    device, bf16    where it ran; whether it multiplied in bfloat16
+    metric          the score to compare by
+    before, after   all scores on the validation rows, {name: -1 to 1}
+    majority        what the majority class (for a regression, the mean) scores there
+    loss, penalty   (first, last): means over some steps at either end
+    near_zero       (first, last) share of groups whose root mean square is below a tenth of their matrix's
+    refreshes       how often the weights α were computed anew
+    density, densities   kept share of the masked matrices, all together and {parameter name: share}
+    settings        the `TrainingSettings`
+    processes, resumed   trained side by side; how often the stage was resumed
+    tokens          trained on, padding left out
+    history         what was logged, one dict an entry
     """
 
     model_config = ConfigDict(allow_inf_nan=True)

@@ -60,17 +60,21 @@ class LearningSettings(Settings):
 class TrainingSettings(LearningSettings):
     """How one stage is trained; the defaults are those of the Hugging Face Trainer and of the authors' scripts.
 
-    `max_steps` overrides `epochs` unless it is -1; `batch_size` is that of one micro-batch, and a step sees
-    `gradient_accumulation_steps` of them. `warmup_ratio` is the part of the steps in which the learning rate rises, 0
-    to 1. `max_grad_norm` 0 does not clip. `evaluate_every`: steps between evaluations on the way. `evaluate_first`:
-    score the model before the stage too. `freeze_embeddings` leaves the embeddings as they are and computes no gradient
-    for them. `bf16`: autocast, which pays only where the hardware multiplies bfloat16, as "auto" finds out. `dropout`:
-    of every layer in training, 0 to below 1; None keeps the model's own. `group_by_length`: batches of similar length,
-    almost no padding. `optimizer` and `schedule` are names the Trainer knows. `max_length`: tokens at which
-    an example is cut. `output_dir`: where the stage is kept, in a folder of its name, and where it resumes from; None
-    keeps nothing. `checkpoint_every`: steps between checkpoints there; None: only the finished stage. In a run of
-    several processes they share `batch_size`. Raises TypeError for a wrong type and ValueError for a value out of
-    bounds, naming the setting.
+    learning_rate, schedule, warmup_ratio   peak; its course, as the Trainer names it; share of steps it rises, 0 to 1
+    batch_size, gradient_accumulation_steps   examples of a micro-batch, for all processes; how many make a step
+    epochs, max_steps   passes over the data; a number of steps instead, unless it is -1
+    optimizer, weight_decay, max_grad_norm   as the Trainer names them; a norm of 0 does not clip
+    bf16            autocast to bfloat16; "auto" does so where the hardware multiplies bfloat16
+    dropout         of every layer in training, 0 to below 1; None keeps the model's own
+    max_length, group_by_length   tokens at which an example is cut; batches of like length, almost no padding
+    freeze_embeddings   leave the embeddings as they are; no gradient is computed for them
+    seed            of everything random in the stage
+    evaluate_first, evaluate_every   score before the stage; steps between scores within it, None for none
+    output_dir      where the stage is kept, in a folder of its name, and resumed from; None keeps nothing
+    checkpoint_every   steps between checkpoints there; None keeps the finished stage alone
+    progress        show a bar
+
+    Raises TypeError for a wrong type and ValueError for a value out of bounds, naming the setting.
 
     >>> TrainingSettings(max_steps=80, learning_rate=3e-4).batch_size
     32

@@ -1,5 +1,6 @@
 """The library's page: every public name, and docstrings that Sphinx can read."""
 
+import ast
 import importlib
 import inspect
 import io
@@ -37,6 +38,27 @@ def test_every_public_name_is_on_it():
 def test_a_room_that_is_new_has_a_place():
     stub = (api.PAGE.parent.parent / "blockprune_lib" / "__init__.pyi").read_text()
     assert set(re.findall(r"^from \. import (\w+)", stub, re.M)) == set(api.ROOMS)
+
+
+def test_what_calls_return_is_told_once():
+    classes = re.findall(r"^\.\. autoclass:: (\w+)", PAGE, re.M)
+    assert {"Verdict", "Attainable", "Chosen", "Sensitivity"} <= set(classes)
+    assert len(THINGS) == len(set(THINGS))
+    hints = [thing for name, thing in THINGS.items() if inspect.isfunction(thing)]
+    returned = {kind for thing in hints for kind in api._classes(api._hints(thing, fields=False))}
+    ours = {kind.__name__ for kind in returned if kind.__module__.startswith("blockprune_lib")}
+    assert ours - {"Settings"} <= set(classes)
+
+
+def test_the_tour_names_what_there_is():
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("bp."):
+            thing = bp
+            for part in ast.unparse(node).split(".")[1:]:
+                if "(" in part:
+                    break
+                thing = getattr(thing, part)
 
 
 @pytest.mark.parametrize("name", THINGS)

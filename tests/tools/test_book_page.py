@@ -1,11 +1,15 @@
 """What each page says of itself, without building the book; tests/pages looks at the built ones."""
 
+import re
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
+from myst_nb.ext.execution_tables import make_stat_table
 from pybtex.database import parse_file
+from sphinx.addnodes import pending_xref
 
 from tools import bibliography_style, book_page
 from tools.repository import ROOT
@@ -41,11 +45,19 @@ def test_a_page_is_described_by_its_first_paragraph_of_prose():
     assert book_page.describe(publish_doctree("Nothing.")) == ""
 
 
-def test_signs_without_a_font_are_spelled_out():
-    document = publish_doctree("A ✅ stays in a sentence.")
-    document += nodes.paragraph("", "✅")
-    book_page.spell_out(None, document, "page")
-    assert [p.astext() for p in document.findall(nodes.paragraph)] == ["A ✅ stays in a sentence.", "ran"]
+def test_the_table_of_runs_has_titles_days_and_seconds():
+    ran = {"exec_data": {"mtime": 1764122898.0, "method": "cache", "runtime": 16.03, "succeeded": True}}
+    table = make_stat_table("built", defaultdict(dict, {"blocks": ran, "unknown": ran}))
+    document = publish_doctree("A page.")
+    document += table
+    app = SimpleNamespace(env=SimpleNamespace(titles={"blocks": nodes.title("", "Which weights?")}))
+    book_page.plain_runs(app, document, "built")
+    rows = [[entry.astext() for entry in row.children] for row in document.findall(nodes.row)]
+    day = rows[1][1]
+    assert re.fullmatch(r"2025-11-2[56]", day)
+    assert rows == [["chapter", "ran on", "seconds"], ["Which weights?", day, "16"], ["unknown", day, "16"]]
+    assert len(list(table.findall(nodes.colspec))) == 3
+    assert len(list(table.findall(pending_xref))) == 2
 
 
 def test_the_share_card_is_as_large_as_a_card_should_be():

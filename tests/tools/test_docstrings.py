@@ -38,3 +38,17 @@ def test_names_that_are_known_are_linked_and_others_are_code():
 def test_nothing_gives_nothing():
     assert to_rst([]) == []
     assert to_rst(["", "  "]) == []
+
+
+def test_text_of_the_language_is_code_whose_quotes_stay_straight():
+    assert to_rst(['`keep`="a b": layers; "spread" or scope="model".'])[0] == (
+        '``keep``="a b": layers; ``"spread"`` or ``scope="model"``.'
+    )
+    assert to_rst(['`scope` "model"']) == ['``scope`` ``"model"``']
+
+
+def test_a_block_that_is_set_in_is_an_example_and_a_list_that_is_set_in_a_list():
+    assert to_rst(["So:", "", "    a = f(x)", "    b(*a)"])[1:] == [
+        "", ".. code-block:: python", "", "   a = f(x)", "   b(*a)",
+    ]  # fmt: skip
+    assert shown("    x   one", "    y   two").count("<definition_list_item>") == 2

@@ -208,7 +208,7 @@ def climb(
 ) -> Climb:
     """Time `rungs` and the dense product on x (T, N) in turns, on one thread; `peak` (GFLOP/s) is for the table.
 
-    Raises as `Rung.ready` and `compare` do, and ValueError where no weight is kept or no rung given.
+    Raises ValueError where no weight is kept, no rung is given, or a rung does not take such groups or so few tokens.
     """
     if not rungs or not packed.elements or not len(x):
         counts = f"{len(rungs)} rungs, {packed.elements} weights and {len(x)} tokens"
