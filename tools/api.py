@@ -45,7 +45,8 @@ takes, with its defaults, is in {doc}`experiments`.
 ```python
 import blockprune_lib as bp
 
-task = bp.tasks.load("sst2", train=640, validation=200)  # GLUE, or built-in text
+# GLUE where it can be had, else sentences from a generator
+task = bp.tasks.load("sst2", train=640, validation=200)
 model, tokenizer = bp.models.load("minilm", task=task)
 quick = bp.TrainingSettings(max_steps=40, learning_rate=3e-4)
 bp.fine_tune(model, tokenizer, task, quick)
