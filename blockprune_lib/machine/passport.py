@@ -121,7 +121,8 @@ class Hardware(Processor):
         """The fields as numbers, text, lists and dictionaries, ready for `json.dump`."""
         return asdict(self)
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
+        """What is known, in words: each name with its value and unit."""
         caches = (("L1d", self.l1d_bytes), ("L2", self.l2_bytes), ("L3", self.l3_bytes))
         quota = f", quota {self.quota_cores:g}" if self.quota_cores else ""
         return [
@@ -152,12 +153,12 @@ class Hardware(Processor):
         return f"{value:.1f} {unit}" + (f" (best; median {spread['median']:.1f})" if spread else "")
 
     def __repr__(self) -> str:
-        rows = self._rows()
+        rows = self.rows()
         width = max(len(label) for label, _ in rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
 
     def _repr_html_(self) -> str:
-        return html_table([("", ""), *self._rows()], "", "bp-hardware")
+        return html_table([("", ""), *self.rows()], "", "bp-hardware")
 
 
 _LOCK = threading.Lock()

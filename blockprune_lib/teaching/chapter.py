@@ -5,7 +5,6 @@ Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is no
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Sequence
@@ -60,13 +59,13 @@ class Passport:
     """The machine that ran a page, in one line, with the details to unfold."""
 
     line: str
-    details: dict[str, Any]
+    details: dict[str, str]
 
     def __repr__(self) -> str:
         return self.line
 
     def _repr_html_(self) -> str:
-        table = html_table([["", ""], *([key, _readable(value)] for key, value in self.details.items())], "")
+        table = html_table([["", ""], *self.details.items()], "")
         summary = f"<summary><strong>Measured on:</strong> {escape(self.line)}</summary>"
         return f'<details class="bp-passport">{summary}{table}</details>'
 
@@ -84,7 +83,7 @@ def begin(seed: int = 0) -> None:
 def passport() -> Passport:
     """Return the hardware passport: CPU, cores, instruction set, measured peak and bandwidth, versions, date."""
     machine = hardware()
-    return Passport(machine.passport(), machine.to_dict())
+    return Passport(machine.passport(), dict(machine.rows()))
 
 
 def say(sentence: str) -> Text:
@@ -131,11 +130,3 @@ def record(name: str, figures: dict[str, Any]) -> Text:
     content = {"name": name, "provenance": provenance(), "hardware": hardware().to_dict(), "figures": figures}
     write_json(Path(folder) / f"{name}.json", content)
     return Text(f"Recorded as `{name}.json`.")
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_readable(inner)}" for key, inner in value.items())
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

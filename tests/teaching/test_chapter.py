@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from blockprune_lib import chapter
+from blockprune_lib.machine import hardware
 
 
 def test_begin_makes_every_generator_repeat():
@@ -32,12 +33,18 @@ def test_a_table_is_aligned_text_and_escaped_html():
 
 
 def test_passport_is_one_line_with_details_to_unfold():
-    passport = chapter.Passport("A CPU, 2 cores", {"cpu": "A <CPU>", "peak": 98.123, "versions": {"torch": "2.13"}})
+    passport = chapter.Passport("A CPU, 2 cores", {"processor": "A <CPU>", "peak, one core": "98.1 GFLOP/s"})
     html = passport._repr_html_()
     assert "<summary>" in html
     assert "A &lt;CPU&gt;" in html
     assert "98.1" in html
     assert repr(passport) == "A CPU, 2 cores"
+
+
+def test_the_passport_of_a_page_says_what_the_machine_says_of_itself():
+    details = chapter.passport().details
+    assert details == dict(hardware().rows())
+    assert "_" not in "".join(details)  # names in words, not those of fields
 
 
 def test_glue_keeps_text_without_quotes():

@@ -39,6 +39,11 @@ def shuffled(seed):
     return lambda old, new, rounds: [f for _ in range(rounds) for f in generator.permutation([old, new])]
 
 
+def trimmed(samples):
+    kept = sorted(samples)[2:-2]
+    return sum(kept) / len(kept) if kept else float("nan")
+
+
 def by_the_library(old, new, clock, rounds):
     return compare({"old": old, "new": new}, repeats=max(3, rounds), min_time_ms=0, clock=clock).ratio("new").value
 
@@ -58,6 +63,7 @@ def test_fair_timers_pass(answer):
         (timer(swapped, upside_down=True), "upside down"),
         (lambda old, new, clock, rounds: 3.0, "never read"),
         (lambda old, new, clock, rounds: [clock()], "expected a number"),
+        (timer(swapped, middle=trimmed), "with rounds=2 it finds no number"),
         (7, "should be a function"),
     ],
 )
@@ -80,6 +86,8 @@ def right(tokens, inputs, outputs, density):
         (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * i + i * o + t * o)), "not moved either"),
         (lambda t, i, o, d: 2 * t * i * o / (4 * (t * i + d * i * o + t * o)), "not multiplied either"),
         (lambda t, i, o, d: t / 2, "input and the output"),
+        (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * i + d * i * o)), "the output has to be moved"),
+        (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * o + d * i * o)), "the input has to be moved"),
     ],
 )
 def test_slips_in_the_intensity_are_named(answer, hint):
@@ -87,6 +95,10 @@ def test_slips_in_the_intensity_are_named(answer, hint):
     verdict = check("intensity", answer)
     assert not verdict
     assert hint in verdict.hint
+
+
+def test_a_whole_number_of_kept_weights_is_right_too():
+    assert check("intensity", lambda t, i, o, d: 2 * t * (w := int(d * i * o)) / (4 * (t * (i + o) + w)))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +124,7 @@ def test_wrong_flaws_are_counted_and_not_told(answer, reason):
         ({name: (1.0, 1e6, 1.0) for name in "abc"}, "right of the ridge"),
         ({name: (1e6, 1.0, 1.0) for name in "abc"}, "left of the ridge"),
         ({"a": (1e15, 1e3, 1e-3), "b": (1.0, 1e3, 1.0), "c": (1e6, 1.0, 1.0)}, "above the peak"),
+        ({"a": (1e6, 4e6, 1e5), "b": (1e6, 4e6, 1e5), "c": (1e8, 1e6, 1e5)}, "are the times in ms"),
     ],
 )
 def test_impossible_points_are_refused(answer, reason):

@@ -102,6 +102,6 @@ def both_sides(answer: Any) -> str:
     losses = sorted(answer.keys() - wins)
     expect(wins, "sparse wins at none of your densities", "go lower, to 0.005 or less")
     expect(losses, "sparse loses at none of your densities", "go up to 1, where nothing can be skipped")
-    if wins[-1] < losses[0]:
-        return f"sparse wins up to {wins[-1]:g} and loses from {losses[0]:g} on: break-even lies between"
-    return f"sparse wins at {len(wins)} and loses at {len(losses)}, not in one piece: measure again, or find out why"
+    odd = f"sparse wins at density {wins[-1]:g} and loses at {losses[0]:g}, where it has less to do"
+    expect(wins[-1] < losses[0], odd, "first the dense time, then the sparse one; else measure again, with more rounds")
+    return f"sparse wins up to {wins[-1]:g} and loses from {losses[0]:g} on: break-even lies between"
