@@ -3,6 +3,7 @@ import { node, menu, slider, spoken, onTheme, follow, put, short, guarded, eachF
 const LOOK = `
 .bpw .bpw-rates td, .bpw .bpw-rates th { vertical-align: top; padding: 0.35rem 0.4rem; }
 .bpw .bpw-rates td { width: 24%; }
+.bpw .bpw-two { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 .bpw .bpw-rates small { color: var(--muted); display: block; font-size: 0.85em; font-weight: 400; }
 .bpw .bpw-track { position: relative; display: block; height: 0.8rem; margin-top: 0.2rem; background: var(--gone); }
 .bpw .bpw-bar { position: absolute; inset: 0 auto 0 0; }
@@ -149,7 +150,7 @@ function build(model, root) {
   const table = node("table", { class: "bpw-rates" }, node("thead", {}, node("tr", {}, ...heads)), body);
   const note = node("p", { class: "bpw-note" });
   machine.box.classList.add("bpw-wide"); // its names are long
-  root.append(node("div", { class: "bpw-controls" }, rate.box, task.box, cut.box, machine.box), table, note);
+  root.append(node("div", { class: "bpw-controls bpw-two" }, rate.box, task.box, cut.box, machine.box), table, note);
   const say = spoken(root);
   const schedule = eachFrame(root, () => {
     const now = Object.fromEntries(["task", "machine", "cut", "rate"].map((name) => [name, model.get(name)]));
