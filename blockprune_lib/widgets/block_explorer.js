@@ -221,7 +221,7 @@ function build(model, root) {
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
     node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Roofline allows: the most that ${limits.machine} could gain for ${limits.tokens} tokens, from its peak and its memory alone. Real kernels gain less, and those for single weights far less.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Roofline allows: the gain for ${limits.tokens} tokens on ${limits.machine} if the dense product and what is left of it both took their least time, from peak and memory alone. Beside a slower dense product a measured ratio can be larger.`));
 
   let prepared = [], theme = colours(root), key = "";
   const prepareAll = () => {

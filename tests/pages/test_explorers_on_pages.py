@@ -19,6 +19,7 @@ from .explorers import PLACE, figures, put, same, shown, trait
 
 PAGES = {
     "blocks": ("block_explorer", "Compression rate", "rate"),
+    "group-lasso": ("reweighting_explorer", "Refreshes of α", "rounds"),
     "reweighting": ("reweighting_explorer", "Refreshes of α", "rounds"),
     "know-your-machine": ("roofline_explorer", "Density", "density"),
     "a-kernel-step-by-step": ("kernel_animation", "Step", "step"),

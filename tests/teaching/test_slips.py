@@ -104,7 +104,8 @@ def a_kernel():
 
 def blocks():
     weight = torch.ones(64, 64)
-    own = {"weight": weight, "structure": ROWS, "rate": 4.0, "share": 0.25}
+    outlier = torch.zeros(64, 64).index_fill_(0, torch.tensor([3]), 1.0)
+    own = {"weight": weight, "structure": BlockStructure.tile(16, 16), "rate": 4.0, "share": 0.25}
 
     def count(least=1, whole=round, up=1, index=4, last=1):
         def size(M, N, r, c, rate):
@@ -131,33 +132,47 @@ def blocks():
         ("block-scores", scores, "they have fewer weights"),
         ("block-scores", lambda W, r, c: 2 * scores(W, r, c), "the scores differ"),
         ("block-budget", own | {"weight": torch.ones(2, 2)}, "at least 64 x 64"),
-        ("block-budget", own | {"structure": BlockStructure.irregular()}, "other than irregular"),
+        ("block-budget", own | {"structure": "row"}, "should be a BlockStructure"),
+        ("block-budget", own | {"structure": BlockStructure.irregular()}, "at least 16 are asked"),
+        ("block-budget", own | {"structure": BlockStructure.tile(1, 1)}, "at least 16 are asked"),
         ("block-budget", own | {"rate": 2}, "rate should be at least 3"),
         ("block-budget", own | {"share": 0.5}, "of the squared norm, not 0.5"),
-        ("block-budget", own, "1.5 times that is asked"),
+        ("block-budget", own, "twice that is asked"),
+        ("block-budget", own | {"structure": BlockStructure.block_row(16)}, "of the dense bytes; 1.05 / rate"),
+        ("block-budget", own | {"weight": outlier, "share": 1.0}, "a matrix that a model has learnt"),
         ("block-budget", {"rate": 3}, "a dictionary with weight, structure, rate and share"),
     ]
 
 
 def group_lasso():
-    def alone(v, t):
-        return [math.copysign(max(0.0, abs(x) - t), x) for x in v]
+    def alone(w, t):
+        return [x + math.copysign(t, x) if x else x for x in w]
 
-    def below_zero(slope, W, lam):
-        length = np.linalg.norm(W, axis=1)
-        alive = length > 0
-        rest = np.linalg.norm(slope[alive] + lam * W[alive] / length[alive, None], axis=1)
-        held = np.linalg.norm(slope[~alive], axis=1) - lam
-        return max([*rest, *held])
+    def slope(X, y, size):
+        return (X.T @ y / len(y)).reshape(-1, size)
+
+    def norms(groups):
+        return np.linalg.norm(groups, axis=1)
 
     own = {"weight": torch.eye(4), "structure": ROWS, "rate": 2.0, "threshold": 0.5, "share": 1.0}
     return [
         ("group-shrink", alone, "that is Lasso"),
-        ("group-shrink", lambda v, t: 1.0, "expected a list"),
-        ("group-shrink", lambda v, t: [1.0], "the shape is (1,), expected (2,)"),
-        ("lasso-optimality", below_zero, "a gap is never below 0"),
-        ("lasso-optimality", lambda slope, W, lam: "much", "at a minimum it gives no number"),
-        ("lasso-optimality", lambda slope, W, lam: 0.0, "where an empty group should wake it gives 0"),
+        ("group-shrink", lambda w, t: soft(w, t), "this is the threshold once more"),
+        ("group-shrink", lambda w, t: [x * (1 + t) for x in w], "t is a length, not a factor"),
+        ("group-shrink", lambda w, t: 1.0, "expected a list"),
+        ("group-shrink", lambda w, t: [1.0], "the shape is (1,), expected (2,)"),
+        ("largest-lambda", lambda X, y, size: "much", "it gives no number"),
+        ("largest-lambda", lambda X, y, size: 0.0, "it gives 0, not"),
+        (
+            "largest-lambda",
+            lambda X, y, size: len(y) * norms(slope(X, y, size)).max(),
+            "divide by the number of samples",
+        ),
+        ("largest-lambda", lambda X, y, size: 2 * norms(slope(X, y, size)).max(), "is halved"),
+        ("largest-lambda", lambda X, y, size: abs(slope(X, y, size)).max(), "that is Lasso's"),
+        ("largest-lambda", lambda X, y, size: np.linalg.norm(slope(X, y, size)), "this is the whole slope"),
+        ("largest-lambda", lambda X, y, size: norms(slope(X, y, size)).min(), "this empties one group"),
+        ("largest-lambda", lambda X, y, size: abs(slope(X, y, size)).sum(1).max(), "not by the sum of its sizes"),
         ("threshold-for-rate", own | {"weight": 3}, "weight should be a torch matrix"),
         ("threshold-for-rate", own | {"threshold": 2.0}, "0 of 8 groups stay, rate 2 asks for 4"),
         ("threshold-for-rate", own, "the survivors hold 0.25 of the squared norm"),
@@ -416,12 +431,17 @@ def row_norms(keep):
 RIGHT = [
     ("row-norms", row_norms(torch.Tensor.tolist)),
     ("row-norms", row_norms(torch.Tensor.numpy)),
-    ("group-shrink", lambda v, t: soft(v, t)),
-    ("group-shrink", lambda v, t: torch.tensor(soft(v, t))),
+    ("group-shrink", lambda w, t: longer(w, t)),
+    ("group-shrink", lambda w, t: torch.tensor(longer(w, t))),
+    ("largest-lambda", lambda X, y, n: torch.from_numpy(X.T @ y / len(y)).reshape(-1, n).norm(dim=1).max()),
     ("tile-cost", lambda r, v: np.array([r * v, r + v, r * v + v + 1])),
     ("exact-count", lambda g, rate: torch.tensor(sum(g) / sum(max(1, round(n / rate)) for n in g))),
     ("score-interval", lambda a, n: np.float64(1.96) * np.sqrt(a * (1 - a) / n)),
 ]
+
+
+def longer(w, t):
+    return np.array(w) * (1 + t / np.linalg.norm(w))
 
 
 def soft(v, t):

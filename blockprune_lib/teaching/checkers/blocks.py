@@ -75,18 +75,35 @@ def block_scores(answer: Function) -> str:
 
 @exercise("block-budget")
 def block_budget(answer: Any) -> str:
-    """A structure other than irregular, a rate of at least 3, and 1.5 times the norm that chance would keep."""
+    """Groups of at least 16 weights, indices of at most a twentieth, and twice the norm that chance would keep."""
     weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
     large = isinstance(weight, torch.Tensor) and weight.dim() == 2 and min(weight.shape) >= 64
     expect(large, "weight should be a torch matrix of at least 64 x 64")
-    blocks = isinstance(structure, BlockStructure) and structure.kind != "irregular"
-    expect(blocks, "structure should be a BlockStructure other than irregular")
+    expect(
+        isinstance(structure, BlockStructure), "structure should be a BlockStructure, such as BlockStructure.tile(8, 8)"
+    )
+    height, width = structure.group_shape(tuple(weight.shape))
+    expect(height * width >= 16, f"a group of {structure} has {height} x {width} weights; at least 16 are asked")
     expect(isinstance(rate, (int, float)) and rate >= 3, f"rate should be at least 3; got {rate!r}")
-    squares = weight.detach().double().square()
-    keep = expand(select(group_scores(weight.detach(), structure), float(rate)), structure, weight.shape)
-    share = float(squares[keep].sum() / squares.sum())
+    weight = weight.detach().double()
+    share, mask = _kept(weight, structure, float(rate))
     same = math.isclose(share, float(stated), rel_tol=1e-3)
     expect(same, f"it keeps {share:.4g} of the squared norm, not {stated!r}")
-    chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; 1.5 times that is asked"
-    expect(share >= 1.5 / rate, chance)
-    return f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance"
+    few = _kept(weight, BlockStructure.irregular(), float(rate))[0] > 0.95
+    expect(not few, f"at rate {rate:g} its single weights keep nearly all: a matrix that a model has learnt is asked")
+    packed = pack(torch.where(mask, weight, 0.0).float(), structure)
+    stored = packed.bytes_total / packed.bytes_dense
+    expect(stored <= 1.05 / rate, f"it takes {stored:.2%} of the dense bytes; 1.05 / rate is {1.05 / rate:.2%}")
+    chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; twice that is asked"
+    expect(share >= 2 / rate, chance)
+    return (
+        f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance, "
+        f"in {stored * rate:.2f} / {rate:g} of the bytes"
+    )
+
+
+def _kept(weight: torch.Tensor, structure: BlockStructure, rate: float) -> tuple[float, torch.Tensor]:
+    """Share of the squared norm that the best groups hold, and their mask."""
+    mask = expand(select(group_scores(weight, structure), rate), structure, weight.shape)
+    squares = weight.square()
+    return float(squares[mask].sum() / squares.sum()), mask

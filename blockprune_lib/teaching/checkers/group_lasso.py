@@ -1,4 +1,4 @@
-"""Checkers of *group-lasso*: one group's proximal step, the conditions of a minimum, a threshold for a rate."""
+"""Checkers of *group-lasso*: one group before its proximal step, the λ that empties all, a threshold for a rate."""
 
 from __future__ import annotations
 
@@ -13,59 +13,55 @@ from ...pruning.structure import BlockStructure
 from ..exercises import LISTS, Function, Wrong, array, exercise, expect, fields
 
 
-@exercise("group-shrink", "shrunk(v, t)")
+@exercise("group-shrink", "before(w, t)")
 def group_shrink(answer: Function) -> str:
-    """The direction stays, the length goes down by t, and never below zero."""
-    for v, t in (([3.0, 4.0], 1.0), ([0.6, 0.8], 2.0), ([0.0, 0.0], 0.5), ([-2.0], 0.5), ([1.0, 2.0, 2.0], 3.0)):
-        got = answer(list(v), t)
-        length = math.hypot(*v)
-        right = [x * max(0.0, 1 - t / length) if length else 0.0 for x in v]
-        where = f"for v = {v} and t = {t} it gives"
+    """The direction was the same, and the length larger by t."""
+    for w, t in (([2.4, 3.2], 1.0), ([0.6, 0.8], 2.0), ([-2.0], 0.5), ([1.0, -2.0, 2.0], 3.0), ([1e-3, 0.0], 0.25)):
+        got = answer(list(w), t)
+        length = math.hypot(*w)
+        right = [x * (1 + t / length) for x in w]
+        where = f"for w = {w} and t = {t} it gives"
         expect(isinstance(got, (*LISTS, np.ndarray, torch.Tensor)), f"{where} {got!r:.80}, expected a list")
-        got = array(got, (len(v),), where.removesuffix(" it gives"))
-        if not np.allclose(got, right, atol=1e-6 if got.dtype == np.float32 else 1e-12):
-            single = [math.copysign(max(0.0, abs(x) - t), x) for x in v]
-            hint = "each weight was shrunk on its own: that is Lasso" if np.allclose(got, single) else ""
+        got = array(got, (len(w),), where.removesuffix(" it gives"))
+        near = 1e-6 if got.dtype == np.float32 else 1e-12
+        if not np.allclose(got, right, rtol=near, atol=near):
+            slips = {
+                "each weight was moved on its own: that is Lasso": [x + math.copysign(t, x) if x else x for x in w],
+                "this is the threshold once more; what was there before it is asked": [
+                    x * max(0.0, 1 - t / length) for x in w
+                ],
+                "t is a length, not a factor": [x * (1 + t) for x in w],
+            }
+            hint = next((why for why, slip in slips.items() if np.allclose(got, slip, rtol=near, atol=near)), "")
             raise Wrong(f"{where} {list(map(float, got))}, not {right}", hint)
-    return "it keeps the direction, takes t from the length, and empties what is no longer than t"
+    return "the direction is kept, and t is put back on the length"
 
 
-@exercise("lasso-optimality", "gap(slope, W, lam)")
-def lasso_optimality(answer: Function) -> str:
-    """Alive: norm of slope + lam W / ||W||. Empty: what ||slope|| has above lam, or 0."""
+@exercise("largest-lambda", "largest(X, y, size)")
+def largest_lambda(answer: Function) -> str:
+    """At zero the slope of the loss is -X'y / n; all groups stay empty as soon as lambda holds the longest of them."""
     rng = np.random.default_rng(5)
-    weight = rng.normal(size=(4, 3))
-    weight[[1, 3]] = 0
-    slope = rng.normal(size=(4, 3))
-    best = slope.copy()
-    best[[0, 2]] = -0.7 * weight[[0, 2]] / np.linalg.norm(weight[[0, 2]], axis=1, keepdims=True)
-    best[[1, 3]] *= 0.5 / np.linalg.norm(best[[1, 3]], axis=1, keepdims=True)
-    cases = {
-        "at a minimum": (best, weight),
-        "where an empty group should wake": (np.where([[0], [1], [0], [0]], 4 * best, best), weight),
-        "where a live group is pulled too hard": (np.where([[1], [0], [0], [0]], best + 0.2, best), weight),
-        "where all groups are empty": (slope, np.zeros((4, 3))),
-        "where all groups are empty and none is pulled": (0.1 * best, np.zeros((4, 3))),
-        "where all groups are alive": (slope, rng.normal(size=(4, 3))),
-    }
-    for where, (grad, matrix) in cases.items():
-        right = _gap(grad, matrix, 0.7)
+    for samples, groups, size in ((30, 4, 3), (8, 5, 1), (50, 1, 6), (12, 6, 4)):
+        X, y = rng.normal(size=(samples, groups * size)), 3 * rng.normal(size=samples)
+        slope = (X.T @ y).reshape(groups, size) / samples
+        lengths = np.linalg.norm(slope, axis=1)
+        right, where = float(lengths.max()), f"for X of {samples} x {groups * size} in groups of {size}"
         try:
-            got = float(answer(grad.copy(), matrix.copy(), 0.7))
+            got = float(answer(X.copy(), y.copy(), size))
         except (TypeError, ValueError) as error:
             raise Wrong(f"{where} it gives no number: {error}") from None
-        reason = "a gap is never below 0: there nothing is violated" if got < 0 else ""
-        near = math.isclose(got, right, rel_tol=1e-9, abs_tol=1e-12)
-        expect(near, f"{where} it gives {got:.4g}, not {right:.4g}", reason)
-    return "it is zero at a minimum, and as large as the worst group's violation elsewhere"
-
-
-def _gap(slope: Any, weight: Any, lam: float) -> float:
-    length = np.linalg.norm(weight, axis=1)
-    alive = length > 0
-    direction = weight / np.where(alive, length, 1.0)[:, None]
-    violation = np.linalg.norm(slope + lam * direction, axis=1) - np.where(alive, 0.0, lam)
-    return max(0.0, float(violation.max()))
+        slips = {
+            "the loss is half the *mean* square error: divide by the number of samples": right * samples,
+            "the mean square error is halved": 2 * right,
+            "this empties single weights: that is Lasso's": float(np.abs(slope).max()),
+            "this is the whole slope; each group has a kink of its own": float(np.linalg.norm(slope)),
+            "this empties one group; all of them are asked": float(lengths.min()),
+            "a group is held by its norm, not by the sum of its sizes": float(np.abs(slope).sum(axis=1).max()),
+        }
+        if not math.isclose(got, right, rel_tol=1e-6):
+            hint = next((why for why, slip in slips.items() if math.isclose(got, slip, rel_tol=1e-6)), "")
+            raise Wrong(f"{where} it gives {got:.4g}, not {right:.4g}", hint)
+    return "below it some group is alive, from it on none is"
 
 
 @exercise("threshold-for-rate")
