@@ -82,10 +82,11 @@ def sentence(record: dict[str, Any]) -> str:
     slowest = max(record["cases"], key=lambda case: case["frame_ms"]["p95"])
     machine = record["hardware"]
     return (
-        f"A drag of the block explorer's slider repaints a map of {record['shape'][0]:,} × {record['shape'][1]:,} in "
-        f"{slowest['frame_ms']['median']:.0f} ms (median; 95 in a hundred within {slowest['frame_ms']['p95']:.0f} ms) "
-        f"under `{slowest['structure']}`, the slowest of {len(record['cases'])} structures: headless Chromium without "
-        f"a GPU on {machine['cpu']}, {record['provenance']['date'][:10]}."
+        f"**Speed of an explorer.** After one move of the block explorer's slider, a map of {record['shape'][0]:,} × "
+        f"{record['shape'][1]:,} is redrawn in {slowest['frame_ms']['median']:.0f} ms (median; 95 % of moves within "
+        f"{slowest['frame_ms']['p95']:.0f} ms) under `{slowest['structure']}`, the slowest of {len(record['cases'])} "
+        f"structures. Measured in headless Chromium without a GPU on {machine['cpu']}, "
+        f"{record['provenance']['date'][:10]}."
     )
 
 

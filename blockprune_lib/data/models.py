@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class LoadedModel:
-    """An encoder, its tokenizer, and where they come from; `model, tokenizer = load(...)` unpacks it."""
+    """An encoder, its tokenizer, and where they come from; `model, tokenizer = load(...)` unpacks it.
+
+    name, source, path   as asked for; "hub", "package" or "folder"; where the files lie
+    sha256    of the weights' file
+    notes     weights that the file lacked, and what stands there now
+    """
 
     model: Any
     tokenizer: Any

@@ -29,9 +29,13 @@ NAMES = tuple(glue.GLUE)
 class Task:
     """Text and labels to train on and to score on (`datasets.Dataset`s), and how to score.
 
-    `text`: the one or two columns a model reads. `label_names`: names of the labels 0, 1, ...; empty for a regression.
-    `metric_set`: what the task is scored by (see `metrics`). `fingerprint`: SHA-256 of all rows used. `mismatched`:
-    MNLI's second validation set, where there is one.
+    train, validation   the rows, as `datasets.Dataset`
+    text          the one or two columns that a model reads
+    label_names   of label 0, 1 and so on; empty for a regression
+    metric_set    what the task is scored by (see `metrics`)
+    source, fingerprint   where the text comes from; SHA-256 of all rows used
+    mismatched    MNLI's second validation set, where there is one
+    notes         what a reader should know of the text
     """
 
     name: str

@@ -56,7 +56,13 @@ class Timing:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Printed):
-    """Timings of functions that took turns, in ms a call; prints as a table."""
+    """Timings of functions that took turns, in ms a call; prints as a table.
+
+    timings    {name: its `Timing`}
+    baseline   the name that ratios are to
+    threads    {engine: how many threads it had; None where it is not there}
+    warmup, seed   as they were given to `compare`
+    """
 
     _classes: ClassVar[str] = "bp-table bp-comparison"
     timings: Mapping[str, Timing]

@@ -71,7 +71,7 @@ class InnerLoop(Printed):
         return text_table(self._table())
 
 
-#: What the numbers of `InnerLoop.row` are.
+#: What `InnerLoop.row` counts: lanes of a vector, vector and scalar FMAs, loads, broadcasts and stores of one turn.
 HEAD = ("lanes", "vector FMAs", "scalar FMAs", "loads", "broadcasts", "stores")
 
 
