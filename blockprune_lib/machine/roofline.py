@@ -49,7 +49,7 @@ class Placement(Printed):
     threads: int
 
     def _table(self) -> list[tuple[str, ...]]:
-        head = ("", "FLOP/byte", "GFLOP/s", "% of peak", "% of roof", "limit")
+        head = ("", "FLOP per byte", "GFLOP/s", "% of peak", "% of roof", "limit")
         rows = [
             (name, f"{point.intensity:.2g}", f"{point.gflops:.3g}", f"{100 * point.share_of_peak:.2g}",
              f"{100 * point.share_of_roof:.0f}", point.bound)

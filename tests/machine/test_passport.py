@@ -125,7 +125,7 @@ def test_measured_operations_are_placed_under_the_roof():
         (10, 10 / 320, 0.2, "memory")
     )
     assert (top.gflops, top.share_of_peak, top.share_of_roof, top.bound) == (160, 0.5, 0.5, "compute")
-    assert "FLOP/byte" in repr(placed)
+    assert "FLOP per byte" in repr(placed)
     assert repr(placed).endswith("roofline of 4 threads")
     assert "<th scope='row'>slope</th>" in placed._repr_html_()
 
