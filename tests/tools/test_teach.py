@@ -199,6 +199,14 @@ def test_slides_hold_the_cells_that_the_register_names(tmp_path):
         assert (tmp_path / name).is_file()
 
 
+def test_a_figure_that_a_later_cell_shows_with_the_answer_is_found():
+    notebook = read(BOOK / "nothing-got-faster.ipynb")
+    answer = next(cell for cell in code(notebook) if "display(masked, " in source(cell))
+    shown = '<figure id="fig-masks"><img class="bp-light" alt="Bars"></figure>'
+    answer["outputs"] = [{"output_type": "display_data", "data": {"text/html": text}} for text in ("a table", shown)]
+    assert slides._shown("figure", "fig-masks", notebook) == '<img class="bp-light" alt="Bars">'
+
+
 @pytest.mark.parametrize(
     ("show", "said"),
     [

@@ -149,10 +149,17 @@ def _shown(kind: str, what: str, notebook: Notebook) -> str:
     cell = find_figure(notebook, what) if kind == "figure" else find_code(notebook, what)
     if kind == "code":
         return _coloured(source(cell))
-    said = [text for output in cell.get("outputs", []) if (text := _output(output, kind))]
+    outputs = cell.get("outputs", [])
+    if kind == "figure" and not outputs:  # a later cell shows it, with the answer to a question
+        outputs = [output for each in code(notebook) for output in each.get("outputs", []) if _holds(output, what)]
+    said = [text for output in outputs if (text := _output(output, kind))]
     if not said:
         raise ValueError(f"the cell of {what!r} shows nothing: run the chapter first")
     return "\n".join(said)
+
+
+def _holds(output: dict[str, Any], name: str) -> bool:
+    return f'id="{name}"' in "".join(output.get("data", {}).get("text/html", ""))
 
 
 def find_code(notebook: Notebook, text: str) -> Cell:
