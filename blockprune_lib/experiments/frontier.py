@@ -59,16 +59,22 @@ def points(records: Records) -> list[Point]:
 
 
 def table(records: Records) -> str:
-    """The points as tables in text, one for each task and model: a star before those on the frontier."""
-    tables = []
-    for (task, model), group in groupby(points(records), key=lambda point: point.setting.place):
+    """The points as tables in text, one for each task and model: a star before those on the frontier.
+
+    Under them what went wrong in a run, as its record says it.
+    """
+    known, tables = list(records), []
+    for (task, model), group in groupby(points(known), key=lambda point: point.setting.place):
         cells = [["", "engine", "score", "95 % over seeds", "times"]]
         for point in group:
             ends, name = interval(point.scores), f"{'*' if point.best else ' '} {point.setting.told}"
             over = "one seed" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f} ({len(point.scores)})"
             cells.append([name, point.engine, f"{point.mean:.3f}", over, f"{point.times:.2f}"])
         tables.append(f"{task}, {model}, {point.metric}\n{text_table(cells)}")
-    return "\n\n".join(tables) or "no record has a latency: blockprune report --time measures it where models are kept"
+    if not tables:
+        return "no record has a latency: blockprune report --time measures it where models are kept"
+    wrong = [f"! {record['name']}: {flag}" for record in known for flag in record.get("flags", ())]
+    return "\n".join(["\n\n".join(tables), *wrong])
 
 
 def _points_of(setting: Setting, group: Sequence[Record]) -> Iterable[Point]:

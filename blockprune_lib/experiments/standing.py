@@ -73,6 +73,11 @@ class Standing:
         return max(self.points, key=lambda point: point.times, default=None)
 
     @property
+    def rate_pruned(self) -> float:
+        """All weights of the encoder's matrices over those that are left, layers that went counted as gone."""
+        return float(self.records[0]["compression"]["rate_pruned"])
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """Training steps after fine-tuning, by seed."""
         return tuple(steps_of(record) for record in self.records)
@@ -110,10 +115,14 @@ class Standings(Printed):
         return max(len(line.records) for line in self.lines)
 
     def rival_of(self, line: Standing) -> Standing | None:
-        """The best model of fewer layers that is at least as fast; where none is, the fastest of them."""
-        timed = [(one, one.fastest.times) for one in self.of("fewer layers") if one.fastest is not None]
+        """The best model of fewer layers that is at least as fast; where none is, the fastest of them.
+
+        Where there are no times, that whose rate of the cut matrices is nearest.
+        """
+        few = self.of("fewer layers")
+        timed = [(one, one.fastest.times) for one in few if one.fastest is not None]
         if not timed or line.fastest is None:
-            return None
+            return min(few, key=lambda one: abs(np.log(one.rate_pruned / line.rate_pruned)), default=None)
         quick = [one for one, times in timed if times >= line.fastest.times]
         fallback = max(timed, key=lambda pair: pair[1])[0]
         return max(quick, key=lambda one: one.mean, default=fallback)
@@ -123,8 +132,10 @@ class Standings(Printed):
         for line in self.lines:
             ends, fast = line.interval, line.fastest
             over = "one seed" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({len(line.scores)})"
+            over = "no seed" if line.family == "no transformer" else over  # the same whatever the seed
             times = ("", "not timed") if fast is None else (f"{fast.times:.1f}", fast.engine)
-            rows.append([line.setting.told, f"{100 * line.mean:.1f}", over, *times])
+            flagged = any(record.get("flags") for record in line.records)
+            rows.append([f"{'! ' * flagged}{line.setting.told}", f"{100 * line.mean:.1f}", over, *times])
         return [*rows, ["majority class", f"{100 * self.majority:.1f}", "", "", ""]]
 
     def _caption(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from blockprune_lib._common.plots import figure
 from blockprune_lib.cli import main
 from blockprune_lib.data import metrics
-from blockprune_lib.experiments import records
+from blockprune_lib.experiments import frontier, records
 from blockprune_lib.experiments.alike import measure_of
 from blockprune_lib.experiments.deciding import comparisons, read_rows, weights_in_a_group
 from blockprune_lib.experiments.frontier_plot import draw_frontier, save_frontier
@@ -75,6 +75,15 @@ def test_a_study_is_a_line_for_each_setting_from_slow_to_fast():
     assert max(map(len, text.splitlines())) < 100
 
 
+def test_what_went_wrong_stands_beside_the_score():
+    runs = study()
+    runs[3]["flags"] = ["collapsed: accuracy 0.500, the majority class has 0.500"]
+    (found,) = standings(runs)
+    assert "! block_row:64 gradual at 5" in repr(found)
+    assert "! block_row:64 reweighted" not in repr(found)
+    assert frontier.table(iter(runs)).splitlines()[-1].startswith("! rte_minilm_block_row-64_gradual_rate5_seed1: coll")
+
+
 def test_a_rival_is_as_fast_and_as_good_as_there_is():
     (found,) = standings(study())
     blocks = found.find("gradual", "block_row:64", 5.0)
@@ -84,6 +93,12 @@ def test_a_rival_is_as_fast_and_as_good_as_there_is():
     assert other.rival_of(blocks).setting.method == "dense, 3 layers"  # none is as fast: the fastest
     (none,) = standings([record_of()])
     assert none.rival_of(none.lines[0]) is None
+    few = [uncut(record_of(method="dense", rate=1.0), layers=layers) for layers in (2, 3)]
+    for record, rate in zip(few, (3.0, 2.0), strict=True):
+        record["compression"] = record["compression"] | {"rate_pruned": rate}
+    (untimed,) = standings([*few, record_of(rate=1.79), record_of(rate=5.0)])
+    rivals = [untimed.rival_of(line).setting.method for line in untimed.of("blocks")]
+    assert rivals == ["dense, 3 layers", "dense, 2 layers"]
 
 
 def test_the_pairs_that_decide_a_study():
