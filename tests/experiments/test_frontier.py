@@ -104,7 +104,7 @@ def test_latencies_are_added_to_the_records_of_models_that_are_kept(material, tm
     shown = capsys.readouterr().out
     assert re.search("dense, 1 layer +int8 ", shown)
     assert re.search("block_row:8 gradual at 2 +compiled ", shown)
-    assert max(map(len, shown.splitlines())) <= 90
+    assert max(len(line) for line in shown.splitlines() if not line.startswith("!")) <= 90
     assert frontier.table(records.read_all(tmp_path)) in shown
     assert main(["report", str(tmp_path), "--time", "--threads", "1"]) == 0
 
