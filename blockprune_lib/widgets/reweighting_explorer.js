@@ -75,7 +75,7 @@ function draw(svg, theme, model, rounds, rho) {
 
 function build(model, root) {
   const { rho } = model.get("data");
-  const groupings = [["separate", "two groups of one weight"], ["together", "one group of both"]];
+  const groupings = [["separate", "one weight each"], ["together", "both in one"]];
   const grouping = menu("Groups", groupings, model.get("grouping"), (name) => put(model, "grouping", name));
   const number = (label, name, min, max, step, digits) => slider(label, { min, max, step, value: model.get(name) }, (value) => value.toFixed(digits), (value) => put(model, name, value));
   const sliders = {
@@ -85,9 +85,9 @@ function build(model, root) {
   const eps = slider("ε", { min: -3, max: 0, step: 0.05, value: Math.log10(model.get("eps")) }, (power) => short(10 ** power), (power) => put(model, "eps", 10 ** power));
   const svg = node("svg", { viewBox: `0 0 ${S} ${S}`, role: "img", width: "100%" }), body = node("tbody");
   svg.style.cssText = "overflow:hidden;max-height:30rem";
-  const heads = ["refreshes", "w₁", "w₂", "α", "loss", "loss + λ Σ log"];
+  const heads = ["round", "w₁", "w₂", "α", "F"];
   const table = node("table", {}, node("thead", {}, node("tr", {}, ...heads.map((name) => node("th", { scope: "col" }, name)))), body);
-  const note = node("p", { class: "bpw-note" }, "Grey: where the loss is level, and earlier rounds. Dashed: where the penalty is level. Blue: the path of the last round. The last column is what reweighting lowers from round to round.");
+  const note = node("p", { class: "bpw-note" }, "Grey: where the loss has one value, and earlier rounds. Dashed: where the penalty has one value. Blue: the path of the last round. F is the loss plus λ Σ log(norm + ε), which no round raises.");
   const holder = node("div", { tabindex: 0, role: "group", "aria-label": "What each round gave" });
   holder.style.overflowX = "auto";
   holder.append(table);
@@ -99,7 +99,7 @@ function build(model, root) {
     const rounds = solve({ ...setting, rho }), last = rounds[rounds.length - 1];
     draw(svg, colours(root), model, rounds, rho);
     body.replaceChildren(...rounds.map((round, i) => {
-      const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.loss.toFixed(3), round.objective.toFixed(3)];
+      const cells = [round.w[0].toFixed(3), round.w[1].toFixed(3), round.alpha.map(short).join(", "), round.objective.toFixed(3)];
       return node("tr", {}, node("th", { scope: "row" }, String(i)), ...cells.map((words) => node("td", {}, words)));
     }));
     const gone = last.norms.filter((norm) => norm === 0).length;

@@ -181,15 +181,20 @@ def group_lasso():
 
 
 def reweighting():
-    def chained(n, lam, eps, count):
-        for _ in range(count):
-            n = max(0.0, n - lam / (n + eps))
-        return n
+    def last(n, lam, eps, chained=False, rounds=100):
+        now = n
+        for count in range(1, rounds + 1):
+            now = max(0.0, (now if chained else n) - lam / (now + eps))
+            if now == 0:
+                return count
+        return None
 
     own = {"weight": torch.eye(4) + 0.1, "structure": ROWS, "lam": 0.05, "empty": 0.5, "left": 0.5}
     return [
-        ("reweighting-rounds", chained, "in each round, not the present one"),
-        ("reweighting-rounds", lambda *given: "0", "expected a number"),
+        ("reweighting-rounds", lambda *given: last(*given, chained=True), "in each round, not the present one"),
+        ("reweighting-rounds", lambda *given: last(*given, rounds=12), "look at more rounds"),
+        ("reweighting-rounds", lambda *given: last(*given) or 100, "comes to rest at"),
+        ("reweighting-rounds", lambda *given: "0", "expected a whole number"),
         ("reweighting-cliff", lambda lam, eps: -1.0, "expected a norm"),
         ("reweighting-cliff", lambda lam, eps: 10.0, "survives"),
         ("reweighting-cliff", lambda lam, eps: 0.01, "dies"),
@@ -226,6 +231,7 @@ def fine_tuning():
         ("layer-work", lambda w, i, t: (work(w, i, t)[0], 0), "attention's own products take 0"),
         ("seed-difference", own | {"b": [0.5]}, "at least three scores"),
         ("seed-difference", own, "low is 0, Welch's interval has -0.1267"),
+        ("seed-difference", own | {"a": [0.7] * 3, "b": [0.8] * 3}, "no seed changed a score"),
         ("seed-difference", {"a": []}, "a dictionary with a, b, low and high"),
     ]
 
@@ -436,12 +442,22 @@ RIGHT = [
     ("largest-lambda", lambda X, y, n: torch.from_numpy(X.T @ y / len(y)).reshape(-1, n).norm(dim=1).max()),
     ("tile-cost", lambda r, v: np.array([r * v, r + v, r * v + v + 1])),
     ("exact-count", lambda g, rate: torch.tensor(sum(g) / sum(max(1, round(n / rate)) for n in g))),
+    ("reweighting-rounds", lambda *given: last_of_arrays(*given)),
     ("score-interval", lambda a, n: np.float64(1.96) * np.sqrt(a * (1 - a) / n)),
 ]
 
 
 def longer(w, t):
     return np.array(w) * (1 + t / np.linalg.norm(w))
+
+
+def last_of_arrays(n, lam, eps):
+    n, lam, eps = torch.tensor([n, lam, eps])  # in single precision
+    norms = [n]
+    for _ in range(99):
+        norms.append((n - lam / (norms[-1] + eps)).clamp_min(0))
+    empty = torch.stack(norms) == 0
+    return empty.int().argmax() if empty.any() else None
 
 
 def soft(v, t):

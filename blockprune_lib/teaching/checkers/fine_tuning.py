@@ -78,6 +78,8 @@ def seed_difference(answer: Any) -> str:
     for key, scores in (("a", a), ("b", b)):
         enough = not isinstance(scores, str) and np.ndim(scores) == 1 and len(scores) >= 3
         expect(enough, f"{key} should be a list of at least three scores, one per seed")
+    alike = max(np.ptp(a), np.ptp(b)) == 0
+    expect(not alike, "no seed changed a score: with no scatter there is no interval", "was each seed another one?")
     ends = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
     for key, stated, right in (("low", low, ends.low), ("high", high, ends.high)):
         near = math.isclose(float(stated), right, rel_tol=1e-3, abs_tol=1e-6)
