@@ -8,7 +8,6 @@ from .test_pages import CHAPTERS, PAGES
 #: Pages that still break a rule, found by the first whole build that was measured: shorter at each landing. Equations
 #: were cut since, and are to be measured again.
 LEFT: dict[str, set[str]] = {
-    "reweighting": {"equations"},
     "your-own-model": {"equations", "tables"},
     "experiments": {"tables"},
 }
