@@ -122,10 +122,10 @@ class Comparison(Printed):
         used = ", ".join(f"{library} {number}" for library, number in self.threads.items() if number is not None)
         counts = sorted({timing.inner for timing in self.timings.values()})
         calls = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        sample = "one call" if counts[-1] == 1 else f"the mean of {calls} calls in a row"
         return (
             f"Ratio: times as fast as {self.baseline}, with its 95 % interval (bootstrap of whole rounds). "
-            f"{self.rounds} rounds in turns after {self.warmup} warm-up calls; a sample is the mean of {calls} "
-            f"call{'s' * (counts[-1] > 1)} in a row. Threads: {used}."
+            f"{self.rounds} rounds in turns after {self.warmup} warm-up calls; a sample is {sample}. Threads: {used}."
         )
 
 

@@ -314,7 +314,7 @@ def test_prints_a_table_and_gives_json():
     result = paired(rows)
     text = repr(result)
     assert "Ratio: times as fast as a, with its 95 % interval" in text
-    assert "3 rounds in turns after 0 warm-up calls; a sample is the mean of" in text
+    assert "3 rounds in turns after 0 warm-up calls; a sample is one call. Threads" in text
     assert "3.00 [3.00, 3.00]" in text
     assert text.endswith("Threads: torch 1.")
     assert len({len(line) for line in text.splitlines()[:3]}) == 1, "columns line up"
@@ -324,6 +324,12 @@ def test_prints_a_table_and_gives_json():
     assert plain["threads"] == {"torch": 1, "numba": None}
     assert "<th scope='row'>b</th>" in result._repr_html_()
     assert repr(result.timings["a"]) == "a: 3 ms [2.85, 3.15], 3 rounds of 1"
+
+
+def test_a_sample_of_several_calls_says_how_many():
+    timings = {name: Timing(name, (1.0, 2.0, 3.0), calls) for name, calls in (("a", 4), ("b", 20))}
+    text = repr(Comparison(timings, "a", {"torch": 1}, 0, 0))
+    assert "a sample is the mean of 4 to 20 calls in a row. Threads" in text
 
 
 def test_names_are_escaped_on_a_page():
