@@ -87,3 +87,16 @@ def test_on_paper_a_picture_stands_for_each_explorer_and_navigation_is_gone(visi
     assert page.locator(".bpw-picture:visible").count() == 2
     assert page.locator(f"{PLACE}:visible").count() == 0
     assert page.locator(".bd-sidebar-primary:visible, .bd-header-article:visible").count() == 0
+
+
+def test_on_paper_a_chapter_has_its_passports_line_and_open_folds_but_no_set_up(visit):
+    page = visit("blocks")
+    page.emulate_media(media="print")
+    assert page.locator(".bp-passport summary:visible").count() == 1
+    assert page.locator(".bp-passport table:visible").count() == 0
+    assert page.locator(".cell.tag_setup:visible").count() == 0
+    closed = "folds => folds.filter(e => !e.closest('.tag_setup') && !e.checkVisibility()).length"
+    outputs = page.locator("details.hide > .cell_output")
+    assert outputs.count() > 2
+    assert outputs.evaluate_all(closed) == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
