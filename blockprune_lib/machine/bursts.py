@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Spread:
-    """Lowest, middle and highest of repeated measurements, in the unit of who made them."""
+    """Lowest, middle and highest of repeated measurements, in the unit of what was measured."""
 
     low: float
     median: float

@@ -26,7 +26,11 @@ MOST_TERMS = 2**21
 
 @dataclass(frozen=True, repr=False)
 class GatherCosts(Printed):
-    """ns a multiply-add for each of the four `WAYS`, by the bytes of the array that is read from; prints as a table."""
+    """ns a multiply-add by the bytes of the array that is read from; prints as a table.
+
+    ns   {way: a `Spread` for each size}. Ways: "vectors, in order", "one by one, in order", "by index, in order" and
+         "by index, at random"
+    """
 
     sizes_bytes: tuple[int, ...]
     ns: dict[str, tuple[Spread, ...]]

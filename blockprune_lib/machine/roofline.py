@@ -10,12 +10,18 @@ from .._common.tables import Printed, text_table
 
 @dataclass(frozen=True)
 class Attainable:
-    """What the roofline allows for a piece of work: GFLOP/s at most, hence ms at least, and which limit binds."""
+    """What the roofline allows for some operations and bytes.
+
+    gflops, ms   the highest rate, and the shortest time that follows from it
+    intensity    FLOP per byte
+    ridge        FLOP per byte at which the two limits meet
+    threads      that the limits are of
+    """
 
     gflops: float
     ms: float
-    intensity: float  # FLOP per byte
-    ridge: float  # FLOP per byte at which the two limits meet
+    intensity: float
+    ridge: float
     threads: int
 
     @property
@@ -32,7 +38,11 @@ class Attainable:
 
 @dataclass(frozen=True)
 class Placed:
-    """A measured operation under the roof; shares are of 1, and above 1 where bytes were counted that never moved."""
+    """A measured operation under the roof.
+
+    share_of_peak, share_of_roof   0 to 1; more than 1 where bytes were counted that the cache kept from moving
+    bound    which limit is the lower one, "memory" or "compute"
+    """
 
     intensity: float
     gflops: float

@@ -56,7 +56,7 @@ def select_model(
 
     `scope="matrix"` keeps round(n / rate) groups of each matrix. `scope="model"` ranks all groups together and
     keeps max(number of matrices, round(total / rate)), of every matrix at least its best. `balanced` (with scope
-    "matrix") is as in `select`, but True keeps the same number along `structure.strips`.
+    "matrix") is as in `select`, but True, which goes by the longer side there, goes by `structure.strips` here.
     `scores` {parameter name: (R, C)} replaces the root mean squares; `which` are the flags of `prunable`.
 
     >>> masks = select_model(nn.Linear(4, 4), BlockStructure.block_row(2), rate=4.0)
