@@ -7,17 +7,42 @@ import re
 from pathlib import Path
 from typing import Any
 
+from blockprune_lib.experiments import report
 from blockprune_lib.experiments.methods import METHODS
 from tools import stage_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
+STUDY = ROOT / "book" / "results" / "study"
+SAMPLE = ("cola_minilm_irregular_dense_rate1", "cola_minilm_block_column-4_gradual_rate5",
+          "cola_minilm_block_column-4_reweighted_rate5")  # fmt: skip
 COST = ROOT / "book" / "results" / "penalty-cost.json"
 
 
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
     cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
-    return {"methods": methods(), "training-cost": cost, "recipes": recipes()} | stage_defaults.regions()
+    found = {"methods": methods(), "training-cost": cost, "recipes": recipes(), "report-sample": report_sample()}
+    return found | stage_defaults.regions()
+
+
+def report_sample() -> str:
+    """What a report looks like: some columns of it, for the records of the study that share one task and structure."""
+    paths = [path for part in SAMPLE for path in sorted(STUDY.glob(f"{part}_seed*.json"))]
+    found = report.lines([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    told = [
+        f"Such a table, less some of its columns, from {len(paths)} records of `book/results/study`: {found[0].task}, "
+        f"{found[0].metric}, groups `block_column:4`. *Dense* is the mean score of the models that were fine-tuned and "
+        "not yet cut; the *method* dense has been trained on as long as the others.",
+        "",
+        "| method | rate | seeds | score | 95 % | dense | majority | MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for line in found:
+        sure = "" if line.interval is None else "{:.2f} to {:.2f}".format(*line.interval)
+        cells = (f"{line.rate:g}", len(line.scores), f"{line.mean:.3f}", sure, f"{line.dense:.3f}",
+                 f"{line.majority:.3f}", f"{line.megabytes:.0f}")  # fmt: skip
+        told.append(f"| {line.method} | {' | '.join(map(str, cells))} |")
+    return "\n".join(told)
 
 
 def methods() -> str:

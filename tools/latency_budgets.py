@@ -1,12 +1,20 @@
-"""One rate for every matrix, or a choice for each, at the same measured latency: speed, and accuracy before and after.
+"""One rate for every matrix, or a choice for each, at the same latency: speed, and scores before and after retraining.
 
-    python -m tools.latency_budgets train --folder WORK     fine-tune the model once
-    python -m tools.latency_budgets time --folder WORK      what each matrix costs, the choices, and how long they take
+    python -m tools.latency_budgets train --folder WORK     fine-tune a model; not needed with --model FOLDER ...
+    python -m tools.latency_budgets search --folder WORK    what each matrix costs, and what the losses' factors are
+    python -m tools.latency_budgets time --folder WORK      the choices, and how long each of them takes
     python -m tools.latency_budgets score --folder WORK     score them, retrain each the same way, write the record
 
-`time` measures: the machine must be quiet then. Every seed draws other calibration sentences, and shuffles retraining
-in another way. Uniform models have the one rate at which they take as long as was asked, in each structure; their
-groups are ranked by the same scores, so that what differs is where the weights are kept.
+`search`, if no costs are in WORK, and `time` measure: the machine must be quiet then. Every seed draws other
+calibration texts, and shuffles retraining in another way; with several models, each seed has its own. Four arms:
+
+    added                  a choice by the sum of the matrices' losses, as they are estimated
+    tried                  the same with the losses' factors at which the whole model moved least, `choice_search`
+    one rate, STRUCTURE    every matrix at the one rate at which the model takes as long as was asked
+
+In all of them groups are ranked by the same scores, so that what differs is where weights are kept. `moved` is how far
+the outputs move on the texts that the choice was made with, `held_out` on others; which structure of one rate is
+retrained is decided by `moved`, as the factors are.
 """
 
 from __future__ import annotations
@@ -19,6 +27,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,58 +43,71 @@ from blockprune_lib._common.tables import text_table
 from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.machine.passport import hardware
 from blockprune_lib.nn import Cut, LayerCosts, TooDenseWarning, layer_costs
-from blockprune_lib.nn.latency_budget import calibrated, choose
+from blockprune_lib.nn.choice_search import Losses, scaled_to_the_whole
+from blockprune_lib.nn.latency_budget import TRIAL_STEPS, calibrated, choose, picked
 from blockprune_lib.nn.trial import Ranking, candidates, linears_of, sparse_trial
-from blockprune_lib.pruning.sensitivity import sensitivities
+from blockprune_lib.pruning.sensitivity import OutputChange, sensitivities
 from blockprune_lib.pruning.structure import BlockStructure
 
-FORMAT = "blockprune latency budgets, version 1"
-RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "budget-sst2.json"
+FORMAT = "blockprune latency budgets, version 2"
+RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "budget-cola.json"
 #: Of the dense model's time, as one compiled call.
-SHARES = (0.65, 0.5, 0.35)
+SHARES = (0.5, 0.35)
 #: How near a uniform model must come to the time that was asked, and how often its rate is corrected.
 NEAR, ROUNDS = 0.015, 4
-CALIBRATION = 64
+CALIBRATION, HELD_OUT, TRIALS = 96, 192, 60
 RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
+BATCH = 32
 CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
 
 
 def train(options: argparse.Namespace) -> None:
     """Fine-tune once, and keep the model."""
     task = _task(options)
-    model, tokenizer = models.load(options.model, task=task, seed=1)
+    model, tokenizer = models.load(options.model[0], task=task, seed=1)
     report = fine_tune(model, tokenizer, task, _settings(options, options.steps, 2e-4, seed=1))
     model.save_pretrained(options.folder / "dense")
     tokenizer.save_pretrained(options.folder / "dense")
-    write_json(options.folder / "dense.json", {"score": report.after, "steps": options.steps, "data": task.to_dict()})
     print(report)
 
 
-def measure(options: argparse.Namespace) -> None:
-    """The choices of each seed: budgets, uniform models, how long each takes; masks are kept beside."""
-    model, tokenizer = models.load(options.folder / "dense")
-    costs = _costs(model, options)
-    costs = calibrated(model, costs, Ranking(linears_of(model)), options.threads)
+def search(options: argparse.Namespace) -> None:
+    """For each seed and budget, the losses as they are and scaled to the whole."""
     for seed in options.seed:
-        begun, linears = time.perf_counter(), linears_of(model)
-        ranking = Ranking(linears, sensitivities(model, linears, _calibration(options, tokenizer, seed), seed))
-        losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in linears}
-        arms = list[Arm]()
+        model, tokenizer = _dense(options, seed)
+        costs, ranking, change = _material(options, model, tokenizer, seed)
+        losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in costs.shapes}
+        found = {"added": losses}
         for share in options.share:
-            asked = share * costs.dense_ms
-            found = choose(model, asked, costs, losses, ranking)
-            assert found.measured is not None
-            cuts = {name: one.cut for name, one in found.choices.items()}
-            arms.append(Arm("mixed", asked, cuts, dict(found.masks), found.density, found.loss, found.measured))
-            structures = dict.fromkeys(cut.structure for cut in costs.cuts if cut.structure is not None)
-            arms += [uniform(model, asked, costs, structure, ranking) for structure in structures]
-        kept = {f"{at}/{name}": mask for at, arm in enumerate(arms) for name, mask in arm.masks.items()}
-        save_file(kept, options.folder / f"masks-{seed}.safetensors")
-        write_json(options.folder / f"choices-{seed}.json", {
-            "rows": [arm.row() for arm in arms], "hardware": hardware().to_dict(), "costs": _costs_as_json(costs),
-        })  # fmt: skip
-        print(f"seed {seed}: {time.perf_counter() - begun:.0f} s")
-        print(text_table([["arm", "asked", "ms", "density", "loss"], *(arm.cells() for arm in arms)]), flush=True)
+            begun = time.perf_counter()
+            found[f"{share:g}"] = searched(share * costs.dense_ms, costs, losses, ranking, change, options.trials, seed)
+            print(f"seed {seed}, {share:g}: {time.perf_counter() - begun:.0f} s", flush=True)
+            write_json(options.folder / f"losses-{seed}.json", found)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """The choices of each seed, how long each takes, and how far the outputs move; masks are kept beside."""
+    for seed in options.seed:
+        model, tokenizer = _dense(options, seed)
+        costs, ranking, _ = _material(options, model, tokenizer, seed)
+        costs = calibrated(model, costs, ranking, options.threads)
+        known = read_json(options.folder / f"losses-{seed}.json")
+        structures = dict.fromkeys(cut.structure for cut in costs.cuts if cut.structure is not None)
+        for share in options.share:
+            asked, arms = share * costs.dense_ms, list[Arm]()
+            for name, losses in (("added", known["added"]), ("tried", known[f"{share:g}"])):
+                found = choose(model, asked, costs, losses, ranking)
+                assert found.measured is not None
+                cuts = {name: one.cut for name, one in found.choices.items()}
+                arms.append(Arm(name, share, asked, cuts, dict(found.masks), found.density, found.measured))
+            arms += [uniform(model, share, asked, costs, structure, ranking) for structure in structures]
+            kept = {f"{at}/{name}": mask for at, arm in enumerate(arms) for name, mask in arm.masks.items()}
+            save_file(kept, options.folder / f"masks-{seed}-{share:g}.safetensors")
+            rows = [arm.row() | {"loss": sum(ranking.loss(n, m) for n, m in arm.masks.items())} for arm in arms]
+            write_json(options.folder / f"choices-{seed}-{share:g}.json", {
+                "rows": rows, "hardware": hardware().to_dict(), "costs": _costs_as_json(costs),
+            })  # fmt: skip
+            print(text_table([["arm", "asked", "ms", "density"], *(arm.cells() for arm in arms)]), flush=True)
 
 
 @dataclass(frozen=True)
@@ -93,11 +115,11 @@ class Arm:
     """One way to spend a budget: its masks, and how long the model then takes."""
 
     name: str
+    share: float
     asked_ms: float
     cuts: Mapping[str, Cut]
     masks: Mapping[str, Tensor]
     density: float
-    loss: float
     timing: Timing
 
     def row(self) -> dict[str, Any]:
@@ -105,21 +127,17 @@ class Arm:
         timing = {"median_ms": self.timing.median, "q1_ms": self.timing.q1, "q3_ms": self.timing.q3,
                   "samples_ms": list(self.timing.samples_ms)}  # fmt: skip
         cuts = {name: str(cut) for name, cut in self.cuts.items()}
-        return {"arm": self.name, "asked_ms": self.asked_ms, "measured": timing, "density": self.density,
-                "loss": self.loss, "cuts": cuts}  # fmt: skip
+        return {"arm": self.name, "share": self.share, "asked_ms": self.asked_ms, "measured": timing,
+                "density": self.density, "cuts": cuts}  # fmt: skip
 
     def cells(self) -> list[str]:
         """A line of a table."""
-        return [
-            self.name,
-            f"{self.asked_ms:.2f}",
-            f"{self.timing.median:.2f}",
-            f"{self.density:.1%}",
-            f"{self.loss:.3f}",
-        ]
+        return [self.name, f"{self.asked_ms:.2f}", f"{self.timing.median:.2f}", f"{self.density:.1%}"]
 
 
-def uniform(model: Any, asked: float, costs: LayerCosts, structure: BlockStructure, ranking: Ranking) -> Arm:
+def uniform(
+    model: Any, share: float, asked: float, costs: LayerCosts, structure: BlockStructure, ranking: Ranking
+) -> Arm:
     """Every matrix at the one rate of `structure` at which a call takes as long as was asked, within `NEAR`."""
     known = sorted((cut.rate, at) for at, cut in enumerate(costs.cuts) if cut.structure in (structure, None))
     totals = [costs.total_ms(dict.fromkeys(costs.shapes, at)) for _, at in reversed(known)]
@@ -129,8 +147,7 @@ def uniform(model: Any, asked: float, costs: LayerCosts, structure: BlockStructu
         cuts = dict.fromkeys(costs.shapes, cut)
         masks = {name: ranking.mask(name, cut) for name in cuts}
         timing = costs.time_call(sparse_trial(model, masks, cuts, costs.precision))
-        loss = sum(ranking.loss(name, mask) for name, mask in masks.items())
-        found.append(Arm(str(structure), asked, cuts, masks, 1 / cut.rate, loss, timing))
+        found.append(Arm(f"one rate, {structure}", share, asked, cuts, masks, 1 / cut.rate, timing))
         if abs(timing.median - asked) <= NEAR * asked:
             break
         wanted -= timing.median - asked
@@ -138,31 +155,43 @@ def uniform(model: Any, asked: float, costs: LayerCosts, structure: BlockStructu
 
 
 def score(options: argparse.Namespace) -> None:
-    """Score every arm, the tightest budget first; retrain its mixed arm and the better uniform one the same way."""
-    task, cases = _task(options), []
-    rows = {seed: read_json(options.folder / f"choices-{seed}.json")["rows"] for seed in options.seed}
-    budgets = sorted({row["asked_ms"] for some in rows.values() for row in some})
-    for asked, seed in itertools.product(budgets, options.seed):
-        kept, scored = load_file(options.folder / f"masks-{seed}.safetensors"), list[dict[str, Any]]()
-        for at, row in enumerate(rows[seed]):
-            if row["asked_ms"] == asked:
-                masks = {name.partition("/")[2]: mask for name, mask in kept.items() if name.startswith(f"{at}/")}
-                model, tokenizer = models.load(options.folder / "dense", task=task)
-                apply_masks_(model, masks)
-                before = _score(model, tokenizer, task, row["cuts"])
-                scored.append(row | {"seed": seed, "before": before, "masks": masks})
-        better = max(scored[1:], key=lambda case: case["before"], default=None)
-        for case in scored:
-            masks = case.pop("masks")
-            if asked in budgets[: options.retrain] and (case["arm"] == "mixed" or case is better):
-                model, tokenizer = models.load(options.folder / "dense", task=task)
-                learning = _settings(options, options.retrain_steps, 2e-4, seed)
-                report = retrain(model, tokenizer, (task.encode(tokenizer, 64)[0], None), masks, learning)
-                after = _score(model, tokenizer, task, case["cuts"])
-                case |= {"after": after, "cpu_seconds": report.cpu_seconds}
-            cases.append(case)
-            print(seed, case["arm"], f"{asked:.2f}", case["before"], case.get("after"), flush=True)
-        _write(options, cases)
+    """Score every arm and write the record; what another call has scored in the same folder is read."""
+    task, cases, dense = _task(options), list[dict[str, Any]](), dict[str, Any]()
+    for share, seed in itertools.product(sorted(options.share), options.seed):
+        place = options.folder / f"scored-{seed}-{share:g}.json"
+        if not place.exists():
+            write_json(place, _scored(options, task, seed, share))
+        found = read_json(place)
+        dense[str(seed)] = found["dense"]
+        cases += found["cases"]
+    _write(options, task, dense, cases)
+
+
+def _scored(options: argparse.Namespace, task: tasks.Task, seed: int, share: float) -> dict[str, Any]:
+    """The arms of one seed and budget; the choice that was tried and the better of one rate are retrained alike."""
+    model, tokenizer = _dense(options, seed, task)
+    change, held = (OutputChange(model, _texts(options, tokenizer, seed, part)) for part in (0, 1))
+    kept = load_file(options.folder / f"masks-{seed}-{share:g}.safetensors")
+    cases = list[dict[str, Any]]()
+    for at, row in enumerate(read_json(options.folder / f"choices-{seed}-{share:g}.json")["rows"]):
+        masks = {name.partition("/")[2]: mask for name, mask in kept.items() if name.startswith(f"{at}/")}
+        pruned = copy.deepcopy(model)
+        apply_masks_(pruned, masks)
+        before = _score(pruned, tokenizer, task, row["cuts"])
+        far = {"moved": change(masks), "held_out": held(masks)}
+        cases.append(row | far | {"seed": seed, "before": before, "masks": masks})
+    better = min((c for c in cases if c["arm"].startswith("one")), key=lambda case: case["moved"])
+    rows = task.encode(tokenizer, 64)[0]
+    for case in cases:
+        masks = case.pop("masks")
+        if case["arm"] == "tried" or case is better:
+            pruned = copy.deepcopy(model)
+            apply_masks_(pruned, masks)
+            retrain(pruned, tokenizer, (rows, None), masks, _settings(options, options.retrain_steps, 2e-4, seed))
+            case["after"] = _score(pruned, tokenizer, task, case["cuts"])
+        told = (f"{case.get(key, float('nan')):.3f}" for key in ("moved", "held_out", "before", "after"))
+        print(seed, case["arm"], share, *told, flush=True)
+    return {"dense": evaluate(model, tokenizer, task), "cases": cases}
 
 
 def _score(model: Any, tokenizer: Any, task: tasks.Task, cuts: Mapping[str, str]) -> float:
@@ -175,16 +204,44 @@ def _score(model: Any, tokenizer: Any, task: tasks.Task, cuts: Mapping[str, str]
         return evaluate(sparsify(copy.deepcopy(model), structures), tokenizer, task)[task.primary]
 
 
-def _write(options: argparse.Namespace, cases: list[dict[str, Any]]) -> None:
-    first = read_json(options.folder / f"choices-{options.seed[0]}.json")
+def _write(options: argparse.Namespace, task: tasks.Task, dense: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+    first = read_json(options.folder / f"choices-{options.seed[0]}-{options.share[0]:g}.json")
     write_json(options.json, {
         "format": FORMAT,
-        "settings": {"calibration": CALIBRATION, "fine_tune_steps": options.steps, "learning_rate": 2e-4,
-                     "batch_size": 16, "retrain_steps": options.retrain_steps, "tokens": options.tokens,
+        "settings": {"calibration": CALIBRATION, "held_out": HELD_OUT, "trials": options.trials, "learning_rate": 2e-4,
+                     "batch_size": BATCH, "retrain_steps": options.retrain_steps, "tokens": options.tokens,
                      "threads": options.threads, "clock": options.clock},
-        "dense": read_json(options.folder / "dense.json"), "model": Path(options.model).name,
+        "task": task.to_dict(), "metric": task.primary, "dense": dense, "models": [Path(m).name for m in options.model],
         "costs": first["costs"], "hardware": first["hardware"], "provenance": provenance(), "cases": cases,
     })  # fmt: skip
+
+
+def searched(
+    asked: float, costs: LayerCosts, losses: Losses, ranking: Ranking, change: OutputChange, trials: int, seed: int
+) -> dict[str, list[float]]:
+    """The losses times the factors at which the whole model moved least."""
+
+    def moved(choice: tuple[int, ...]) -> float:
+        masks = {name: ranking.mask(name, costs.cuts[at]) for name, at in zip(losses, choice, strict=True)}
+        print(f"  {len(seen)}: {seen.setdefault(choice, change(masks)):.4f}", end="", flush=True)
+        return seen[choice]
+
+    seen: dict[tuple[int, ...], float] = {}
+    return scaled_to_the_whole(losses, partial(picked, costs, asked, steps=TRIAL_STEPS), moved, trials, seed)
+
+
+def _dense(options: argparse.Namespace, seed: int, task: tasks.Task | None = None) -> Any:
+    """The dense model of a seed, and its tokenizer."""
+    trained = options.folder / "dense"
+    given = trained if trained.exists() else options.model[options.seed.index(seed) % len(options.model)]
+    model, tokenizer = models.load(given, task=_task(options) if task is None else task)
+    return model.eval(), tokenizer
+
+
+def _material(options: argparse.Namespace, model: Any, tokenizer: Any, seed: int) -> Any:
+    """What a choice is made from: costs, the ranking of groups, and what measures how far outputs move."""
+    costs, linears, texts = _costs(model, options), linears_of(model), _texts(options, tokenizer, seed)
+    return costs, Ranking(linears, sensitivities(model, linears, texts, seed)), OutputChange(model, texts)
 
 
 def _costs(model: Any, options: argparse.Namespace) -> LayerCosts:
@@ -215,13 +272,16 @@ def _costs_as_json(costs: LayerCosts) -> dict[str, Any]:
             "start": costs.start}  # fmt: skip
 
 
-def _calibration(options: argparse.Namespace, tokenizer: Any, seed: int) -> list[dict[str, Tensor]]:
-    """Sentences of the training part, another draw for each seed, in batches padded to their longest."""
-    texts = tasks.load(options.task, train=CALIBRATION, seed=seed, verbose=False).train["sentence"]
+def _texts(options: argparse.Namespace, tokenizer: Any, seed: int, part: int = 0) -> list[dict[str, Tensor]]:
+    """Texts to train on, another draw for each seed: part 0 to choose with, part 1 held out; like lengths together."""
+    task = tasks.load(options.task, train=CALIBRATION + HELD_OUT, seed=seed, verbose=False)
+    texts = list(zip(*(task.train[column] for column in task.text), strict=True))
+    some = sorted(texts[CALIBRATION:] if part else texts[:CALIBRATION], key=lambda text: sum(map(len, text)))
     return [
-        dict(tokenizer(list(texts[at : at + 32]), padding=True, truncation=True, max_length=64, return_tensors="pt"))
-        for at in range(0, CALIBRATION, 32)
-    ]
+        dict(tokenizer(*map(list, zip(*some[at : at + 32], strict=True)), padding=True, truncation=True, max_length=64,
+                       return_tensors="pt"))
+        for at in range(0, len(some), 32)
+    ]  # fmt: skip
 
 
 def _task(options: argparse.Namespace) -> tasks.Task:
@@ -230,24 +290,24 @@ def _task(options: argparse.Namespace) -> tasks.Task:
 
 def _settings(options: argparse.Namespace, steps: int, rate: float, seed: int) -> TrainingSettings:
     return TrainingSettings(
-        max_steps=steps, learning_rate=rate, batch_size=16, warmup_ratio=0.1, seed=seed, max_length=64, dropout=0.0,
+        max_steps=steps, learning_rate=rate, batch_size=BATCH, warmup_ratio=0.1, seed=seed, max_length=64, dropout=0.0,
         evaluate_first=False, freeze_embeddings=True, optimizer="adamw_torch_fused",
     )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do one of the three steps; return the exit status."""
+    """Do one of the four steps; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("train", "time", "score"))
+    parser.add_argument("step", choices=("train", "search", "time", "score"))
     parser.add_argument("--folder", type=Path, required=True, help="where the steps leave what the next one needs")
-    parser.add_argument("--model", default="minilm")
-    parser.add_argument("--task", default="sst2")
-    parser.add_argument("--train", type=int, default=6400, help="rows to train on")
+    parser.add_argument("--model", nargs="+", default=["minilm"], help="fine-tuned ones, one for each seed")
+    parser.add_argument("--task", default="cola")
+    parser.add_argument("--train", type=int, help="rows to train on; default all")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="choices tried on the whole model")
     parser.add_argument("--steps", type=int, default=150, help="of fine-tuning")
     parser.add_argument("--retrain-steps", type=int, default=40)
-    parser.add_argument("--retrain", type=int, default=1, help="so many of the tightest budgets are retrained")
     parser.add_argument("--share", type=float, nargs="+", default=SHARES, help="budgets: shares of the dense time")
-    parser.add_argument("--seed", type=int, nargs="+", default=(1, 2, 3))
+    parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall",
@@ -256,8 +316,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", default=str(RESULT), help="where the record goes")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads if options.step == "time" else options.training_threads)
-    {"train": train, "time": measure, "score": score}[options.step](options)
+    torch.set_num_threads(options.threads if options.step in ("search", "time") else options.training_threads)
+    {"train": train, "search": search, "time": measure, "score": score}[options.step](options)
     return 0
 
 

@@ -165,11 +165,13 @@ def with_ratios(variants: dict[str, Any]) -> dict[str, Any]:
 
 def table(case: Mapping[str, Any]) -> str:
     """One kind of load, as Markdown."""
-    lines = ["| served | a second | times the first | p50, ms | p95 | p99 |", "|---|" + "---:|" * 5]
+    lines = ["| served | per s | ratio | p50 | p95 | p99 |", "|---|" + "---:|" * 5]
     for name, found in case["variants"].items():
         rate, ratio, ms = found["per_second"], found["ratio"], found["ms"]
         cells = [f"{rate['median']:.0f}", f"{ratio['median']:.1f} ({ratio['q1']:.1f} to {ratio['q3']:.1f})"]
-        cells += [f"{ms[f'p{share}']:.1f}" for share in PERCENTILES]
+        cells += [
+            f"{ms[f'p{share}']:.1f}" if ms[f"p{share}"] < 100 else f"{ms[f'p{share}']:.0f}" for share in PERCENTILES
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -32,19 +32,21 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores, {cores} of them for the "
         f"model's {record['threads']} thread{'s' * (record['threads'] > 1)}. {text['count']} sentences of "
         f"{text['name']} ({text['source']}), {text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on "
-        f"average; at most {record['most']} in a batch. *Dense* is PyTorch, *compiled* this library's one call. Where "
-        f"nothing is cut, scores differ from dense float32's by {differ:.1g} at most, bfloat16 included. From the "
-        f"record `book/results/{name}.json`."
+        f"average; at most {record['most']} in a batch. *Dense* is eager "
+        "PyTorch; *compiled* means that this library runs the whole encoder as one call. Where nothing is cut, the "
+        f"probabilities in the answers differ from dense float32's by {differ:.1g} at most, bfloat16 included. From "
+        f"the record `book/results/{name}.json`."
     )
     parts = [head]
     for case in sorted(record["cases"], key=lambda case: tuple(case["load"].items())):
         answered = [found["answered"] for found in case["variants"].values()]
         failed = sum(found["failed"] for found in case["variants"].values())
         parts.append(
-            f"{_load(case['load'])}, {case['rounds']} rounds in turns, {min(answered)} to {max(answered)} requests "
-            f"answered each, {failed or 'none'} refused. Requests a second, and as a ratio to the first row in the "
-            "same round: medians over rounds (quartiles). Milliseconds within which so many per cent of all requests "
-            "were answered:"
+            f"*{_load(case['load'])}*, {case['rounds']} rounds, every row once in each; a row answered {min(answered)} "
+            f"to {max(answered)} requests in all, and {failed or 'none'} failed. *Per s*: requests a second, median "
+            "over rounds. *Ratio*: to the first row in the same round, median (quartiles). *p50, p95, p99*: "
+            "milliseconds within which so many per cent of a row's requests were answered"
+            + ("; of fewer than 100 requests p99 is the slowest." if min(answered) < 100 else ".")
         )
         parts.append(table(case))
     return "\n\n".join(parts)

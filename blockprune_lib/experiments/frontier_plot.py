@@ -20,6 +20,7 @@ _KINDS: Mapping[str, tuple[str, str, bool]] = {
     "gradual blocks": ("^", "unstructured", True),
     "reweighted blocks": ("D", "block", True),
     "other blocks": ("v", "muted", True),
+    "no transformer": ("P", "ceiling", True),
 }
 
 

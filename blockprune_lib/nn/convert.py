@@ -71,7 +71,7 @@ def sparsify(
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; embeddings stay dense")
     structures = _structures(structure, linears)
-    linears, left = _that_only_multiply({name: linears[name] for name in structures})
+    linears, left = that_only_multiply({name: linears[name] for name in structures})
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; {left}")
     _refuse_shared(model, linears)
@@ -124,7 +124,7 @@ class TooDenseWarning(UserWarning):
     """A layer is so dense that its sparse product is probably no faster than the dense one."""
 
 
-def _that_only_multiply(linears: dict[str, nn.Linear]) -> tuple[dict[str, nn.Linear], str]:
+def that_only_multiply(linears: dict[str, nn.Linear]) -> tuple[dict[str, nn.Linear], str]:
     """The Linears that a sparse layer can stand for, and what to say of those that do more, which stay dense."""
     more = {name: what for name, linear in linears.items() if (what := more_than_linear(linear))}
     left = ""

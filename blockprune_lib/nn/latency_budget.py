@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 
 from torch import Tensor, nn
 
@@ -13,8 +15,9 @@ from .._common.tables import Printed
 from ..machine.comparison import Timing
 from ..pruning.allocation import cheapest_choice
 from ..pruning.masks import Masks
-from ..pruning.sensitivity import Batch, sensitivities
+from ..pruning.sensitivity import Batch, OutputChange, sensitivities
 from ..pruning.structure import BlockStructure
+from .choice_search import Losses, scaled_to_the_whole
 from .cost_table import Clock, Example, LayerCosts, layer_costs
 from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, sparse_trial
 
@@ -22,6 +25,8 @@ from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, spar
 NEAR, ROUNDS = 0.02, 4
 #: The sum of the parts is trusted this far: a call that takes longer still was disturbed.
 FAR = 0.25
+#: Choices that are tried on the whole model, and into how many steps time is cut, for a trial and for the last choice.
+TRIALS, TRIAL_STEPS, STEPS = 60, 1_000, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,7 @@ class Budget(Printed):
     costs         the times that the choice was made from
     measured      the pruned model, timed before it is retrained, which does not change its speed; None: not measured
     with_data     whether losses are of the model's outputs on example inputs, or of the weights' squared norm
+    moved         how far the outputs moved when the pruned model was run on those inputs; None: it was not
     """
 
     ms: float
@@ -52,6 +58,7 @@ class Budget(Printed):
     costs: LayerCosts
     measured: Timing | None
     with_data: bool
+    moved: float | None = None
 
     @property
     def structures(self) -> dict[str, BlockStructure]:
@@ -85,30 +92,32 @@ class Budget(Printed):
         return self.costs.time_call(model, repeats=repeats, threads=threads)
 
     def _table(self) -> list[tuple[str, ...]]:
-        head = ("matrix", "structure", "density", "ms", "loss")
+        above = _common_parent([*self.choices])
         rows = [
-            (name.removesuffix(".weight"), str(chosen.cut.structure or "dense"), f"{chosen.density:.1%}",
-             f"{chosen.ms:.3f}", f"{100 * chosen.loss:.2g} %")
+            (name.removeprefix(above).removesuffix(".weight"), str(chosen.cut), f"{chosen.ms:.3f}",
+             f"{100 * chosen.loss:.2g} %")
             for name, chosen in self.choices.items()
         ]  # fmt: skip
-        total = (
-            "all",
-            "",
-            f"{self.density:.1%}",
-            f"{self.predicted_ms - self.costs.rest_ms:.3f}",
-            f"{100 * self.loss:.2g} %",
-        )
-        return [head, *rows, total]
+        kept, ms = f"{self.density:.0%} kept", self.predicted_ms - self.costs.rest_ms
+        return [("matrix", "cut", "ms", "loss"), *rows, ("all", kept, f"{ms:.3f}", f"{100 * self.loss:.2g} %")]
 
     def _caption(self) -> str:
         of = "the variance of the model's outputs" if self.with_data else "the squared norm of the weights"
-        timed = self.measured
+        timed, above = self.measured, _common_parent([*self.choices]).removesuffix(".")
         measured = "" if timed is None else f", measured {timed.median:.3g} [{timed.q1:.3g}, {timed.q3:.3g}] ms"
+        moved = "" if self.moved is None else f"; all together the outputs moved by {self.moved:.1%} of it"
         return (
             f"asked {self.ms:.3g} ms a call, predicted {self.predicted_ms:.3g} ms with {self.costs.rest_ms:.3g} ms for "
             f"everything else{measured}; possible {self.costs.least_ms:.3g} to {self.costs.dense_ms:.3g} ms; losses "
-            f"are shares of {of}"
+            f"are expected shares of {of}{moved}{f'; all matrices are in {above}' if above else ''}"
         )
+
+
+def _common_parent(names: list[str]) -> str:
+    """The modules that hold all of the matrices, with a dot at the end; "" where they share none."""
+    levels = zip(*(name.split(".")[:-2] for name in names), strict=False)
+    shared = takewhile(lambda level: len(set(level)) == 1, levels)
+    return "".join(f"{level[0]}." for level in shared)
 
 
 def budget(
@@ -116,7 +125,7 @@ def budget(
     structures: Sequence[BlockStructure | str] = STRUCTURES, rates: Sequence[float] = RATES,
     example: Example | None = None, batch: int = 1, tokens: int | None = None, precision: str = "float32",
     repeats: int = 15, threads: int | None = None, clock: Clock = time.perf_counter, verify: bool = True, seed: int = 0,
-    **which: bool,
+    trials: int = TRIALS, **which: bool,
 ) -> Budget:  # fmt: skip
     """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs move least.
 
@@ -127,6 +136,8 @@ def budget(
     example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`
     verify              scale the costs to what a call takes now, measure the pruned model, and solve again with what
                         that taught, until it is within 2 %
+    trials              with `inputs`: so many choices are tried on the whole model, the losses of each matrix scaled at
+                        random, and the one whose outputs move least is taken (`choice_search`); 0: none
 
     Minimises the sum of losses over all choices whose times sum to at most `ms`, exactly over time in 10,000 steps. The
     model stays as it is:
@@ -143,6 +154,7 @@ def budget(
     """
     finite_number(ms, "ms", 0, "milliseconds that a call may take, such as 5.0", above=True)
     whole_number(seed, "seed")
+    whole_number(trials, "trials", example=60)
     linears = linears_of(model, **which)
     if costs is None:
         costs = layer_costs(
@@ -152,30 +164,49 @@ def budget(
     elif list(costs.shapes.items()) != [(name, tuple(m.weight.shape)) for name, m in linears.items()]:
         others = f"they are of {len(costs.shapes)} others"
         raise ValueError(f"costs must be of this model's {len(linears)} matrices; {others}")
+    if verify:
+        costs = calibrated(model, costs, Ranking(linears), threads, **which)
     if not costs.least_ms <= ms <= costs.dense_ms:
         side = "the least that these structures and rates allow" if ms < costs.least_ms else "what it takes dense"
         raise ValueError(
             f"ms must be from {costs.least_ms:.4g} to {costs.dense_ms:.4g} for this model on this machine; got {ms:g}: "
             f"{costs.least_ms if ms < costs.least_ms else costs.dense_ms:.4g} is {side}"
         )
-    known = None if inputs is None else sensitivities(model, linears, inputs, seed)
+    examples = None if inputs is None else list(inputs)
+    if examples == []:
+        raise ValueError("inputs must hold at least one batch; got none: [tokenizer(texts, return_tensors='pt')]")
+    known = None if examples is None else sensitivities(model, linears, examples, seed)
     ranking = Ranking(linears, known)
     losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in linears}
-    return choose(model, ms, costs, losses, ranking, verify=verify, threads=threads, **which)
+    change = OutputChange(model, examples) if examples and trials else None
+    return choose(
+        model, ms, costs, losses, ranking, change=change, trials=trials, seed=seed, verify=verify, threads=threads,
+        **which,
+    )  # fmt: skip
 
 
 def choose(
-    model: nn.Module, ms: float, costs: LayerCosts, losses: Mapping[str, list[float]], ranking: Ranking,
-    *, verify: bool = True, threads: int | None = None, **which: bool,
+    model: nn.Module, ms: float, costs: LayerCosts, losses: Losses, ranking: Ranking, *,
+    change: OutputChange | None = None, trials: int = TRIALS, seed: int = 0, verify: bool = True,
+    threads: int | None = None, **which: bool,
 ) -> Budget:  # fmt: skip
-    """The budget of known times and losses: solved, measured, and solved again with what the measurement taught."""
-    if verify:
-        costs = calibrated(model, costs, ranking, threads, **which)
-    found, limit = list[Budget](), ms
+    """The budget of known times and losses: solved, measured, and solved again with what the measurement taught.
+
+    `change`: on what the losses' factors are tried first; None leaves the losses as they are.
+    """
+    scaled, found, limit = losses, list[Budget](), ms
+    if change is not None:
+        solve = partial(picked, costs, ms, steps=TRIAL_STEPS)
+
+        def moved(choice: tuple[int, ...]) -> float:
+            return change({n: ranking.mask(n, costs.cuts[at]) for n, at in zip(losses, choice, strict=True)})
+
+        scaled = scaled_to_the_whole(losses, solve, moved, trials, seed)
     for _ in range(ROUNDS):
-        chosen = _solve(ms, min(max(limit, costs.least_ms), costs.dense_ms), costs, losses, ranking)
+        chosen = _solve(ms, limit, costs, losses, scaled, ranking)
         if not verify:
-            return chosen
+            found.append(chosen)
+            break
         cuts = {name: one.cut for name, one in chosen.choices.items()}
         trial = sparse_trial(model, chosen.masks, cuts, costs.precision, **which)
         found.append(replace(chosen, measured=chosen.measure(trial, threads=threads)))
@@ -183,7 +214,8 @@ def choose(
         if abs(off) <= NEAR * ms or (len(found) > 1 and cuts == {n: c.cut for n, c in found[-2].choices.items()}):
             break
         limit = min(max(limit - off, (1 - FAR) * ms), (1 + FAR) * ms)
-    return min(found, key=lambda one: abs(_miss(one)))
+    best = min(found, key=lambda one: abs(_miss(one)))
+    return best if change is None else replace(best, moved=change(best.masks))
 
 
 def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: int | None, **which: bool) -> LayerCosts:
@@ -194,12 +226,17 @@ def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: i
     return costs.scaled(now.median / costs.total_ms(dict.fromkeys(costs.shapes, costs.start)))
 
 
+def picked(costs: LayerCosts, limit: float, losses: Losses, steps: int = STEPS) -> tuple[int, ...]:
+    """The candidate of each matrix; a limit beyond what is possible is the nearest that is."""
+    room = min(max(limit, costs.least_ms), costs.dense_ms) - costs.rest_ms
+    return tuple(cheapest_choice([costs.of(name) for name in losses], list(losses.values()), room, steps=steps))
+
+
 def _solve(
-    asked: float, limit: float, costs: LayerCosts, losses: Mapping[str, list[float]], ranking: Ranking
-) -> Budget:
-    picked = cheapest_choice([costs.of(name) for name in losses], list(losses.values()), limit - costs.rest_ms)
+    asked: float, limit: float, costs: LayerCosts, losses: Losses, scaled: Losses, ranking: Ranking
+) -> Budget:  # fmt: skip
     choices, masks, structures = dict[str, Chosen](), dict[str, Tensor](), dict[str, BlockStructure]()
-    for name, at in zip(losses, picked, strict=True):
+    for name, at in zip(losses, picked(costs, limit, scaled), strict=True):
         cut = costs.cuts[at]
         mask = ranking.mask(name, cut)
         choices[name] = Chosen(cut, float(mask.float().mean()), costs.of(name)[at], losses[name][at])
@@ -209,6 +246,5 @@ def _solve(
 
 
 def _miss(found: Budget) -> float:
-    """By how many ms a budget was missed."""
-    assert found.measured is not None
-    return found.measured.median - found.ms
+    """By how many ms a budget was missed; 0 where it was not measured."""
+    return 0.0 if found.measured is None else found.measured.median - found.ms

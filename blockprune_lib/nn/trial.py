@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from .._common.checks import finite_number
 from ..pruning.architectures import parameter_name, prunable
 from ..pruning.groups import group_scores
+from ..pruning.passed_over import say
 from ..pruning.selection import select
 from ..pruning.sensitivity import Sensitivity, weight_change
 from ..pruning.structure import BlockStructure, check_structure, expand
-from .convert import TooDenseWarning, sparsify
+from .convert import TooDenseWarning, sparsify, that_only_multiply
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Cut:
 
 
 class Ranking:
-    """Masks of a model's matrices under any cut; the scores of a matrix under a structure are computed once.
+    """Masks of a model's matrices under any cut; what a matrix keeps under a cut is worked out once.
 
     `known`: the matrices' sensitivities, whose scores rank the groups; None: their root mean squares do.
     """
@@ -56,6 +57,7 @@ class Ranking:
         self.weights = {name: linear.weight.detach() for name, linear in linears.items()}
         self.known = known
         self._scores: dict[tuple[str, BlockStructure], Tensor] = {}
+        self._kept: dict[tuple[str, Cut], Tensor] = {}
 
     def mask(self, name: str, cut: Cut) -> Tensor:
         """Which weights of a matrix stay."""
@@ -67,7 +69,9 @@ class Ranking:
                 group_scores(weight, structure) if self.known is None else self.known[name].scores(weight, structure)
             )
             self._scores[name, structure] = scores
-        return cut.mask(weight, self._scores[name, structure])
+        if (name, cut) not in self._kept:
+            self._kept[name, cut] = select(self._scores[name, structure], cut.rate)
+        return expand(self._kept[name, cut], structure, weight.shape)
 
     def loss(self, name: str, mask: Tensor) -> float:
         """What the matrix loses: its share of the outputs' variance, or of its squared norm."""
@@ -95,15 +99,23 @@ def candidates(
 
 
 def linears_of(model: nn.Module, **which: bool) -> dict[str, nn.Linear]:
-    """The Linears that are pruned, {parameter name of the weight: module}."""
+    """The Linears that are pruned and that a sparse layer can stand for, {parameter name of the weight: module}.
+
+    One that does more than multiply, by a hook or by a forward of its own, is passed over, with a warning: `sparsify`
+    would leave it dense.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}: models.load() gives one")
-    found = {parameter_name(n): m for n, m in prunable(model, **which).items() if isinstance(m, nn.Linear)}
-    if not found or "weight" in found:
+    found = {name: m for name, m in prunable(model, **which).items() if isinstance(m, nn.Linear)}
+    linears, left = that_only_multiply(found)
+    if not linears or "" in linears:
+        but = f"; {left}" if left else ""
         raise ValueError(
-            f"model {type(model).__name__} must hold prunable nn.Linear layers; got {len(found)} inside it"
+            f"model {type(model).__name__} must hold prunable nn.Linear layers; got {len(linears)} inside it{but}"
         )
-    return found
+    if left:
+        say(model, left)
+    return {parameter_name(name): m for name, m in linears.items()}
 
 
 def shared_copy(model: Any) -> Any:
@@ -117,8 +129,9 @@ def sparse_trial(
 ) -> Any:
     """A copy of `model` whose weights are masked and packed as `cuts` say, run as `sparsify` makes it run."""
     trial, structures = shared_copy(model), dict[str, BlockStructure]()
-    for name, linear in linears_of(trial, **which).items():
-        if (structure := cuts[name].structure) is not None:
+    for name, cut in cuts.items():
+        if (structure := cut.structure) is not None:
+            linear = trial.get_submodule(name.removesuffix(".weight"))
             masked = nn.Parameter(linear.weight.detach() * masks[name], requires_grad=False)
             _replace(trial, name, linear, masked)
             structures[name] = structure

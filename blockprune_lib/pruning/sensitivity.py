@@ -13,13 +13,14 @@ Rows on which the outputs do not depend, such as padding, count in none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from .groups import group_scores
 from .structure import BlockStructure
@@ -50,6 +51,36 @@ class Sensitivity:
         return group_scores(rows[:, None] * weight.detach() * columns, structure)
 
 
+class OutputChange:
+    """How far a model's outputs move under masks: E ||Δo||² as a share of their variance, by running the masked model.
+
+    `batches` as in `sensitivities`; the model stays as it is.
+    """
+
+    def __init__(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        self.model, self.batches = model, list(batches)
+        self._whole = self._outputs({})
+        self._variance = _variance(self._whole)
+
+    def __call__(self, masks: Mapping[str, Tensor]) -> float:
+        """The change under `masks`, {parameter name: which weights stay}."""
+        return float((self._outputs(masks) - self._whole).square().sum(1).mean()) / self._variance
+
+    def _outputs(self, masks: Mapping[str, Tensor]) -> Tensor:
+        weights = {name: self.model.get_parameter(name).detach() * mask for name, mask in masks.items()}
+
+        def masked(*arguments: Any, **more: Any) -> Any:
+            return functional_call(self.model, weights, arguments, more)
+
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                return torch.cat([_centred(outputs_of(masked, batch)) for batch in self.batches])
+        finally:
+            self.model.train(training)
+
+
 def weight_change(weight: Tensor, mask: Tensor) -> float:
     """||D||² / ||W||² for D = the weights that `mask` prunes: the share of the squared norm that goes, without data."""
     squares = weight.detach().double().square()
@@ -74,7 +105,7 @@ def sensitivities(
     """
     given = list(batches)
     if not given:
-        raise ValueError("inputs must hold at least one batch; got none: [tokenizer(texts, return_tensors='pt')]")
+        raise ValueError("batches must hold at least one batch; got none: [tokenizer(texts, return_tensors='pt')]")
     generator, training = torch.Generator().manual_seed(seed), model.training
     sums: dict[str, Any] = dict.fromkeys(modules, (0.0, 0.0, 0))
     seen = list[Tensor]()
@@ -89,7 +120,7 @@ def sensitivities(
     finally:
         model.train(training)
     everything = torch.cat(seen)
-    variance = float((everything - everything.mean(0)).square().sum(1).mean()) or 1.0
+    variance = _variance(everything)
     found = {}
     for name, (a, g, count) in sums.items():
         M, N = modules[name].weight.shape  # type: ignore[union-attr, misc]
@@ -115,7 +146,7 @@ def _differentiated(
             handle = module.register_forward_hook(keep)
             hooks.callback(handle.remove)
         outputs = outputs_of(model, batch)
-        centred = outputs - outputs.mean(1, keepdim=True) if outputs.shape[1] > 1 else outputs
+        centred = _centred(outputs)
         pairs = [(name, *pair) for name, calls in called.items() for pair in calls]
         along = (centred * _directions(outputs, generator)).sum()
         slopes = torch.autograd.grad(along, [result for _, _, result in pairs], allow_unused=True)
@@ -130,12 +161,21 @@ def _differentiated(
     return centred.detach(), rows
 
 
-def outputs_of(model: nn.Module, batch: Batch) -> Tensor:
+def outputs_of(model: Callable[..., Any], batch: Batch) -> Tensor:
     """What a model returns for a batch, its logits if it has any, as (examples, outputs)."""
     result = model(batch) if isinstance(batch, Tensor) else model(**batch)
     if not isinstance(result, Tensor):
         result = result.logits if hasattr(result, "logits") else result[0]
     return result.reshape(len(result), -1)
+
+
+def _centred(outputs: Tensor) -> Tensor:
+    """Without the mean of an example's outputs, which softmax does not see."""
+    return outputs - outputs.mean(1, keepdim=True) if outputs.shape[1] > 1 else outputs
+
+
+def _variance(outputs: Tensor) -> float:
+    return float((outputs - outputs.mean(0)).square().sum(1).mean()) or 1.0
 
 
 def _directions(outputs: Tensor, generator: torch.Generator) -> Tensor:

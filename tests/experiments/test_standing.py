@@ -177,6 +177,10 @@ def test_the_frontier_is_drawn_from_few_records_and_from_many(seeds):
     drawn = figure(lambda ax: draw_frontier(ax, found), alt="Points.", caption="Points.")
     for word in ("bag of words", "majority class", "fewer layers", "reweighted blocks"):
         assert word in drawn.light
+    words = timed(uncut(record_of(method="bag-of-words", rate=1.0, score=0.7)), compiled=30.0)
+    (timed_words,) = standings([*study(seeds)[:5], words])
+    axes = figure(lambda ax: draw_frontier(ax, timed_words), alt="Points.", caption="Points.")
+    assert "no transformer" in axes.light
     (untimed,) = standings([record_of()])
     assert "svg" in figure(lambda ax: draw_frontier(ax, untimed), alt="None.", caption="None.").light
 

@@ -23,8 +23,9 @@ from blockprune_lib import (
 from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.nn import Cut, LayerCosts, layer_costs
 from blockprune_lib.nn.latency_budget import calibrated
-from blockprune_lib.nn.trial import Ranking
-from blockprune_lib.pruning.sensitivity import sensitivities
+from blockprune_lib.nn.trial import Ranking, sparse_trial
+from blockprune_lib.pruning.passed_over import PassedOverWarning
+from blockprune_lib.pruning.sensitivity import OutputChange, sensitivities
 
 from ..helpers.tiny import tiny_folder  # noqa: F401
 
@@ -84,7 +85,7 @@ def test_no_other_choice_loses_less_in_the_same_time(part, with_data):
     costs = table(model, cuts := CUTS[:3])
     ms = between(costs, part)
     inputs = [example(3)] if with_data else None
-    chosen = budget(model, ms, costs=costs, inputs=inputs, verify=False)
+    chosen = budget(model, ms, costs=costs, inputs=inputs, verify=False, trials=0)
     known = sensitivities(model, modules(model), inputs) if inputs else None
     losses = {}
     for name, module in modules(model).items():
@@ -192,6 +193,14 @@ def test_a_choice_is_verified_and_corrected_by_what_was_measured(monkeypatch):
     assert chosen.predicted_ms == pytest.approx(asked - 1.5, rel=0.1)
 
 
+def test_what_is_possible_is_what_is_possible_now(monkeypatch):
+    model = bert()
+    costs = table(model)
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs.scaled(3.0))
+    with pytest.raises(ValueError, match=f"ms must be from {3 * costs.least_ms:.4g} to {3 * costs.dense_ms:.4g}"):
+        budget(model, costs.least_ms, costs=costs)
+
+
 def test_costs_of_another_hour_are_scaled_by_one_call(monkeypatch):
     model = bert()
     costs = table(model)
@@ -208,6 +217,7 @@ def test_the_model_stays_as_it_is(timed, monkeypatch):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     kinds = [type(module) for module in model.modules()]
     costs = layer_costs(model, CUTS, example=example())
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs)
     chosen = budget(model, between(costs, 0.5), costs=costs, inputs=[example()])
     assert chosen.measured_ms > 0
     assert model.training
@@ -215,7 +225,8 @@ def test_the_model_stays_as_it_is(timed, monkeypatch):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_it_measures_a_model_of_no_family_too():
+def test_it_measures_a_model_of_no_family_too(monkeypatch):
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 24), nn.Linear(24, 2))
     costs = layer_costs(model, CUTS[:2], example=torch.randn(4, 24), repeats=3)
@@ -226,20 +237,79 @@ def test_it_measures_a_model_of_no_family_too():
     sparsify(copy.deepcopy(model), {name: COLUMN for name in costs.shapes})
 
 
+@pytest.mark.parametrize("part", [0.2, 0.6])
+def test_trying_choices_on_the_whole_model_never_moves_its_outputs_more(part):
+    model, batches = bert(), [example(4)]
+    costs = table(model)
+    ms, change = between(costs, part), OutputChange(model, batches)
+    added, tried = (budget(model, ms, costs=costs, inputs=batches, verify=False, trials=n) for n in (0, 25))
+    assert added.moved is None
+    assert tried.moved == pytest.approx(change(tried.masks)) <= change(added.masks)
+    assert tried.predicted_ms <= ms + 1e-9
+    for name, one in tried.choices.items():  # what is said of a matrix is what was estimated, not what it was scaled to
+        at = CUTS.index(one.cut)
+        known = sensitivities(model, modules(model), batches)[name]
+        cut = Ranking({name: modules(model)[name]}, {name: known}).mask(name, CUTS[at])
+        assert one.loss == pytest.approx(known.change(model.get_parameter(name), cut), abs=1e-7)
+    again = budget(model, ms, costs=costs, inputs=batches, verify=False, trials=25)
+    assert {n: str(c.cut) for n, c in again.choices.items()} == {n: str(c.cut) for n, c in tried.choices.items()}
+
+
+def all_cut(model, names, cut):
+    ranking = Ranking({name: modules(model)[name] for name in names})
+    return {name: ranking.mask(name, cut) for name in names}, dict.fromkeys(names, cut)
+
+
+def replaced(layer):
+    own = layer.forward
+    layer.forward = lambda x: 2 * own(x)
+
+
+@pytest.mark.parametrize("change", [lambda layer: layer.register_forward_hook(lambda *_: None), replaced])
+def test_a_layer_that_sparsify_would_leave_dense_is_no_part_of_a_budget(change):
+    model = bert()
+    change(model.bert.encoder.layer[1].intermediate.dense)
+    named = set(modules(model)) - {"bert.encoder.layer.1.intermediate.dense.weight"}
+    with pytest.warns(PassedOverWarning, match="1 of 12 layers stay dense, the first 'bert.encoder.layer.1.inter"):
+        costs = layer_costs(model, CUTS[:3], example=example(), repeats=3)
+    assert set(costs.shapes) == named  # and the warning comes once for a model
+    chosen = budget(model, costs.least_ms, costs=costs, inputs=[example()], verify=False)
+    assert set(chosen.choices) == named >= set(chosen.masks)
+    trial = sparse_trial(model, *all_cut(model, named, CUTS[1]), "float32")
+    assert type(trial.bert.encoder.layer[1].intermediate.dense) is nn.Linear
+    assert sum(isinstance(module, BlockSparseLinear) for module in trial.modules()) == 11
+
+
+def test_a_model_of_such_layers_only_says_so():
+    model = nn.Sequential(nn.Linear(8, 8))
+    replaced(model[0])
+    said = r"must hold prunable nn.Linear layers; got 0 inside it; 1 of 1 layers stay dense, the first '0'"
+    with pytest.raises(ValueError, match=said):
+        layer_costs(model, example=torch.randn(2, 8))
+
+
 def test_results_print_themselves():
     model = bert()
     costs = table(model)
     chosen = budget(model, between(costs, 0.2), costs=costs, verify=False)
     text, rows = repr(chosen), repr(chosen).splitlines()
-    assert rows[0].split() == ["matrix", "structure", "density", "ms", "loss"]
+    assert rows[0].split() == ["matrix", "cut", "ms", "loss"]
+    assert rows[1].split()[0] == "0.attention.self.query"
+    assert "all matrices are in bert.encoder.layer" in text
     assert len(rows) == 1 + 12 + 1 + 1
     assert "asked" in text
     assert f"possible {costs.least_ms:.3g} to {costs.dense_ms:.3g} ms" in text
     assert "block_column:8 at 2" in repr(costs)
     assert "8 of 16 x 16" in repr(costs)
-    assert "shares of the variance of the model's outputs" in repr(
-        budget(model, costs.dense_ms, costs=costs, inputs=[example()], verify=False)
-    )
+    with_data = budget(model, between(costs, 0.5), costs=costs, inputs=[example()], verify=False, trials=2)
+    assert "shares of the variance of the model's outputs" in repr(with_data)
+    assert f"the outputs moved by {with_data.moved:.1%} of it" in repr(with_data)
+    plain = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    shapes = {"0.weight": (8, 8), "1.weight": (4, 8)}
+    times = {(8, 8): (2.0, 1.0), (4, 8): (1.0, 0.5)}
+    costs = LayerCosts(CUTS[:2], times, 1.0, 9.9, shapes, torch.randn(2, 8), "float32", 1)
+    rows = repr(budget(plain, 3.0, costs=costs, verify=False)).splitlines()
+    assert [row.split()[0] for row in rows[1:3]] == ["0", "1"]
 
 
 @pytest.mark.parametrize(("part", "side"), [(-0.1, "the least that these"), (1.1, "what it takes dense")])
@@ -248,7 +318,7 @@ def test_an_impossible_budget_says_what_is_possible(part, side):
     costs = table(model)
     said = f"ms must be from {costs.least_ms:.4g} to {costs.dense_ms:.4g} for this model on this machine; got .*{side}"
     with pytest.raises(ValueError, match=said):
-        budget(model, between(costs, part), costs=costs)
+        budget(model, between(costs, part), costs=costs, verify=False)
 
 
 @pytest.mark.parametrize(
@@ -265,12 +335,18 @@ def test_an_impossible_budget_says_what_is_possible(part, side):
         ({"ms": 3.0, "batch": 0}, ValueError, "batch must be a whole number of at least 1"),
         ({"ms": 3.0, "example": [1]}, TypeError, "example must be a tensor or"),
         ({"ms": 3.0, "repeats": 1}, ValueError, "repeats must be a whole number of at least 3"),
+        ({"ms": 3.0, "inputs": [], "costs": True}, ValueError, r"inputs must hold at least one batch; got none: \[tok"),
+        ({"ms": 3.0, "trials": -1}, ValueError, "trials must be a whole number of at least 0; got -1: 60 would do"),
         ({"ms": 3.0, "seed": -1}, ValueError, "seed must be a whole number of at least 0"),
     ],
 )
 def test_bad_input_is_named(arguments, error, said):
+    model = bert()
+    if "costs" in arguments:
+        costs = table(model)
+        arguments = arguments | {"costs": costs, "ms": costs.dense_ms, "verify": False}
     with pytest.raises(error, match=said):
-        budget(bert(), **arguments)
+        budget(model, **arguments)
 
 
 def test_what_is_no_model_and_what_has_no_vocabulary():

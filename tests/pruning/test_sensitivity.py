@@ -8,7 +8,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from blockprune_lib import BlockStructure
-from blockprune_lib.pruning.sensitivity import outputs_of, sensitivities, weight_change
+from blockprune_lib.pruning.sensitivity import OutputChange, outputs_of, sensitivities, weight_change
 
 SMALL = BertConfig(
     vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
@@ -102,6 +102,34 @@ def test_scores_are_what_each_group_alone_would_change_by_the_diagonals():
     torch.testing.assert_close(known.scores(layer.weight, structure)[0], wanted)
 
 
+def test_the_measured_change_is_that_of_the_masked_model():
+    model = BertForSequenceClassification(SMALL).train()
+    batches = [{"input_ids": torch.arange(1, 25).view(4, 6)}, {"input_ids": torch.arange(3, 9).view(2, 3)}]
+    weight = "bert.encoder.layer.1.intermediate.dense.weight"
+    change = OutputChange(model, batches)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    mask = drawn(32, 16) > 0
+    moved = change({weight: mask})
+    assert change({}) == 0
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    model.eval()
+    with torch.no_grad():
+        outputs = [torch.cat([model(**batch).logits for batch in batches])]
+        model.get_parameter(weight).mul_(mask)
+        outputs.append(torch.cat([model(**batch).logits for batch in batches]))
+    whole, cut = (each - each.mean(1, keepdim=True) for each in outputs)
+    wanted = (cut - whole).square().sum(1).mean() / (whole - whole.mean(0)).square().sum(1).mean()
+    assert moved == pytest.approx(float(wanted), rel=1e-4)
+
+
+def test_the_measured_change_of_a_plain_model_is_what_is_expected_of_one_matrix():
+    model, x = nn.Sequential(nn.Linear(6, 1)), drawn(9, 6)
+    mask = drawn(1, 6, seed=2) > 0
+    expected = sensitivities(model, {"0": model[0]}, [x])["0"].change(model[0].weight, mask)
+    assert OutputChange(model, [x])({"0.weight": mask}) == pytest.approx(expected, rel=1e-4)
+
+
 def test_without_data_the_share_of_the_squared_norm():
     weight = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert weight_change(weight, torch.tensor([[True, False], [False, False]])) == pytest.approx(16 / 25)
@@ -118,5 +146,5 @@ def test_outputs_of_a_model_that_returns_no_logits():
 
 def test_no_inputs_is_named():
     layer = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="inputs must hold at least one batch; got none"):
+    with pytest.raises(ValueError, match="batches must hold at least one batch; got none"):
         sensitivities(layer, {"": layer}, [])

@@ -56,8 +56,8 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
     assert page.startswith("**bert-base** on A Processor (AVX2), 2 cores, one of them for the model's 1 thread.")
     assert "872 sentences of sst2 (folder: glue), 4 to 60 tokens, 25 on average" in page
     assert "by 0.002 at most" in page
-    assert page.index("One client, 3 rounds") < page.index("16 clients at once, 3 rounds")
-    assert "70 to 200 requests answered each, none refused" in page
+    assert page.index("*One client*, 3 rounds") < page.index("*16 clients at once*, 3 rounds")
+    assert "a row answered 70 to 200 requests in all, and none failed" in page
 
 
 @pytest.mark.parametrize("what", [serving.DENSE, serving.WHOLE, serving.CUT])

@@ -57,7 +57,8 @@ def _judge(
     if least is None:
         expect(got is None, f"{where} nothing fits; it should return None, not {got!r:.60}")
         return
-    right = isinstance(got, (list, tuple)) and len(got) == len(times)
+    row = isinstance(got, (list, tuple)) or (isinstance(got, np.ndarray) and got.ndim == 1)
+    right = row and len(got) == len(times)
     expect(right, f"{where} it returned {got!r:.60}, expected a candidate for each of {len(times)} matrices")
     numbers = [int(c) for c in got if is_number(c) and float(c).is_integer()]
     valid = len(numbers) == len(times) and all(0 <= c < len(time) for c, time in zip(numbers, times, strict=True))
