@@ -44,7 +44,7 @@ from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.machine.passport import hardware
 from blockprune_lib.nn import Cut, LayerCosts, TooDenseWarning, layer_costs
 from blockprune_lib.nn.choice_search import Losses, scaled_to_the_whole
-from blockprune_lib.nn.latency_budget import TRIAL_STEPS, calibrated, choose, picked
+from blockprune_lib.nn.latency_budget import calibrated, choose, picked
 from blockprune_lib.nn.trial import Ranking, candidates, linears_of, sparse_trial
 from blockprune_lib.pruning.sensitivity import OutputChange, sensitivities
 from blockprune_lib.pruning.structure import BlockStructure
@@ -227,7 +227,7 @@ def searched(
         return seen[choice]
 
     seen: dict[tuple[int, ...], float] = {}
-    return scaled_to_the_whole(losses, partial(picked, costs, asked, steps=TRIAL_STEPS), moved, trials, seed)
+    return scaled_to_the_whole(losses, partial(picked, costs, asked), moved, trials, seed)
 
 
 def _dense(options: argparse.Namespace, seed: int, task: tasks.Task | None = None) -> Any:

@@ -25,8 +25,8 @@ from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, spar
 NEAR, ROUNDS = 0.02, 4
 #: The sum of the parts is trusted this far: a call that takes longer still was disturbed.
 FAR = 0.25
-#: Choices that are tried on the whole model, and into how many steps time is cut, for a trial and for the last choice.
-TRIALS, TRIAL_STEPS, STEPS = 60, 1_000, 10_000
+#: Choices that are tried on the whole model.
+TRIALS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +196,7 @@ def choose(
     """
     scaled, found, limit = losses, list[Budget](), ms
     if change is not None:
-        solve = partial(picked, costs, ms, steps=TRIAL_STEPS)
+        solve = partial(picked, costs, ms)
 
         def moved(choice: tuple[int, ...]) -> float:
             return change({n: ranking.mask(n, costs.cuts[at]) for n, at in zip(losses, choice, strict=True)})
@@ -226,10 +226,10 @@ def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: i
     return costs.scaled(now.median / costs.total_ms(dict.fromkeys(costs.shapes, costs.start)))
 
 
-def picked(costs: LayerCosts, limit: float, losses: Losses, steps: int = STEPS) -> tuple[int, ...]:
+def picked(costs: LayerCosts, limit: float, losses: Losses) -> tuple[int, ...]:
     """The candidate of each matrix; a limit beyond what is possible is the nearest that is."""
     room = min(max(limit, costs.least_ms), costs.dense_ms) - costs.rest_ms
-    return tuple(cheapest_choice([costs.of(name) for name in losses], list(losses.values()), room, steps=steps))
+    return tuple(cheapest_choice([costs.of(name) for name in losses], list(losses.values()), room))
 
 
 def _solve(
