@@ -55,7 +55,7 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
         less([(line, other) for line in blocks if (other := smallest_like(study, line)) is not line]),
-        less([(line, _whole(study, line)) for line in blocks if line.variant]),
+        less([(line, _whole(study, line)) for line in (*study.of("fewer layers"), *blocks) if line.variant]),
     )
 
 

@@ -119,7 +119,7 @@ class Standings(Printed):
 
         Where there are no times, that whose rate of the cut matrices is nearest.
         """
-        few = self.of("fewer layers")
+        few = [one for one in self.of("fewer layers") if not one.variant]
         timed = [(one, one.fastest.times) for one in few if one.fastest is not None]
         if not timed or line.fastest is None:
             return min(few, key=lambda one: abs(np.log(one.rate_pruned / line.rate_pruned)), default=None)

@@ -124,11 +124,16 @@ def test_groups_of_other_sizes_and_variants_stand_beside_what_they_were_made_fro
     other = record_of(structure="block_column:4", score=0.6, **cut)
     other["run"]["options"] = other["run"]["options"] | {"variant": "no-teacher"}
     slower = record_of(structure="block_column:4", score=0.7, seed=1, method="gradual", rate=1.79)
-    (found,) = standings([*sizes, other, slower])
+    few = [uncut(record_of(method="dense", rate=1.0, seed=1, score=score), layers=2) for score in (0.5, 0.55)]
+    few[1]["run"]["options"] |= {"variant": "slower"}
+    (found,) = standings([*sizes, other, slower, *few])
     decided = comparisons(found, text=False)
     assert {(one.structure, one.rate) for one in decided.size} == {("tile:32x32", 5.0), ("irregular", 5.0)}
     assert {one.against for one in decided.size} == {"block_column:4 gradual at 5"}
-    assert [(one.method, round(one.mean, 3)) for one in decided.parts] == [("gradual, no-teacher", -0.1)]
+    assert [(one.method, round(one.mean, 3)) for one in decided.parts] == [
+        ("dense, 2 layers, slower", 0.05), ("gradual, no-teacher", -0.1),
+    ]  # fmt: skip
+    assert {one.against for one in decided.rival} == {"dense, 2 layers"}
     assert [weights_in_a_group(text) for text in ("irregular", "block_row:64", "tile:16x2")] == [1, 64, 32]
 
 
