@@ -117,12 +117,14 @@ class Standings(Printed):
     def rival_of(self, line: Standing) -> Standing | None:
         """The best model of fewer layers that is at least as fast; where none is, the fastest of them.
 
-        Where there are no times, that whose rate of the cut matrices is nearest.
+        Where there are no times, that whose rate of the cut matrices is nearest, and at most a fifth above: a model
+        that kept far fewer weights is no rival.
         """
         few = [one for one in self.of("fewer layers") if not one.variant]
         timed = [(one, one.fastest.times) for one in few if one.fastest is not None]
         if not timed or line.fastest is None:
-            return min(few, key=lambda one: abs(np.log(one.rate_pruned / line.rate_pruned)), default=None)
+            fair = [one for one in few if one.rate_pruned <= 1.2 * line.rate_pruned]
+            return max(fair, key=lambda one: one.rate_pruned, default=None)
         quick = [one for one, times in timed if times >= line.fastest.times]
         fallback = max(timed, key=lambda pair: pair[1])[0]
         return max(quick, key=lambda one: one.mean, default=fallback)

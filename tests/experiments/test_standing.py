@@ -99,6 +99,8 @@ def test_a_rival_is_as_fast_and_as_good_as_there_is():
     (untimed,) = standings([*few, record_of(rate=1.79), record_of(rate=5.0)])
     rivals = [untimed.rival_of(line).setting.method for line in untimed.of("blocks")]
     assert rivals == ["dense, 3 layers", "dense, 2 layers"]
+    (small,) = standings([few[0], record_of(rate=1.79)])
+    assert small.rival_of(small.of("blocks")[0]) is None  # two layers of six keep far less
 
 
 def test_the_pairs_that_decide_a_study():
