@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from blockprune_lib.experiments.alike import measure_of
 from blockprune_lib.experiments.frontier import Point, points
 from blockprune_lib.experiments.report import interval
 from tools.markdown import table
@@ -16,7 +17,6 @@ STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "study"
 #: In the order of the columns.
 TASKS = {"cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
          "mnli": "MNLI"}  # fmt: skip
-METRICS = {"matthews": "Matthews correlation", "f1": "F1", "pearson": "Pearson correlation"}
 MODEL, STRUCTURE, METHODS = "minilm", "block_column:4", ("reweighted", "gradual")
 #: Engines of a dense model, as records have them -> as a reader names them.
 DENSE = {
@@ -37,7 +37,7 @@ def accuracies() -> str:
     }
     shown = {name: told for name, told in cells.items() if any(told)}
     shown["the majority class"] = [f"{majority_of(task):.3f}" for task in tasks]
-    lines = table([_title(task, found) for task in tasks], shown)
+    lines = table([_title(task) for task in tasks], shown)
     return "\n".join([*lines, "", _foot(records, found)])
 
 
@@ -72,9 +72,8 @@ def _has_both(found: list[Point]) -> bool:
     return {"", STRUCTURE} <= structures
 
 
-def _title(task: str, found: list[Point]) -> str:
-    metric = next(point.metric for point in found if point.setting.task == task)
-    return f"{TASKS[task]}, {METRICS.get(metric, metric)}"
+def _title(task: str) -> str:
+    return f"{TASKS[task]}, {measure_of(_record_of(task))}"
 
 
 def _cell(found: list[Point]) -> str:
@@ -89,8 +88,12 @@ def _cell(found: list[Point]) -> str:
 
 def majority_of(task: str) -> float:
     """What the commonest label alone scores."""
-    record = next(record for record in _records() if record["run"]["task"] == task)
+    record = _record_of(task)
     return float(record["majority"][record["metric"]])
+
+
+def _record_of(task: str) -> dict[str, Any]:
+    return next(record for record in _records() if record["run"]["task"] == task)
 
 
 def timed_points() -> list[Point]:
@@ -109,7 +112,7 @@ def _foot(records: list[dict[str, Any]], found: list[Point]) -> str:
     seeds = sorted({len(point.scores) for point in found})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     timed = next(record["latency"] for record in records if record.get("latency"))
-    several = "; ± is Student's 95 % interval over seeds" if seeds[-1] > 1 else ""
+    several = "; ± is Student's 95 % interval over seeds; a score without it is of one seed" if seeds[-1] > 1 else ""
     engines = {DENSE[p.engine] for some in rows(found).values() for p in some if p.setting.what != "dense"}
     return (
         f"MiniLM (six layers) on the whole of each task, score on its validation rows, {many} "
