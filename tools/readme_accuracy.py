@@ -37,7 +37,7 @@ def accuracies() -> str:
     }
     shown = {name: told for name, told in cells.items() if any(told)}
     shown["the majority class"] = [f"{majority_of(task):.3f}" for task in tasks]
-    lines = table([_title(task) for task in tasks], shown)
+    lines = table([f"{TASKS[task]}, {measure_of_task(task)}" for task in tasks], shown)
     return "\n".join([*lines, "", _foot(records, found)])
 
 
@@ -72,8 +72,9 @@ def _has_both(found: list[Point]) -> bool:
     return {"", STRUCTURE} <= structures
 
 
-def _title(task: str) -> str:
-    return f"{TASKS[task]}, {measure_of(_record_of(task))}"
+def measure_of_task(task: str) -> str:
+    """The score of a task, in words."""
+    return measure_of(_record_of(task))
 
 
 def _cell(found: list[Point]) -> str:

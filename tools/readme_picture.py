@@ -9,7 +9,7 @@ from pathlib import Path
 from blockprune_lib import plots
 from blockprune_lib.experiments.frontier import Point
 from blockprune_lib.experiments.report import interval
-from tools.readme_accuracy import METRICS, TASKS, majority_of, rows, timed_points
+from tools.readme_accuracy import TASKS, majority_of, measure_of_task, rows, timed_points
 
 PICTURE = Path(__file__).resolve().parent.parent / "book" / "images" / "speed-and-accuracy.svg"
 #: Rows of README's table that the picture has too; a pattern each.
@@ -32,7 +32,6 @@ def picture() -> str:
         here = [point for point in points if point.setting.task == task]
         if here and any(re.match(pattern, plain) for pattern in SHOWN):
             chosen[plain.replace(", the fastest engine", "")] = here[0]
-    metric = next(iter(chosen.values())).metric
     with plots.canvas("light", (10, 0.8 + 0.42 * len(chosen)), columns=2) as (canvas, (left, right)):
         for place, (name, point) in enumerate(chosen.items()):
             colour = plots.COLOURS["block" if name.startswith("blocks") else "dense"]
@@ -47,7 +46,7 @@ def picture() -> str:
         right.axvline(majority_of(task), color=plots.COLOURS["ceiling"], linestyle="--")
         left.set_yticks(range(len(chosen)), list(chosen))
         left.set(xlabel="times as fast as the first row", title="Speed")
-        right.set(xlabel=f"{METRICS.get(metric, metric)}; dashed: majority class", title=f"Accuracy on {TASKS[task]}")
+        right.set(xlabel=f"{measure_of_task(task)}; dashed: majority class", title=f"Accuracy on {TASKS[task]}")
         right.set_yticks([])
         for axes in (left, right):
             axes.invert_yaxis()
