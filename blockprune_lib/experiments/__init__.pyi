@@ -3,6 +3,7 @@ from . import frontier as frontier
 from . import latency as latency
 from . import paired as paired
 from . import report as report
+from .deciding import best_blocks as best_blocks
 from .deciding import comparisons as comparisons
 from .deciding import read_rows as read_rows
 from .deciding import weights_in_a_group as weights_in_a_group

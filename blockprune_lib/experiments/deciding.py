@@ -77,6 +77,16 @@ def smallest_like(study: Standings, line: Standing) -> Standing:
     return min(blocks, key=lambda one: weights_in_a_group(one.setting.structure), default=line)
 
 
+def best_blocks(study: Standings, rate: float) -> Standing | None:
+    """The blocks to speak of at a rate: of those with most seeds the best mean; None where none were run.
+
+    Single weights are no blocks, and a variant is there to be compared. What is timed goes before what is not.
+    """
+    found = [one for one in study.of("blocks") if one.setting.rate == rate and not one.variant]
+    blocks = [one for one in found if weights_in_a_group(one.setting.structure) > 1]
+    return max(blocks, key=lambda one: (one.fastest is not None, len(one.scores), one.mean), default=None)
+
+
 def _fair(line: Standing, other: Standing) -> bool:
     """Whether both trained for as many steps; what is no transformer trains for none."""
     return "no transformer" in (line.family, other.family) or set(line.steps) == set(other.steps)

@@ -11,7 +11,7 @@ from blockprune_lib.cli import main
 from blockprune_lib.data import metrics
 from blockprune_lib.experiments import frontier, records
 from blockprune_lib.experiments.alike import measure_of
-from blockprune_lib.experiments.deciding import comparisons, read_rows, weights_in_a_group
+from blockprune_lib.experiments.deciding import best_blocks, comparisons, read_rows, weights_in_a_group
 from blockprune_lib.experiments.frontier_plot import draw_frontier, save_frontier
 from blockprune_lib.experiments.paired import Differences, resampled
 from blockprune_lib.experiments.standing import standings
@@ -137,6 +137,22 @@ def test_groups_of_other_sizes_and_variants_stand_beside_what_they_were_made_fro
     ]  # fmt: skip
     assert {one.against for one in decided.rival} == {"dense, 2 layers"}
     assert [weights_in_a_group(text) for text in ("irregular", "block_row:64", "tile:16x2")] == [1, 64, 32]
+
+
+def test_the_blocks_to_speak_of_have_most_seeds():
+    runs = [
+        record_of(structure="irregular", score=0.9, seed=1), record_of(structure="tile:32x32", score=0.8, seed=1),
+        *(record_of(structure="block_column:4", score=0.7, seed=seed) for seed in (1, 2)),
+    ]  # fmt: skip
+    tuned = record_of(structure="block_column:4", score=0.95, seed=1)
+    tuned["run"]["options"] = tuned["run"]["options"] | {"variant": "longer"}
+    (found,) = standings([*runs, tuned])
+    assert best_blocks(found, 5.0).setting.structure == "block_column:4"
+    assert best_blocks(found, 3.0) is None
+    (one_seed,) = standings([*runs[:2], runs[2]])
+    assert best_blocks(one_seed, 5.0).setting.structure == "tile:32x32"
+    (single,) = standings(runs[:1])
+    assert best_blocks(single, 5.0) is None
 
 
 def test_differences_are_a_table_with_both_intervals():
