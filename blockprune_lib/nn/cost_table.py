@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from .._common.checks import positive_int, whole_number
+from .._common.evaluating import evaluating
 from .._common.tables import Printed
 from ..data.limits import most_tokens
 from ..machine.comparison import Timing
@@ -103,16 +104,11 @@ class LayerCosts(Printed):
 
     def time_call(self, model: nn.Module, *, repeats: int = 15, threads: int | None = None) -> Timing:
         """Time a call of `model`, in evaluation mode, on the example that the costs were measured with."""
-        training = model.training
-        model.eval()
-        try:
-            with torch.inference_mode():
-                return measure(
-                    partial(run, model, self.example), name="call", repeats=repeats, min_time_ms=0.0, clock=self.clock,
-                    threads=self.threads if threads is None else threads,
-                )  # fmt: skip
-        finally:
-            model.train(training)
+        with evaluating(model), torch.inference_mode():
+            return measure(
+                partial(run, model, self.example), name="call", repeats=repeats, min_time_ms=0.0, clock=self.clock,
+                threads=self.threads if threads is None else threads,
+            )  # fmt: skip
 
     def _table(self) -> list[tuple[str, ...]]:
         count = {shape: list(self.shapes.values()).count(shape) for shape in self.ms}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._common.evaluating import evaluating
 from ..kernels import parallel
 from ..kernels.encoder import encoder_worker
 from ..machine.cpu import processor
@@ -84,16 +85,10 @@ def warm_up(model: nn.Module, *, training: bool = False) -> WarmUp:
 
 def _run_compiled(encoder: Any) -> None:
     """One compiled call of an encoder, in evaluation mode; none where it would go layer by layer."""
-    modes = {module: module.training for module in encoder.modules()}
-    width = next(module.normalized_shape[0] for module in modes if isinstance(module, nn.LayerNorm))
-    encoder.eval()
-    try:
-        with torch.inference_mode():
-            dtype = next(encoder.parameters()).dtype
-            encoder.forward.compiled(torch.zeros(1, TOKENS, width, dtype=dtype, device="cpu"), {})
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    width = next(module.normalized_shape[0] for module in encoder.modules() if isinstance(module, nn.LayerNorm))
+    with evaluating(encoder), torch.inference_mode():
+        dtype = next(encoder.parameters()).dtype
+        encoder.forward.compiled(torch.zeros(1, TOKENS, width, dtype=dtype, device="cpu"), {})
 
 
 def _differentiate(layer: BlockSparseLinear) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .._common.evaluating import evaluating
 from .groups import group_scores
 from .structure import BlockStructure
 
@@ -72,13 +73,8 @@ class OutputChange:
         def masked(*arguments: Any, **more: Any) -> Any:
             return functional_call(self.model, weights, arguments, more)
 
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                return torch.cat([_centred(outputs_of(masked, batch)) for batch in self.batches])
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), torch.no_grad():
+            return torch.cat([_centred(outputs_of(masked, batch)) for batch in self.batches])
 
 
 def weight_change(weight: Tensor, mask: Tensor) -> float:
@@ -106,19 +102,16 @@ def sensitivities(
     given = list(batches)
     if not given:
         raise ValueError("batches must hold at least one batch; got none: [tokenizer(texts, return_tensors='pt')]")
-    generator, training = torch.Generator().manual_seed(seed), model.training
+    generator = torch.Generator().manual_seed(seed)
     sums: dict[str, Any] = dict.fromkeys(modules, (0.0, 0.0, 0))
     seen = list[Tensor]()
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in given:
             outputs, rows = _differentiated(model, modules, batch, generator)
             seen.append(outputs)
             for name, (x, jacobian) in rows.items():
                 a, g, count = sums[name]
                 sums[name] = a + x.T @ x, g + jacobian.T @ jacobian, count + len(x)
-    finally:
-        model.train(training)
     everything = torch.cat(seen)
     variance = _variance(everything)
     found = {}

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from .._common.checks import positive_int
+from .._common.evaluating import evaluating
 from ..data import metrics
 from ..data.labels import plain
 from ..data.limits import most_tokens, shorten
@@ -137,17 +138,13 @@ def _logits(model: Any, data: TrainingData, batch_size: int) -> torch.Tensor:
     examples = _rows(data.validation)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         logits = torch.empty(len(examples), model.config.num_labels)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = data.collate([examples[i] for i in chosen])
             inputs = {key: value.to(device) for key, value in batch.items() if key != "labels"}
             logits[chosen] = model(**inputs).logits.float().cpu()
-    finally:
-        model.train(training)
     return logits
 
 
