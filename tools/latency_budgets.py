@@ -27,7 +27,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,12 @@ from blockprune_lib._common.provenance import provenance
 from blockprune_lib._common.tables import text_table
 from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.machine.passport import hardware
-from blockprune_lib.nn import Cut, LayerCosts, TooDenseWarning, layer_costs
-from blockprune_lib.nn.choice_search import Losses, scaled_to_the_whole
-from blockprune_lib.nn.latency_budget import calibrated, choose, picked
-from blockprune_lib.nn.trial import Ranking, candidates, linears_of, sparse_trial
+from blockprune_lib.nn import Cut, LayerCosts, TooDenseWarning
+from blockprune_lib.nn.latency_budget import calibrated, choose, searched
+from blockprune_lib.nn.trial import Ranking, linears_of, sparse_trial
 from blockprune_lib.pruning.sensitivity import OutputChange, sensitivities
 from blockprune_lib.pruning.structure import BlockStructure
+from tools import kept_costs
 
 FORMAT = "blockprune latency budgets, version 2"
 RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "budget-cola.json"
@@ -56,16 +55,15 @@ SHARES = (0.5, 0.35)
 #: How near a uniform model must come to the time that was asked, and how often its rate is corrected.
 NEAR, ROUNDS = 0.015, 4
 CALIBRATION, HELD_OUT, TRIALS = 96, 192, 60
-RATES = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
-BATCH = 32
-CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
+#: Of fine-tuning and of retraining; LONGEST is the number of tokens at which a text is cut.
+LEARNING_RATE, BATCH, LONGEST = 2e-4, 32, 64
 
 
 def train(options: argparse.Namespace) -> None:
     """Fine-tune once, and keep the model."""
     task = _task(options)
     model, tokenizer = models.load(options.model[0], task=task, seed=1)
-    report = fine_tune(model, tokenizer, task, _settings(options, options.steps, 2e-4, seed=1))
+    report = fine_tune(model, tokenizer, task, _settings(options.steps, seed=1))
     model.save_pretrained(options.folder / "dense")
     tokenizer.save_pretrained(options.folder / "dense")
     print(report)
@@ -86,7 +84,7 @@ def search(options: argparse.Namespace) -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """The choices of each seed, how long each takes, and how far the outputs move; masks are kept beside."""
+    """The choices of each seed and how long each takes; masks are kept beside, and scores of older choices go."""
     for seed in options.seed:
         model, tokenizer = _dense(options, seed)
         costs, ranking, _ = _material(options, model, tokenizer, seed)
@@ -96,16 +94,17 @@ def measure(options: argparse.Namespace) -> None:
         for share in options.share:
             asked, arms = share * costs.dense_ms, list[Arm]()
             for name, losses in (("added", known["added"]), ("tried", known[f"{share:g}"])):
-                found = choose(model, asked, costs, losses, ranking)
+                found = choose(model, asked, costs, known["added"], losses, ranking)
                 assert found.measured is not None
                 cuts = {name: one.cut for name, one in found.choices.items()}
                 arms.append(Arm(name, share, asked, cuts, dict(found.masks), found.density, found.measured))
             arms += [uniform(model, share, asked, costs, structure, ranking) for structure in structures]
             kept = {f"{at}/{name}": mask for at, arm in enumerate(arms) for name, mask in arm.masks.items()}
+            (options.folder / f"scored-{seed}-{share:g}.json").unlink(missing_ok=True)
             save_file(kept, options.folder / f"masks-{seed}-{share:g}.safetensors")
             rows = [arm.row() | {"loss": sum(ranking.loss(n, m) for n, m in arm.masks.items())} for arm in arms]
             write_json(options.folder / f"choices-{seed}-{share:g}.json", {
-                "rows": rows, "hardware": hardware().to_dict(), "costs": _costs_as_json(costs),
+                "rows": rows, "hardware": hardware().to_dict(), "costs": kept_costs.as_json(costs),
             })  # fmt: skip
             print(text_table([["arm", "asked", "ms", "density"], *(arm.cells() for arm in arms)]), flush=True)
 
@@ -181,13 +180,13 @@ def _scored(options: argparse.Namespace, task: tasks.Task, seed: int, share: flo
         far = {"moved": change(masks), "held_out": held(masks)}
         cases.append(row | far | {"seed": seed, "before": before, "masks": masks})
     better = min((c for c in cases if c["arm"].startswith("one")), key=lambda case: case["moved"])
-    rows = task.encode(tokenizer, 64)[0]
+    rows = task.encode(tokenizer, LONGEST)[0]
     for case in cases:
         masks = case.pop("masks")
         if case["arm"] == "tried" or case is better:
             pruned = copy.deepcopy(model)
             apply_masks_(pruned, masks)
-            retrain(pruned, tokenizer, (rows, None), masks, _settings(options, options.retrain_steps, 2e-4, seed))
+            retrain(pruned, tokenizer, (rows, None), masks, _settings(options.retrain_steps, seed))
             case["after"] = _score(pruned, tokenizer, task, case["cuts"])
         told = (f"{case.get(key, float('nan')):.3f}" for key in ("moved", "held_out", "before", "after"))
         print(seed, case["arm"], share, *told, flush=True)
@@ -208,26 +207,12 @@ def _write(options: argparse.Namespace, task: tasks.Task, dense: dict[str, Any],
     first = read_json(options.folder / f"choices-{options.seed[0]}-{options.share[0]:g}.json")
     write_json(options.json, {
         "format": FORMAT,
-        "settings": {"calibration": CALIBRATION, "held_out": HELD_OUT, "trials": options.trials, "learning_rate": 2e-4,
-                     "batch_size": BATCH, "retrain_steps": options.retrain_steps, "tokens": options.tokens,
-                     "threads": options.threads, "clock": options.clock},
+        "settings": {"calibration": CALIBRATION, "held_out": HELD_OUT, "trials": options.trials,
+                     "learning_rate": LEARNING_RATE, "batch_size": BATCH, "retrain_steps": options.retrain_steps,
+                     "tokens": options.tokens, "threads": options.threads, "clock": options.clock},
         "task": task.to_dict(), "metric": task.primary, "dense": dense, "models": [Path(m).name for m in options.model],
         "costs": first["costs"], "hardware": first["hardware"], "provenance": provenance(), "cases": cases,
     })  # fmt: skip
-
-
-def searched(
-    asked: float, costs: LayerCosts, losses: Losses, ranking: Ranking, change: OutputChange, trials: int, seed: int
-) -> dict[str, list[float]]:
-    """The losses times the factors at which the whole model moved least."""
-
-    def moved(choice: tuple[int, ...]) -> float:
-        masks = {name: ranking.mask(name, costs.cuts[at]) for name, at in zip(losses, choice, strict=True)}
-        print(f"  {len(seen)}: {seen.setdefault(choice, change(masks)):.4f}", end="", flush=True)
-        return seen[choice]
-
-    seen: dict[tuple[int, ...], float] = {}
-    return scaled_to_the_whole(losses, partial(picked, costs, asked), moved, trials, seed)
 
 
 def _dense(options: argparse.Namespace, seed: int, task: tasks.Task | None = None) -> Any:
@@ -238,38 +223,15 @@ def _dense(options: argparse.Namespace, seed: int, task: tasks.Task | None = Non
     return model.eval(), tokenizer
 
 
-def _material(options: argparse.Namespace, model: Any, tokenizer: Any, seed: int) -> Any:
+def _material(
+    options: argparse.Namespace, model: Any, tokenizer: Any, seed: int
+) -> tuple[LayerCosts, Ranking, OutputChange]:
     """What a choice is made from: costs, the ranking of groups, and what measures how far outputs move."""
-    costs, linears, texts = _costs(model, options), linears_of(model), _texts(options, tokenizer, seed)
+    costs = kept_costs.measured_once(
+        options.folder / "costs.json", model, options.tokens, options.threads, options.clock
+    )
+    linears, texts = linears_of(model), _texts(options, tokenizer, seed)
     return costs, Ranking(linears, sensitivities(model, linears, texts, seed)), OutputChange(model, texts)
-
-
-def _costs(model: Any, options: argparse.Namespace) -> LayerCosts:
-    """Measured once for all seeds: times depend on how many weights are kept, not on which."""
-    place = options.folder / "costs.json"
-    words = model.config.vocab_size
-    example = torch.randint(words // 2, words, (1, options.tokens), generator=torch.Generator().manual_seed(0))
-    if not place.exists():
-        write_json(place, _costs_as_json(layer_costs(
-            model, candidates(rates=RATES), example={"input_ids": example}, threads=options.threads,
-            clock=CLOCKS[options.clock],
-        )))  # fmt: skip
-    kept = read_json(place)
-    ms: Any = {tuple(map(int, shape.split(" x "))): tuple(times) for shape, times in kept["ms"].items()}
-    shapes: Any = {name: tuple(linear.weight.shape) for name, linear in linears_of(model).items()}
-    found = LayerCosts(
-        candidates(rates=RATES), ms, kept["rest_ms"], kept["plain_ms"], shapes, {"input_ids": example}, "float32",
-        options.threads, kept["start"], CLOCKS[options.clock],
-    )  # fmt: skip
-    print(found, flush=True)
-    return found
-
-
-def _costs_as_json(costs: LayerCosts) -> dict[str, Any]:
-    ms = {f"{M} x {N}": list(times) for (M, N), times in costs.ms.items()}
-    return {"cuts": [str(cut) for cut in costs.cuts], "ms": ms, "rest_ms": costs.rest_ms, "plain_ms": costs.plain_ms,
-            "least_ms": costs.least_ms, "dense_ms": costs.dense_ms, "threads": costs.threads,
-            "start": costs.start}  # fmt: skip
 
 
 def _texts(options: argparse.Namespace, tokenizer: Any, seed: int, part: int = 0) -> list[dict[str, Tensor]]:
@@ -278,9 +240,9 @@ def _texts(options: argparse.Namespace, tokenizer: Any, seed: int, part: int = 0
     texts = list(zip(*(task.train[column] for column in task.text), strict=True))
     some = sorted(texts[CALIBRATION:] if part else texts[:CALIBRATION], key=lambda text: sum(map(len, text)))
     return [
-        dict(tokenizer(*map(list, zip(*some[at : at + 32], strict=True)), padding=True, truncation=True, max_length=64,
-                       return_tensors="pt"))
-        for at in range(0, len(some), 32)
+        dict(tokenizer(*map(list, zip(*some[at : at + BATCH], strict=True)), padding=True, truncation=True,
+                       max_length=LONGEST, return_tensors="pt"))
+        for at in range(0, len(some), BATCH)
     ]  # fmt: skip
 
 
@@ -288,10 +250,10 @@ def _task(options: argparse.Namespace) -> tasks.Task:
     return tasks.load(options.task, train=options.train, verbose=False)
 
 
-def _settings(options: argparse.Namespace, steps: int, rate: float, seed: int) -> TrainingSettings:
+def _settings(steps: int, seed: int) -> TrainingSettings:
     return TrainingSettings(
-        max_steps=steps, learning_rate=rate, batch_size=BATCH, warmup_ratio=0.1, seed=seed, max_length=64, dropout=0.0,
-        evaluate_first=False, freeze_embeddings=True, optimizer="adamw_torch_fused",
+        max_steps=steps, learning_rate=LEARNING_RATE, batch_size=BATCH, warmup_ratio=0.1, seed=seed, max_length=LONGEST,
+        dropout=0.0, evaluate_first=False, freeze_embeddings=True, optimizer="adamw_torch_fused",
     )  # fmt: skip
 
 
@@ -310,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall",
+    parser.add_argument("--clock", choices=tuple(kept_costs.CLOCKS), default="wall",
                         help="cpu: of one thread, where other programs run too; --threads 1")  # fmt: skip
     parser.add_argument("--training-threads", type=int, default=2)
     parser.add_argument("--json", default=str(RESULT), help="where the record goes")

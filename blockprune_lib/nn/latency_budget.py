@@ -178,30 +178,34 @@ def budget(
     known = None if examples is None else sensitivities(model, linears, examples, seed)
     ranking = Ranking(linears, known)
     losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in linears}
-    change = OutputChange(model, examples) if examples and trials else None
-    return choose(
-        model, ms, costs, losses, ranking, change=change, trials=trials, seed=seed, verify=verify, threads=threads,
-        **which,
-    )  # fmt: skip
+    if not (examples and trials):
+        return choose(model, ms, costs, losses, losses, ranking, verify=verify, threads=threads, **which)
+    change = OutputChange(model, examples)
+    scaled = searched(ms, costs, losses, ranking, change, trials, seed)
+    chosen = choose(model, ms, costs, losses, scaled, ranking, verify=verify, threads=threads, **which)
+    return replace(chosen, moved=change(chosen.masks))
+
+
+def searched(
+    ms: float, costs: LayerCosts, losses: Losses, ranking: Ranking, change: OutputChange, trials: int, seed: int
+) -> dict[str, list[float]]:
+    """The losses times the factors at which the choice that takes `ms` moves the outputs of the whole model least."""
+
+    def moved(choice: tuple[int, ...]) -> float:
+        return change({name: ranking.mask(name, costs.cuts[at]) for name, at in zip(losses, choice, strict=True)})
+
+    return scaled_to_the_whole(losses, partial(_picked, costs, ms), moved, trials, seed)
 
 
 def choose(
-    model: nn.Module, ms: float, costs: LayerCosts, losses: Losses, ranking: Ranking, *,
-    change: OutputChange | None = None, trials: int = TRIALS, seed: int = 0, verify: bool = True,
-    threads: int | None = None, **which: bool,
+    model: nn.Module, ms: float, costs: LayerCosts, losses: Losses, scaled: Losses, ranking: Ranking, *,
+    verify: bool = True, threads: int | None = None, **which: bool,
 ) -> Budget:  # fmt: skip
     """The budget of known times and losses: solved, measured, and solved again with what the measurement taught.
 
-    `change`: on what the losses' factors are tried first; None leaves the losses as they are.
+    `scaled`: the losses that the choice goes by, as `searched` gives them; `losses` are what the budget tells.
     """
-    scaled, found, limit = losses, list[Budget](), ms
-    if change is not None:
-        solve = partial(picked, costs, ms)
-
-        def moved(choice: tuple[int, ...]) -> float:
-            return change({n: ranking.mask(n, costs.cuts[at]) for n, at in zip(losses, choice, strict=True)})
-
-        scaled = scaled_to_the_whole(losses, solve, moved, trials, seed)
+    found, limit = list[Budget](), ms
     for _ in range(ROUNDS):
         chosen = _solve(ms, limit, costs, losses, scaled, ranking)
         if not verify:
@@ -214,8 +218,7 @@ def choose(
         if abs(off) <= NEAR * ms or (len(found) > 1 and cuts == {n: c.cut for n, c in found[-2].choices.items()}):
             break
         limit = min(max(limit - off, (1 - FAR) * ms), (1 + FAR) * ms)
-    best = min(found, key=lambda one: abs(_miss(one)))
-    return best if change is None else replace(best, moved=change(best.masks))
+    return min(found, key=lambda one: abs(_miss(one)))
 
 
 def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: int | None, **which: bool) -> LayerCosts:
@@ -226,7 +229,7 @@ def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: i
     return costs.scaled(now.median / costs.total_ms(dict.fromkeys(costs.shapes, costs.start)))
 
 
-def picked(costs: LayerCosts, limit: float, losses: Losses) -> tuple[int, ...]:
+def _picked(costs: LayerCosts, limit: float, losses: Losses) -> tuple[int, ...]:
     """The candidate of each matrix; a limit beyond what is possible is the nearest that is."""
     room = min(max(limit, costs.least_ms), costs.dense_ms) - costs.rest_ms
     return tuple(cheapest_choice([costs.of(name) for name in losses], list(losses.values()), room))
@@ -236,7 +239,7 @@ def _solve(
     asked: float, limit: float, costs: LayerCosts, losses: Losses, scaled: Losses, ranking: Ranking
 ) -> Budget:  # fmt: skip
     choices, masks, structures = dict[str, Chosen](), dict[str, Tensor](), dict[str, BlockStructure]()
-    for name, at in zip(losses, picked(costs, limit, scaled), strict=True):
+    for name, at in zip(losses, _picked(costs, limit, scaled), strict=True):
         cut = costs.cuts[at]
         mask = ranking.mask(name, cut)
         choices[name] = Chosen(cut, float(mask.float().mean()), costs.of(name)[at], losses[name][at])

@@ -1,4 +1,4 @@
-"""The tool that records a budget beside one rate: its three steps on a tiny model, and what the record holds."""
+"""The tool that records a budget beside one rate: its four steps on a tiny model, and what the record holds."""
 
 import json
 from pathlib import Path
@@ -25,6 +25,7 @@ def test_four_steps_leave_a_record_of_every_arm(
     ]  # fmt: skip
     for step in ("train", "search", "time", "score"):
         assert latency_budgets.main([step, *flags]) == 0
+    assert len(list((tmp_path / "work").glob("scored-*.json"))) == 4
     assert "tried" in capsys.readouterr().out
     record = json.loads(target.read_text())
     assert record["format"] == latency_budgets.FORMAT
@@ -39,3 +40,5 @@ def test_four_steps_leave_a_record_of_every_arm(
         assert min(case["moved"], case["held_out"], case["loss"]) >= 0
         assert len(case["measured"]["samples_ms"]) == 15
     assert sum("after" in case for case in record["cases"]) == 4 * 2  # what was tried, and one of the two with one rate
+    assert latency_budgets.main(["time", *flags]) == 0
+    assert not list((tmp_path / "work").glob("scored-*.json"))  # they were of the choices before
