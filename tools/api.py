@@ -73,7 +73,7 @@ BY_SCHEMA = ("bench",)
 def page() -> str:
     """Return the page's text."""
     parts = [HEAD, "## `bp`: the common names", summary(_told(bp))]
-    told = {id(thing) for home, _ in _homes() for name in public(home) for thing in [getattr(home, name)]}
+    told = {id(getattr(home, name)) for home, _ in _homes() for name in public(home)}
     for room, question in ROOMS.items():
         parts += section(f"blockprune_lib.{room}", f"## `bp.{room}`: {question[0].lower()}{question[1:]}")
         parts += [] if room in BY_SCHEMA else returned(room, told)
@@ -113,17 +113,13 @@ def returned(room: str, told: set[int]) -> list[str]:
     found = list[type]()
     while queue:
         thing = queue.pop(0)
-        calls = [getattr(thing, name) for name in _members(thing)] if inspect.isclass(thing) else [thing]
-        for call in [*calls, thing]:
-            for kind in _classes(_hints(getattr(call, "fget", call), fields=inspect.isclass(call))):
-                if (
-                    id(kind) not in told
-                    and kind.__module__.startswith(f"blockprune_lib.{room}")
-                    and inspect.getdoc(kind)
-                ):
-                    told.add(id(kind))
-                    found.append(kind)
-                    queue.append(kind)
+        methods = [getattr(thing, name) for name in _members(thing)] if inspect.isclass(thing) else []
+        for kind in _classes(hint for part in (*methods, thing) for hint in _hints(part)):
+            ours = kind.__module__.startswith(f"blockprune_lib.{room}.") and inspect.getdoc(kind)
+            if ours and id(kind) not in told:
+                told.add(id(kind))
+                found.append(kind)
+                queue.append(kind)
     if not found:
         return []
     names = {kind: f"{kind.__module__}.{kind.__name__}" for kind in sorted(found, key=lambda kind: kind.__name__)}
@@ -141,21 +137,21 @@ def _homes() -> Iterator[tuple[ModuleType, str]]:
                 yield getattr(package, name), room
 
 
-def _hints(thing: Any, fields: bool) -> list[Any]:
-    """The types of a class's fields, or the type that a function returns."""
+def _hints(thing: Any) -> list[Any]:
+    """The types of a class's public fields, or the type that a function or property returns."""
     try:
-        hints = get_type_hints(thing)
+        hints = get_type_hints(getattr(thing, "fget", thing))
     except (NameError, TypeError):
         return []
-    return [kind for name, kind in hints.items() if fields and name[0] != "_"] if fields else [hints.get("return")]
+    return [hint for name, hint in hints.items() if name[0] != "_" and (inspect.isclass(thing) or name == "return")]
 
 
 def _classes(hints: Iterable[Any]) -> Iterator[type]:
     """The classes of the library in types such as dict[str, list[Case]]."""
-    for kind in hints:
-        if inspect.isclass(kind) and not get_args(kind) and not kind.__name__.startswith("_"):
-            yield kind
-        yield from _classes(get_args(kind))
+    for hint in hints:
+        if inspect.isclass(hint) and not get_args(hint) and not hint.__name__.startswith("_"):
+            yield hint
+        yield from _classes(get_args(hint))
 
 
 def things() -> Iterator[tuple[str, Any]]:
@@ -213,12 +209,9 @@ def _members(thing: type) -> list[str]:
     own = []
     for name, member in vars(thing).items():
         target = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        told = inspect.isfunction(target) or isinstance(target, property)
-        if (
-            not name.startswith("_")
-            and told
-            and not (inspect.getdoc(target) or "The old name").startswith("The old name")
-        ):
+        runs = inspect.isfunction(target) or isinstance(target, property)
+        told = inspect.getdoc(target) if runs and not name.startswith("_") else None
+        if told and not told.startswith("The old name"):  # as `renamed` of `_common/moved.py` says
             own.append(name)
     return own
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import io
+import operator
 import re
 
 import pytest
@@ -45,7 +46,7 @@ def test_what_calls_return_is_told_once():
     assert {"Verdict", "Attainable", "Chosen", "Sensitivity"} <= set(classes)
     assert len(THINGS) == len(set(THINGS))
     hints = [thing for name, thing in THINGS.items() if inspect.isfunction(thing)]
-    returned = {kind for thing in hints for kind in api._classes(api._hints(thing, fields=False))}
+    returned = {kind for thing in hints for kind in api._classes(api._hints(thing))}
     ours = {kind.__name__ for kind in returned if kind.__module__.startswith("blockprune_lib")}
     assert ours - {"Settings"} <= set(classes)
 
@@ -54,11 +55,7 @@ def test_the_tour_names_what_there_is():
     [code] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("bp."):
-            thing = bp
-            for part in ast.unparse(node).split(".")[1:]:
-                if "(" in part:
-                    break
-                thing = getattr(thing, part)
+            operator.attrgetter(ast.unparse(node).removeprefix("bp."))(bp)
 
 
 @pytest.mark.parametrize("name", THINGS)
