@@ -102,7 +102,7 @@ def _default(node: ast.expr, told: dict[str, Any]) -> str:
             home = home[part] if isinstance(home, dict) else getattr(home, part)
         if len(repr(home)) <= LONGEST and not repr(home).startswith("<"):
             return repr(home)
-    return f"{float(text):g}" if re.fullmatch(r"0\.0\d+|\d+e-\d+", text) else text
+    return text
 
 
 def _type(node: ast.expr, told: dict[str, Any]) -> str:

@@ -17,7 +17,6 @@ from tools.signatures import written
 Shape = tuple[int, int]
 Side = Literal["rows", "columns"]
 Example = Mapping[str, Tensor] | Tensor
-Short = (1.5, 2.0)
 SHORT = (1.5, 2.0)
 LONG = tuple(range(100))
 
