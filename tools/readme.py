@@ -19,6 +19,7 @@ from typing import Any
 
 from blockprune_lib._common.files import write_json, write_whole
 from tools import experiments_tables, explorer_speed, readme_picture, serving_page
+from tools.markdown import table
 from tools.readme_accuracy import accuracies
 from tools.readme_short import speeds
 from tools.readme_tables import tables
@@ -60,7 +61,7 @@ def measure(code: str) -> dict[str, Any]:
 def figures(story: dict[str, Any]) -> str:
     """Return the table of measured figures, from the first chapter's record."""
     found, machine = story["figures"], story["hardware"]
-    rows = []
+    rows = dict[str, list[str]]()
     for name, row in found["latency"]["timings"].items():
         ratio = "{value:.2f} ({low:.2f} to {high:.2f})".format(**row["ratio"]) if name != "dense" else "1"
         size = found["megabytes"].get(name)
@@ -75,27 +76,24 @@ def figures(story: dict[str, Any]) -> str:
             "block, bfloat16": "the same blocks in bfloat16",
         }[name]
         time = "{median_ms:.1f} ({q1_ms:.1f} to {q3_ms:.1f})".format(**row)
-        rows.append(f"| {label} | {time} | {ratio} | {'' if size is None else f'{size:.1f}'} |")
+        rows[label] = [time, ratio, "" if size is None else f"{size:.1f}"]
     accuracy, (count, tokens) = found["accuracy"], found["batch"]
     head = (
         f"MiniLM, a batch of {count} sequences of {tokens} tokens, float32 where nothing else is said, "
         f"{found['latency']['threads']['torch']} threads, on {machine['cpu']} ({machine['isa']}), "
         f"{machine['date'][:10]}:"
     )
-    table = "| | time, ms: median (quartiles) | speed relative to dense (95 % interval) | MB of the pruned matrices |"
-    ways = (
-        f"cut at once {accuracy['cut at once']:.1%}, and then trained {accuracy['at once']:.1%}; cut little by little "
-        f"by size {accuracy['by size']:.1%}, by the penalty {accuracy['by penalty']:.1%}"
-        if "by penalty" in accuracy else
-        f"trained on without the penalty and cut {accuracy['cut at once']:.1%}, and then retrained "
-        f"{accuracy['control']:.1%}; with the penalty {accuracy['retrained']:.1%}"
+    columns = (
+        "time, ms: median (quartiles)", "speed relative to dense (95 % interval)", "MB of the pruned matrices"
     )  # fmt: skip
     foot = (
         f"Accuracy on {found['sentences'][1]} held-out sentences ({found['text']}), one seed, seconds of training: "
-        f"{accuracy['dense']:.1%} dense; {ways}; the majority class scores {found['majority']:.1%}. From the record "
+        f"{accuracy['dense']:.1%} dense; cut at once {accuracy['cut at once']:.1%}, and then trained "
+        f"{accuracy['at once']:.1%}; cut little by little by size {accuracy['by size']:.1%}, by the penalty "
+        f"{accuracy['by penalty']:.1%}; the majority class scores {found['majority']:.1%}. From the record "
         "`book/results/whole-story.json`."
     )
-    return "\n".join([head, "", table, "|---|---|---|---|", *rows, "", foot])
+    return "\n".join([head, "", *table(columns, rows), "", foot])
 
 
 def filled(readme: str, example: dict[str, Any], story: dict[str, Any]) -> str:
