@@ -10,9 +10,10 @@ from typing import Any
 from blockprune_lib.experiments import report
 from blockprune_lib.experiments.methods import METHODS
 from tools import stage_defaults
+from tools.markdown import table
+from tools.readme_accuracy import STUDY
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = ROOT / "book" / "results" / "study"
 SAMPLE = ("cola_minilm_irregular_dense_rate1", "cola_minilm_block_column-4_gradual_rate5",
           "cola_minilm_block_column-4_reweighted_rate5")  # fmt: skip
 COST = ROOT / "book" / "results" / "penalty-cost.json"
@@ -29,30 +30,28 @@ def report_sample() -> str:
     """What a report looks like: some columns of it, for the records of the study that share one task and structure."""
     paths = [path for part in SAMPLE for path in sorted(STUDY.glob(f"{part}_seed*.json"))]
     found = report.lines([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    told = [
+    head = (
         f"Such a table, less some of its columns, from {len(paths)} records of `book/results/study`: {found[0].task}, "
         f"{found[0].metric}, groups `block_column:4`. *Dense* is the mean score of the models that were fine-tuned and "
-        "not yet cut; the *method* dense has been trained on as long as the others.",
-        "",
-        "| method | rate | seeds | score | 95 % | dense | majority | MB |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+        "not yet cut; the *method* dense has been trained on as long as the others."
+    )
+    rows = dict[str, list[str]]()
     for line in found:
         sure = "" if line.interval is None else "{:.2f} to {:.2f}".format(*line.interval)
-        cells = (f"{line.rate:g}", len(line.scores), f"{line.mean:.3f}", sure, f"{line.dense:.3f}",
-                 f"{line.majority:.3f}", f"{line.megabytes:.0f}")  # fmt: skip
-        told.append(f"| {line.method} | {' | '.join(map(str, cells))} |")
-    return "\n".join(told)
+        rows[line.method] = [f"{line.rate:g}", str(len(line.scores)), f"{line.mean:.3f}", sure, f"{line.dense:.3f}",
+                             f"{line.majority:.3f}", f"{line.megabytes:.0f}"]  # fmt: skip
+    columns = ["rate", "seeds", "score", "95 %", "dense", "majority", "MB"]
+    return "\n".join([head, "", *table(columns, rows, names="method", cells="---:")])
 
 
 def methods() -> str:
     """One line per method: its name and what it runs, with the page's mathematics and citations."""
-    lines = ["| `method` | what it runs |", "|---|---|"]
+    rows = dict[str, list[str]]()
     for method in METHODS.values():
         told = re.sub(r"alpha( = \d)?", r"$\\alpha\1$", method.meaning)
         told = told.replace("(Sanh et al. 2020)", "{cite:p}`sanh2020movement`")
-        lines.append(f"| `{method.name}` | {told} |")
-    return "\n".join(lines)
+        rows[f"`{method.name}`"] = [told]
+    return "\n".join(table(["what it runs"], rows, names="`method`"))
 
 
 def training_cost(record: dict[str, Any]) -> str:
@@ -60,31 +59,23 @@ def training_cost(record: dict[str, Any]) -> str:
     machine, settings = record["hardware"], record["settings"]
     threads = [case["threads"] for case in record["cases"]]
     heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
-    lines = [
+    head = (
         f"One training step of {record['model']['name']}, batches of {settings['batch']} with {settings['tokens']}"
         f" tokens, measured side by side on {machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}."
-        " What the penalty's gradient adds, with its 95 % interval:",
-        "",
-        f"| structure | {' | '.join(heads)} |",
-        f"|---|{'---|' * len(threads)}",
-    ]
+        " What the penalty's gradient adds, with its 95 % interval:"
+    )
+    added, saved = dict[str, list[str]](), dict[str, list[str]]()
     for rows in zip(*(case["structures"] for case in record["cases"]), strict=True):
         shares = [row["added_share"] for row in rows]
         cells = [f"{100 * s['value']:+.1f} % ({100 * s['low']:+.1f} to {100 * s['high']:+.1f})" for s in shares]
-        lines.append(f"| `{rows[0]['structure']}` | {' | '.join(cells)} |")
+        added[f"`{rows[0]['structure']}`"] = cells
     options = [case["options"] for case in record["cases"]]
-    lines += [
-        "",
-        "How many times as fast a step is with the options that may save time:",
-        "",
-        f"| option | {' | '.join(heads)} |",
-        f"|---|{'---|' * len(threads)}",
-    ]
     for name in [name for name in options[0]["timings"] if name != options[0]["baseline"]]:
         ratios = [option["timings"][name]["ratio"] for option in options]
-        cells = [f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" for ratio in ratios]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        saved[name] = [f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" for ratio in ratios]
+    between = ["", "How many times as fast a step is with the options that may save time:", ""]
+    costs, gains = table(heads, added, names="structure"), table(heads, saved, names="option")
+    return "\n".join([head, "", *costs, *between, *gains])
 
 
 def recipes() -> str:

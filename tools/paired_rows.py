@@ -15,9 +15,7 @@ from blockprune_lib._common.files import write_json
 from blockprune_lib._common.provenance import provenance
 from blockprune_lib.experiments.deciding import comparisons, read_rows
 from blockprune_lib.experiments.standing import standings
-from tools.repository import ROOT
-
-STUDY = ROOT / "book" / "results" / "study"
+from tools.readme_accuracy import STUDY
 
 
 def rows_of(folder: Path, known: dict[str, tuple[float, float]]) -> tuple[dict[str, tuple[float, float]], int]:

@@ -28,6 +28,7 @@ import numpy as np
 from blockprune_lib._common.files import read_json, write_json
 from blockprune_lib._common.provenance import provenance
 from blockprune_lib.machine.passport import hardware
+from tools import markdown
 from tools.benchmarks import machine_class, precisions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,15 +166,17 @@ def with_ratios(variants: dict[str, Any]) -> dict[str, Any]:
 
 def table(case: Mapping[str, Any]) -> str:
     """One kind of load, as Markdown."""
-    lines = ["| served | per s | ratio | p50 | p95 | p99 |", "|---|" + "---:|" * 5]
+    rows = dict[str, list[str]]()
     for name, found in case["variants"].items():
         rate, ratio, ms = found["per_second"], found["ratio"], found["ms"]
-        cells = [f"{rate['median']:.0f}", f"{ratio['median']:.1f} ({ratio['q1']:.1f} to {ratio['q3']:.1f})"]
-        cells += [
-            f"{ms[f'p{share}']:.1f}" if ms[f"p{share}"] < 100 else f"{ms[f'p{share}']:.0f}" for share in PERCENTILES
+        times = [ms[f"p{share}"] for share in PERCENTILES]
+        rows[name] = [
+            f"{rate['median']:.0f}",
+            f"{ratio['median']:.1f} ({ratio['q1']:.1f} to {ratio['q3']:.1f})",
+            *(f"{time:.{1 if time < 100 else 0}f}" for time in times),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    columns = ["per s", "ratio", *(f"p{share}" for share in PERCENTILES)]
+    return "\n".join(markdown.table(columns, rows, names="served", cells="---:"))
 
 
 def differences(addresses: Mapping[str, str], texts: list[str]) -> dict[str, float]:
