@@ -18,7 +18,7 @@ const LOOK = `
   .bpw .bpw-rates thead th:first-child { display: none; }
 }
 `;
-const MEANING = { "Matthews correlation": "1 is perfect, 0 no better than chance; ", "Spearman correlation": "1 is the right order, 0 no better than chance; " };
+const MEANING = { "Matthews correlation": "1 is perfect, 0 no better than chance; ", "mean of Pearson and Spearman": "1 is perfect, 0 no better than chance; " };
 const COLOURS = { dense: "var(--dense)", layers: "var(--accent)", blocks: "var(--block)" };
 
 /** Whether a model or a time is the one wanted; of a bench only the structure is known, not the method. */

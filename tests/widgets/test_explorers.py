@@ -17,6 +17,8 @@ from torch import nn
 
 import blockprune_lib as bp
 from blockprune_lib import widgets
+from blockprune_lib.data import metrics
+from blockprune_lib.experiments.alike import measure_of
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.widgets import (
@@ -417,6 +419,14 @@ def test_runs_that_answer_another_question_are_left_out():
     with pytest.raises(ValueError, match="runs must hold records of blockprune run, a dense model's among them"):
         widgets.RateExplorer([])
     assert [kind for kind, *_ in recorded.ROWS].count("blocks") == 2
+
+
+@pytest.mark.parametrize(("task", "scores"), [("cola", ["matthews"]), ("stsb", ["pearson", "spearman", "mean"])])
+def test_the_page_explains_a_correlation_under_the_name_that_its_records_give(task, scores):
+    script = host.source("rate_explorer")
+    meanings = re.search(r"const MEANING = \{(.*?)\};", script)[1]
+    named = measure_of({"metric": metrics.primary(task), "final": dict.fromkeys(scores, 0.5)})
+    assert f'"{named}": "1 is perfect' in meanings
 
 
 def test_the_slider_stands_at_rates_that_blocks_were_recorded_at():
