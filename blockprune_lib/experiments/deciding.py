@@ -54,13 +54,13 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, study.find("dense")) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
-        less([(line, other) for line in blocks if (other := smallest_like(study, line)) is not line]),
+        less([(line, other) for line in blocks if (other := _smallest_like(study, line)) is not line]),
         less([(line, _whole(study, line)) for line in (*study.of("fewer layers"), *blocks) if line.variant]),
     )
 
 
 def weights_in_a_group(structure: str) -> int:
-    """How many weights a whole group holds.
+    """How many weights a group holds, that of a long row or column as if it had 2**20: for an order of sizes.
 
     >>> weights_in_a_group("tile:32x32"), weights_in_a_group("irregular")
     (1024, 1)
@@ -69,7 +69,7 @@ def weights_in_a_group(structure: str) -> int:
     return height * width
 
 
-def smallest_like(study: Standings, line: Standing) -> Standing:
+def _smallest_like(study: Standings, line: Standing) -> Standing:
     """The smallest blocks of more than one weight that were chosen and cut as `line` was, which may be itself."""
     at = line.setting
     like = [o for o in study.of("blocks") if (o.setting.method, o.setting.rate) == (at.method, at.rate)]
@@ -94,7 +94,7 @@ def _fair(line: Standing, other: Standing) -> bool:
 
 def _whole(study: Standings, line: Standing) -> Standing | None:
     """The same method without its variant; None where it was not run."""
-    method = line.setting.method.rpartition(", ")[0]
+    method = line.setting.method.removesuffix(f", {line.variant}")
     return study.find(method, line.setting.structure, line.setting.rate)
 
 

@@ -117,8 +117,8 @@ class Standings(Printed):
     def rival_of(self, line: Standing) -> Standing | None:
         """The best model of fewer layers that is at least as fast; where none is, the fastest of them.
 
-        Where there are no times, that whose rate of the cut matrices is nearest, and at most a fifth above: a model
-        that kept far fewer weights is no rival.
+        Where there are no times, that of the highest `rate_pruned` up to a fifth above the line's: a model that kept
+        far fewer weights is no rival.
         """
         few = [one for one in self.of("fewer layers") if not one.variant]
         timed = [(one, one.fastest.times) for one in few if one.fastest is not None]
