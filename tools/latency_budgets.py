@@ -42,7 +42,7 @@ from blockprune_lib._common.tables import text_table
 from blockprune_lib.machine.comparison import Timing
 from blockprune_lib.machine.passport import hardware
 from blockprune_lib.nn import Cut, LayerCosts, TooDenseWarning
-from blockprune_lib.nn.latency_budget import calibrated, choose, searched
+from blockprune_lib.nn.latency_budget import TRIALS, calibrated, choose, searched
 from blockprune_lib.nn.trial import Ranking, linears_of, sparse_trial
 from blockprune_lib.pruning.sensitivity import OutputChange, sensitivities
 from blockprune_lib.pruning.structure import BlockStructure
@@ -54,7 +54,7 @@ RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "budget-c
 SHARES = (0.5, 0.35)
 #: How near a uniform model must come to the time that was asked, and how often its rate is corrected.
 NEAR, ROUNDS = 0.015, 4
-CALIBRATION, HELD_OUT, TRIALS = 96, 192, 60
+CALIBRATION, HELD_OUT = 96, 192
 #: Of fine-tuning and of retraining; LONGEST is the number of tokens at which a text is cut.
 LEARNING_RATE, BATCH, LONGEST = 2e-4, 32, 64
 
@@ -73,7 +73,8 @@ def search(options: argparse.Namespace) -> None:
     """For each seed and budget, the losses as they are and scaled to the whole."""
     for seed in options.seed:
         model, tokenizer = _dense(options, seed)
-        costs, ranking, change = _material(options, model, tokenizer, seed)
+        costs, ranking, texts = _material(options, model, tokenizer, seed)
+        change = OutputChange(model, texts)
         losses = {name: [ranking.loss(name, ranking.mask(name, cut)) for cut in costs.cuts] for name in costs.shapes}
         found = {"added": losses}
         for share in options.share:
@@ -225,13 +226,13 @@ def _dense(options: argparse.Namespace, seed: int, task: tasks.Task | None = Non
 
 def _material(
     options: argparse.Namespace, model: Any, tokenizer: Any, seed: int
-) -> tuple[LayerCosts, Ranking, OutputChange]:
-    """What a choice is made from: costs, the ranking of groups, and what measures how far outputs move."""
+) -> tuple[LayerCosts, Ranking, list[dict[str, Tensor]]]:
+    """What a choice is made from: costs, the ranking of groups, and the texts that it was ranked on."""
     costs = kept_costs.measured_once(
         options.folder / "costs.json", model, options.tokens, options.threads, options.clock
     )
     linears, texts = linears_of(model), _texts(options, tokenizer, seed)
-    return costs, Ranking(linears, sensitivities(model, linears, texts, seed)), OutputChange(model, texts)
+    return costs, Ranking(linears, sensitivities(model, linears, texts, seed)), texts
 
 
 def _texts(options: argparse.Namespace, tokenizer: Any, seed: int, part: int = 0) -> list[dict[str, Tensor]]:

@@ -154,7 +154,7 @@ def budget(
     """
     finite_number(ms, "ms", 0, "milliseconds that a call may take, such as 5.0", above=True)
     whole_number(seed, "seed")
-    whole_number(trials, "trials", example=60)
+    whole_number(trials, "trials", example=TRIALS)
     linears = linears_of(model, **which)
     if costs is None:
         costs = layer_costs(
