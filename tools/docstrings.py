@@ -27,12 +27,12 @@ def to_rst(lines: Iterable[str], links: Mapping[str, str] | None = None) -> list
         straight = textwrap.dedent("\n".join(block)).splitlines()
         if block[0].startswith(">>>"):
             found += block
-        elif straight[0] != block[0] and not _table(straight):
-            found += [".. code-block:: python", "", *(f"   {line}" for line in straight)]
         elif rows := _table(straight):
             for name, text in rows:
                 term = ", ".join(f"``{part}``" for part in re.split(r",\s*", name))
                 found += [term, *(f"   {_plain(line, links)}" for line in text)]
+        elif straight[0] != block[0]:
+            found += [".. code-block:: python", "", *(f"   {line}" for line in straight)]
         else:
             found += [_plain(line, links) for line in block]
     return found
