@@ -155,6 +155,13 @@ def test_the_blocks_to_speak_of_have_most_seeds():
     assert best_blocks(single, 5.0) is None
 
 
+def test_a_variant_whose_name_holds_a_comma_stands_beside_the_same_method():
+    plain, other = (record_of(seed=1, method="gradual", score=score) for score in (0.7, 0.6))
+    other["run"]["options"] = other["run"]["options"] | {"variant": "no teacher, slower"}
+    (found,) = standings([plain, other])
+    assert [one.against for one in comparisons(found, text=False).parts] == ["gradual"]
+
+
 def test_differences_are_a_table_with_both_intervals():
     (found,) = standings(study())
     decided = comparisons(found, text=False)
