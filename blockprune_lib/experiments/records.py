@@ -30,7 +30,7 @@ class RunRecord(Settings):
     provenance: Facts = Field(
         description="date (UTC), commit (or null), changed (uncommitted edits, or null), versions, environment"
     )
-    hardware: Facts = Field(description="what blockprune info --json prints")
+    hardware: Facts = Field(description="what blockprune info --json prints, and the accelerator that trained, if any")
     model: Facts = Field(description="name, source, architecture, parameters, SHA-256 of the weights")
     data: Facts = Field(description="name, source, rows, SHA-256 of the rows used, the majority's score")
     metric: str = Field(description="the score to compare by")

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
 from .._common.folders import refuse_another
@@ -81,7 +82,7 @@ def record_of(state: RunState) -> dict[str, Any]:
         save(packed, state.folder / "models" / run.name, state.tokenizer)
     record = {
         "format": records.FORMAT, "name": run.name, "run": run.to_dict(),
-        "provenance": provenance(), "hardware": hardware().to_dict(),
+        "provenance": provenance(), "hardware": hardware().to_dict() | _accelerator(state.reports),
         "model": state.loaded.to_dict() | {"parameters": state.whole[1]}, "data": task.to_dict(),
         "metric": task.primary, "examples": len(task.validation), "majority": task.majority,
         "dense": state.reports[0].after if state.reports else final, "final": final,
@@ -93,6 +94,11 @@ def record_of(state: RunState) -> dict[str, Any]:
         "densities": {row["matrix"]: row["density"] for row in state.masks.rows()} if state.masks else {},
     }  # fmt: skip
     return json.loads(json.dumps(record))  # as a file has it: lists for tuples
+
+
+def _accelerator(reports: list[StageReport]) -> dict[str, str]:
+    """The name of the GPU that trained, where one did: the rest of `hardware` is of the processor."""
+    return {"accelerator": torch.cuda.get_device_name()} if any(one.device == "cuda" for one in reports) else {}
 
 
 def _compact(report: StageReport) -> dict[str, Any]:

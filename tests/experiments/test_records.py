@@ -106,7 +106,7 @@ def test_folders_without_a_record(tmp_path):
         records.read(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize("study", ["first-study", "study"])
+@pytest.mark.parametrize("study", ["first-study", "study", "study-cpu"])
 def test_every_record_of_a_study_is_read_as_it_stands(study):
     paths = sorted((Path(__file__).resolve().parents[2] / "book" / "results" / study).glob("*.json"))
     assert paths

@@ -19,6 +19,7 @@ from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, PRUNE, Method
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.nn.model_size import compression
 from blockprune_lib.training.evaluation import evaluate
+from blockprune_lib.training.report import StageReport
 
 from ..helpers.small_runs import STEPS, one, recipe, rows, write_jsonl
 
@@ -118,6 +119,16 @@ def test_the_penalty_is_what_the_method_says(every_method):
         assert second["near_zero"] is not None
         assert any("penalty" in key for entry in second["history"] for key in entry), method
     assert not any("penalty" in key for entry in found["magnitude"]["stages"][1]["history"] for key in entry)
+
+
+def test_a_gpu_that_trained_is_named(every_method, monkeypatch):
+    found, _ = every_method
+    assert all("accelerator" not in record["hardware"] for record in found.values())
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+    reports = [StageReport.of(stage, "stage") for stage in found["gradual"]["stages"]]
+    assert runner._accelerator(reports) == {}
+    trained = [report.model_copy(update={"device": "cuda"}) for report in reports]
+    assert runner._accelerator(trained) == {"accelerator": "a GPU"}
 
 
 def test_a_new_baseline_is_one_entry_and_what_its_stage_does(material, tmp_path, monkeypatch):

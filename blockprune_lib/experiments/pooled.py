@@ -1,0 +1,79 @@
+"""One difference over several tasks: the mean of what two settings differ by on each.
+
+A study of six tasks has six verdicts a question, and one in twenty is wrong by chance. The mean over tasks asks the
+question once. Tasks count alike, whatever the number of their rows, as in GLUE's own mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .paired import Difference
+from .standing import Standings
+
+
+@dataclass(frozen=True)
+class MeanDifference(Difference):
+    """A difference that is the mean over `tasks`; its `task` says how many."""
+
+    tasks: tuple[str, ...] = ()
+
+
+def over_tasks(found: Iterable[Difference], least: int = 2) -> list[MeanDifference]:
+    """The mean over tasks of each comparison that at least `least` tasks have: {what, against, model} decides which.
+
+    d_s = mean over tasks of the difference with seed s;  Student's interval is that of the d_s
+
+    Only tasks with the most seeds of a comparison take part, so that every d_s is of the same tasks; with one seed
+    there is no verdict, as anywhere. `rows` is the mean, ± the root of the sum of squares of the tasks' half-widths
+    over their number: rows of different tasks are independent. It is None where a task has none. Raises ValueError for
+    `least` below 1, and where a comparison is there twice for one task.
+
+    >>> a = Difference("rte", "row", 5.0, "gradual", "dense", (-0.02, -0.04), (-0.06, 0.0))
+    >>> b = Difference("mrpc", "row", 5.0, "gradual", "dense", (-0.04, -0.06), (-0.08, -0.02))
+    >>> [(one.task, [round(d, 3) for d in one.by_seed]) for one in over_tasks([a, b])]
+    [('mean of 2 tasks', [-0.03, -0.05])]
+    """
+    if least < 1:
+        raise ValueError(f"least must be a number of tasks, 1 or more; got {least!r}: 2 would do")
+    groups: dict[tuple[str, ...], list[Difference]] = {}
+    for one in found:
+        groups.setdefault((one.what, one.against, one.model), []).append(one)
+    pooled = []
+    for group in groups.values():
+        most = max(len(one.by_seed) for one in group)
+        alike = [one for one in group if len(one.by_seed) == most]
+        if len({one.task for one in alike}) != len(alike):
+            raise ValueError(f"{alike[0].what!r} against {alike[0].against!r} is there twice for one task")
+        if len(alike) >= least:
+            pooled.append(_mean(alike))
+    return pooled
+
+
+def times_over_tasks(studies: Iterable[Standings], one: MeanDifference) -> float | None:
+    """How many times as fast as the dense model in float32 by torch the setting is: geometric mean over its tasks.
+
+    Of each task the fastest engine counts. None where the setting was not timed on each of them.
+    """
+    lines = [
+        line for study in studies if study.task in one.tasks and study.model == one.model
+        for line in study.lines if line.setting.told == one.what
+    ]  # fmt: skip
+    times = [line.fastest.times for line in lines if line.fastest is not None]
+    return float(np.exp(np.mean(np.log(times)))) if len(times) == len(one.tasks) else None
+
+
+def _mean(group: Sequence[Difference]) -> MeanDifference:
+    first, rows = group[0], [one.rows for one in group if one.rows is not None]
+    by_seed = tuple(float(d) for d in np.mean([one.by_seed for one in group], axis=0))
+    ends = None
+    if len(rows) == len(group):
+        half = float(np.sqrt(sum(((high - low) / 2) ** 2 for low, high in rows))) / len(group)
+        ends = float(np.mean(by_seed)) - half, float(np.mean(by_seed)) + half
+    return MeanDifference(
+        f"mean of {len(group)} tasks", first.structure, first.rate, first.method, first.against, by_seed, ends,
+        first.model, "+".join(one.identity for one in group), tuple(one.task for one in group),
+    )  # fmt: skip
