@@ -150,6 +150,6 @@ def _foot(records: list[dict[str, Any]], found: list[Point], tasks: list[str]) -
         f"MiniLM (six layers), 100 × the score on the validation rows ({measures}), trained on the whole of each "
         f"task but a tenth of QNLI, {many} seed{'s' * (seeds[-1] > 1)}{several}. Times as fast as the dense model by "
         f"PyTorch in float32, one sentence after another, {timed['threads']} threads of {timed['cpu']} "
-        f"({timed['isa']}). Score and time of a row are of one engine; of fewer layers and of blocks it is the fastest ({' or '.join(sorted(engines))}). All had the "
-        "same teacher and the same number of steps. Records: `book/results/study/`."
+        f"({timed['isa']}). Score and time of a row are of one engine; of fewer layers and of blocks it is "
+        f"the fastest ({' or '.join(sorted(engines))}). All had the same teacher and the same number of steps. Records: `book/results/study/`."
     )
