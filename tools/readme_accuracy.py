@@ -146,10 +146,11 @@ def _foot(records: list[dict[str, Any]], found: list[Point], tasks: list[str]) -
     several = "; ± is Student's 95 % interval over seeds; a score without it is of one seed" if seeds[-1] > 1 else ""
     measures = "; ".join(f"{TASKS[task]}: {measure_of_task(task)}" for task in tasks)
     engines = {DENSE[p.engine] for some in rows(found).values() for p in some if p.setting.what != "dense"}
+    several = f"{many} seed{'s' * (seeds[-1] > 1)}{several}"
     return (
         f"MiniLM (six layers), 100 × the score on the validation rows ({measures}), trained on the whole of each "
-        f"task but a tenth of QNLI, {many} seed{'s' * (seeds[-1] > 1)}{several}. Times as fast as the dense model by "
-        f"PyTorch in float32, one sentence after another, {timed['threads']} threads of {timed['cpu']} "
-        f"({timed['isa']}). Score and time of a row are of one engine; of fewer layers and of blocks it is "
-        f"the fastest ({' or '.join(sorted(engines))}). All had the same teacher and the same number of steps. Records: `book/results/study/`."
+        f"task but a tenth of QNLI, {several}. Times as fast as the dense model by PyTorch in float32, one sentence "
+        f"after another, {timed['threads']} threads of {timed['cpu']} ({timed['isa']}). Score and time of a row are of "
+        f"one engine; of fewer layers and of blocks it is the fastest ({' or '.join(sorted(engines))}). All had the "
+        "same teacher and the same number of steps. Records: `book/results/study/`."
     )
