@@ -1,11 +1,13 @@
 """Run chapters as Colab does: each alone in an empty folder, top to bottom, on whatever Python runs this.
 
+Where the library is not installed, each chapter's set-up cell fetches and installs it, as on a machine of its own.
 `python -m tools.alone` runs all; names run those; `--since REF` runs the ones that differ from a commit.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
+LIBRARY = "blockprune-lib"
 
 
 def changed(since: str, root: Path = ROOT) -> list[str]:
@@ -40,6 +43,12 @@ def run(path: Path, timeout: int = 600) -> tuple[float, str]:
     return time.monotonic() - began, wrong
 
 
+def installed() -> bool:
+    """Whether this Python has the library."""
+    importlib.invalidate_caches()
+    return any(found.name == LIBRARY for found in importlib.metadata.distributions())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run chapters; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,9 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
     names = changed(options.since) if options.since else options.names or known
     if unknown := [name for name in names if name not in known]:
         parser.error(f"names must be chapters; got {', '.join(unknown)}: there are {', '.join(known)}")
-    failed = 0
+    failed, bare = 0, not installed()
     for name in names:
         seconds, wrong = run(BOOK / f"{name}.ipynb")
+        if bare and installed():
+            subprocess.run([sys.executable, "-m", "pip", "uninstall", "-q", "-y", LIBRARY], check=True)
         print(f"{name:32} {seconds:6.1f} s {'failed' if wrong else 'ran'}", flush=True)
         if wrong:
             print(wrong, file=sys.stderr)

@@ -18,27 +18,33 @@ from tools import new_chapter
 from tools.repository import ROOT, current_slug
 
 SETUP = """\
-# Installs the library only where it is missing, as in Colab; what is
-# there already is not upgraded.
+# Where the library is missing, as in Colab, this fetches the book with
+# its recorded runs and installs; what is there is not upgraded.
 import importlib.util
 import os
 import subprocess
 import sys
 
-def lacking(module):
-    return importlib.util.find_spec(module) is None
+def lacking(module):  # what was removed may leave a folder of caches
+    found = importlib.util.find_spec(module)
+    return found is None or found.origin is None
 
 if lacking("blockprune_lib"):
-    library = "git+https://github.com/{slug}"
+    if not os.path.isdir("the-book"):
+        book = "https://github.com/{slug}"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", book,
+                        "the-book"], check=True)
     needed = ["accelerate", "anywidget", "datasets", "lazy_loader",
               "numba", "pydantic", "safetensors", "seaborn", "scipy",
               "transformers"]
     needed = [module for module in needed if lacking(module)]
     needed += ["scikit-learn"] if lacking("sklearn") else []
     pip = [sys.executable, "-m", "pip", "install", "-q"]
-    for wanted in (["--no-deps", library], needed):
+    for wanted in (["--no-deps", "./the-book"], needed):
         if wanted:
             subprocess.run([*pip, *wanted], check=True)
+if os.path.isdir("the-book/book/results"):
+    os.chdir("the-book/book")
 
 # Waiting threads give up the core: on a busy machine two spinning
 # threads can be slower than one.

@@ -27,7 +27,7 @@ REQUIRED = {
     "CITATION.cff": ["https://github.com/{slug}"],
     "CONTRIBUTING.md": ["https://github.com/{slug}"],
 }
-NOTEBOOK = ["git+https://github.com/{slug}"]
+NOTEBOOK = ['book = \\"https://github.com/{slug}\\"']
 
 
 def current_slug(root: Path) -> str:

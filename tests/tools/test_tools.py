@@ -1,9 +1,12 @@
+import importlib.util
 import json
 import os
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -114,9 +117,35 @@ def test_normalising_strips_outputs_and_widget_state():
     clean = notebooks.normalised(dirty, "ada/engine")
     assert clean["cells"][0]["outputs"] == []
     assert clean["cells"][0]["metadata"] == {"tags": ["setup"]}
-    assert "git+https://github.com/ada/engine" in "".join(clean["cells"][0]["source"])
+    assert 'book = "https://github.com/ada/engine"' in "".join(clean["cells"][0]["source"])
     assert "widgets" not in clean["metadata"]
     assert notebooks.normalised(clean, "ada/engine") == clean
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_setup_cell_fetches_the_recorded_runs_where_the_library_is_missing(missing, tmp_path, monkeypatch):
+    asked = []
+
+    def run(command, check):
+        asked.append(command)
+        if command[0] == "git":
+            (tmp_path / command[-1] / "book" / "results").mkdir(parents=True)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    there, left = SimpleNamespace(origin="/a/place/__init__.py"), SimpleNamespace(origin=None)
+    found = {"blockprune_lib": left, "numba": None} if missing else {}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found.get(name, there))
+    monkeypatch.chdir(tmp_path)
+    cell = notebooks.SETUP.format(slug="ada/engine").partition("\n\n# Waiting")[0]
+    for _ in range(2):  # as where a reader runs the cell again: the library is there
+        exec(cell, {})
+        assert Path.cwd() == (tmp_path / "the-book" / "book" if missing else tmp_path)
+        found.clear()
+    wanted = [["./the-book"], ["numba"]] if missing else []
+    assert [command[-1:] for command in asked[1:]] == wanted
+    monkeypatch.chdir(tmp_path)  # as where the runtime was started again
+    exec(cell, {})
+    assert (Path.cwd() / "results").is_dir() == missing
 
 
 def project(tmp_path):
