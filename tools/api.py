@@ -1,7 +1,7 @@
-"""Write book/api.md, the list of the library's public names, from the stubs of its packages; `--check` only compares.
+"""Write book/api.md and book/api/, the library's public names, from the stubs of its packages; `--check` only compares.
 
-Sphinx's autodoc fills in signatures, defaults and docstrings when the book is built, so the page changes only where a
-public name comes, goes or moves.
+A page for each package, and one that leads to them. Sphinx's autodoc fills in signatures, defaults and docstrings when
+the book is built, so the pages change only where a public name comes, goes or moves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import blockprune_lib as bp
 from blockprune_lib._common.files import write_whole
 from tools.docstrings import to_rst
 
-PAGE = Path(__file__).resolve().parent.parent / "book" / "api.md"
+BOOK = Path(__file__).resolve().parent.parent / "book"
 #: The rooms, in the order of the book, and the question that each answers.
 ROOMS = {
     "machine": "What this machine can do, and fair timing on it",
@@ -35,6 +35,7 @@ ROOMS = {
     "teaching": "What pages call",
     "widgets": "Explorers",
 }
+PLOTS = "Figures that say what they show"
 HEAD = """\
 # The library
 
@@ -64,21 +65,33 @@ bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
 In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
 counts tokens, and {key: value} describes a dict. A name that ends in an underscore changes what it is given. An error
 says what was expected, what was given, and what would do."""
+#: The first words of a package's page.
+OPENING = """\
+{question}. These names are in `bp.{room}` after `import blockprune_lib as bp`.
+{{doc}}`The library </api>` says what (M, N), (R, C) and T stand for, and leads to the other packages."""
 #: What stands over the classes that calls of a package return.
 RETURNED = "These come back from the calls above; you do not make them yourself."
 #: The parts of a benchmark's record are what its SCHEMA says.
 BY_SCHEMA = ("bench",)
 
 
-def page() -> str:
-    """Return the page's text."""
-    parts = [HEAD, "## `bp`: the common names", summary(_told(bp))]
+def pages() -> dict[str, str]:
+    """{path below book/: text}: the page that leads to the others, then one for each package, in the book's order."""
     told = {id(getattr(home, name)) for home, _ in _homes() for name in public(home)}
-    for room, question in ROOMS.items():
-        parts += section(f"blockprune_lib.{room}", f"## `bp.{room}`: {question[0].lower()}{question[1:]}")
-        parts += [] if room in BY_SCHEMA else returned(room, told)
-    parts += section("blockprune_lib.plots", "## `bp.plots`: figures that say what they show")
-    return "\n\n".join(parts) + "\n"
+    found = {"api.md": [HEAD, "## Packages", contents(), "## `bp`: the common names", summary(_told(bp))]}
+    for room, question in {**ROOMS, "plots": PLOTS}.items():
+        head, *parts = section(f"blockprune_lib.{room}", f"# `bp.{room}`")
+        parts = [head, OPENING.format(question=question, room=room), *parts]
+        by_hand = room in ROOMS and room not in BY_SCHEMA
+        found[f"api/{room}.md"] = parts + (returned(room, told) if by_hand else [])
+    return {path: "\n\n".join(parts) + "\n" for path, parts in found.items()}
+
+
+def contents() -> str:
+    """A line for each package, and where one name is looked up."""
+    lines = [f"- [`bp.{room}`](api/{room}.md): {question[0].lower()}{question[1:]}"
+             for room, question in {**ROOMS, "plots": PLOTS}.items()]  # fmt: skip
+    return "\n".join(lines) + "\n\nThe {ref}`index <genindex>` lists every name in alphabetical order."
 
 
 def section(module: str, heading: str) -> list[str]:
@@ -91,7 +104,7 @@ def section(module: str, heading: str) -> list[str]:
         told = [f"{module}.{name}" for name in names if _runs(getattr(home, name))]
         parts += [summary(told), entries(home, module, names)]
     for name in modules:
-        parts += section(f"{module}.{name}", f"### `{module.replace('blockprune_lib', 'bp')}.{name}`")
+        parts += section(f"{module}.{name}", f"## `{module.replace('blockprune_lib', 'bp')}.{name}`")
     return parts
 
 
@@ -108,7 +121,7 @@ def public(home: ModuleType) -> list[str]:
 
 
 def returned(room: str, told: set[int]) -> list[str]:
-    """The classes that calls of a room return and that have no public name; `told` are those already on the page."""
+    """The classes that calls of a room return and that have no public name; `told` are those already told."""
     queue = [getattr(home, name) for home, of in _homes() if of == room for name in public(home)]
     found = list[type]()
     while queue:
@@ -123,12 +136,12 @@ def returned(room: str, told: set[int]) -> list[str]:
     if not found:
         return []
     names = {kind: f"{kind.__module__}.{kind.__name__}" for kind in sorted(found, key=lambda kind: kind.__name__)}
-    parts = [f"### What `bp.{room}` returns", RETURNED, summary(list(names.values()))]
+    parts = [f"## What `bp.{room}` returns", RETURNED, summary(list(names.values()))]
     return [*parts, *(entries(sys.modules[kind.__module__], kind.__module__, [kind.__name__]) for kind in names)]
 
 
 def _homes() -> Iterator[tuple[ModuleType, str]]:
-    """Every package and module on the page, with the room that it is of."""
+    """Every package and module on the pages, with the room that it is of."""
     for room in ROOMS:
         package = importlib.import_module(f"blockprune_lib.{room}")
         yield package, room
@@ -155,9 +168,9 @@ def _classes(hints: Iterable[Any]) -> Iterator[type]:
 
 
 def things() -> Iterator[tuple[str, Any]]:
-    """Every function, class and method on the page, by its full name."""
+    """Every function, class and method on the pages, by its full name."""
     module = ""
-    for line in page().splitlines():
+    for line in "".join(pages().values()).splitlines():
         kind, _, name = line.strip().partition(":: ")
         if kind == ".. currentmodule":
             module = name
@@ -226,14 +239,28 @@ def _told(top: ModuleType) -> list[str]:
     return [found[name] for name in top.__all__ if name in found]
 
 
+def stale(texts: dict[str, str]) -> list[str]:
+    """The paths below book/ that differ from *texts*, are missing, or are of a package that is no more."""
+    have = {str(path.relative_to(BOOK)): path.read_text(encoding="utf-8") for path in BOOK.glob("api/*.md")}
+    if (BOOK / "api.md").exists():
+        have["api.md"] = (BOOK / "api.md").read_text(encoding="utf-8")
+    return sorted(path for path in {*texts, *have} if texts.get(path) != have.get(path))
+
+
 def main() -> int:
-    """Write or check the page; return the exit status."""
-    text = page()
-    current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    """Write or check the pages; return the exit status."""
+    texts = pages()
+    differ = stale(texts)
     if "--check" in sys.argv[1:]:
-        print("book/api.md is up to date." if text == current else "book/api.md differs: run python -m tools.api")
-        return int(text != current)
-    write_whole(PAGE, text.encode())
+        told = ", ".join(f"book/{path}" for path in differ)
+        print(f"{told} differ: run python -m tools.api" if differ else "book/api.md and book/api/ are up to date.")
+        return int(bool(differ))
+    (BOOK / "api").mkdir(exist_ok=True)
+    for path in differ:
+        if path in texts:
+            write_whole(BOOK / path, texts[path].encode())
+        else:
+            (BOOK / path).unlink()
     return 0
 
 

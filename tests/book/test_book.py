@@ -33,8 +33,11 @@ def prose(path):
 
 def test_every_page_of_the_contents_exists_and_every_chapter_is_in_them():
     contents = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())
-    pages = [contents["root"]] + [page["file"] for part in contents["parts"] for page in part["chapters"]]
+    listed = [page for part in contents["parts"] for page in part["chapters"]]
+    listed += [section for page in listed for section in page.get("sections", [])]
+    pages = [contents["root"]] + [page["file"] for page in listed]
     have = {path.stem for path in [*BOOK.glob("*.md"), *CHAPTERS]}
+    have |= {f"api/{path.stem}" for path in BOOK.glob("api/*.md")}
     assert sorted(pages) == sorted(have)
     assert not [page for page in pages if "_" in page]
 

@@ -67,7 +67,7 @@ def test_the_zip_opens_as_files_without_a_server(visit, browser, tmp_path):
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("request", lambda request: asked.append(request.url))
         folder = (tmp_path / NAME).as_uri()
-        for name in ("index", "api", "glossary", "faults"):
+        for name in ("index", "api", "api/pruning", "glossary", "faults"):
             page.goto(f"{folder}/{name}.html")
             page.wait_for_timeout(300)
         page.goto(f"{folder}/index.html")

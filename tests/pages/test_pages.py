@@ -8,7 +8,10 @@ import yaml
 from .conftest import HTML
 
 CONTENTS = yaml.safe_load((HTML.parents[1] / "_toc.yml").read_text())
-PAGES = [CONTENTS["root"]] + [page["file"] for part in CONTENTS["parts"] for page in part["chapters"]]
+LISTED = [page for part in CONTENTS["parts"] for page in part["chapters"]]
+LISTED += [section for page in LISTED for section in page.get("sections", [])]
+PAGES = [CONTENTS["root"]] + [page["file"] for page in LISTED]
+LIBRARY = [page for page in PAGES if page.partition("/")[0] == "api"]
 CHAPTERS = [page for page in PAGES if (HTML.parents[1] / "book" / f"{page}.ipynb").exists()]
 
 
@@ -81,23 +84,34 @@ def test_a_shared_link_shows_what_the_page_is_about_and_a_picture_that_is_there(
 
 def test_the_map_of_the_site_lists_every_page(site):
     listed = re.findall(r"<loc>(https://[^<]+)</loc>", (HTML / "sitemap.xml").read_text())
-    assert sorted(address.rsplit("/", 1)[1] for address in listed) == sorted(f"{name}.html" for name in PAGES)
-    assert f"Sitemap: {listed[0].rsplit('/', 1)[0]}/sitemap.xml" in (HTML / "robots.txt").read_text()
+    [home] = [address.removesuffix("index.html") for address in listed if address.endswith("/index.html")]
+    assert sorted(address.removeprefix(home) for address in listed) == sorted(f"{name}.html" for name in PAGES)
+    assert f"Sitemap: {home}sitemap.xml" in (HTML / "robots.txt").read_text()
 
 
 def test_search_finds_a_name_of_the_library(visit):
     page = visit("search")
     page.goto(page.url + "?q=group_soft_threshold")
     page.wait_for_selector("ul.search li a", timeout=10_000)
-    assert any(
-        "api.html" in link for link in page.eval_on_selector_all("ul.search li a", "nodes => nodes.map(n => n.href)")
-    )
+    found = page.eval_on_selector_all("ul.search li a", "nodes => nodes.map(n => n.href)")
+    assert any("api/pruning.html#blockprune_lib.pruning.group_soft_threshold" in link for link in found)
+
+
+def test_the_librarys_first_page_leads_to_where_each_name_is_told(visit):
+    page = visit("api")
+    links = page.eval_on_selector_all("table.autosummary a.reference", "nodes => nodes.map(n => n.href)")
+    assert len(links) > 30
+    assert sum((HTML / f"{name}.html").read_text().count('<dt class="sig ') for name in LIBRARY) > 300
+    for address in {link.partition("#")[0] for link in links}:
+        told = (HTML / "api" / address.rsplit("/", 1)[1]).read_text()
+        assert all(f'id="{link.partition("#")[2]}"' in told for link in links if link.startswith(f"{address}#"))
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_signatures_wrap(visit, width):
-    page = visit("api", width)
-    assert page.locator("dt.sig").count() > 100
+@pytest.mark.parametrize("name", LIBRARY)
+def test_signatures_wrap(visit, name, width):
+    page = visit(name, width)
+    assert page.locator("dt.sig").count() > (4 if "/" in name else -1)
     assert page.locator("main pre.literal-block").count() == 0
     wide = "nodes => nodes.filter(n => n.scrollWidth > n.clientWidth + 1).map(n => n.id)"
     assert page.eval_on_selector_all("dl.py > dt.sig, dl.py dd > p, table.autosummary", wide) == []

@@ -1,4 +1,4 @@
-"""The library's page: every public name, and docstrings that Sphinx can read."""
+"""The library's pages: every public name, and docstrings that Sphinx can read."""
 
 import ast
 import importlib
@@ -8,28 +8,46 @@ import operator
 import re
 
 import pytest
+import yaml
 from docutils.core import publish_doctree
 
 import blockprune_lib as bp
 from tools import api
 from tools.docstrings import to_rst
 
-PAGE = api.page()
+PAGES = api.pages()
+TEXT = "".join(PAGES.values())
 THINGS = dict(api.things())
 
 
-def test_the_page_is_up_to_date():
-    assert api.PAGE.read_text(encoding="utf-8") == PAGE, "run python -m tools.api"
+def test_the_pages_are_up_to_date():
+    assert api.stale(PAGES) == [], "run python -m tools.api"
+
+
+def test_a_page_that_differs_or_is_of_no_package_is_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "BOOK", tmp_path)
+    assert api.stale({"api.md": "", "api/a.md": "x"}) == ["api.md", "api/a.md"]
+    (tmp_path / "api").mkdir()
+    for path, text in (("api.md", ""), ("api/a.md", "y"), ("api/gone.md", "")):
+        (tmp_path / path).write_text(text)
+    assert api.stale({"api.md": "", "api/a.md": "x"}) == ["api/a.md", "api/gone.md"]
+
+
+def test_a_package_has_a_page_that_the_contents_and_the_first_page_lead_to():
+    toc = yaml.safe_load((api.BOOK.parent / "_toc.yml").read_text(encoding="utf-8"))
+    [sections] = [page["sections"] for part in toc["parts"] for page in part["chapters"] if page["file"] == "api"]
+    assert ["api.md", *(f"{page['file']}.md" for page in sections)] == list(PAGES)
+    assert re.findall(r"\]\((api/\w+\.md)\)", PAGES["api.md"]) == list(PAGES)[1:]
 
 
 def test_every_public_name_is_on_it():
-    lines = set(PAGE.splitlines())
     for room in api.ROOMS:
+        lines = set(PAGES[f"api/{room}.md"].splitlines())
         package = importlib.import_module(f"blockprune_lib.{room}")
         for name in package.__all__:
             thing = getattr(package, name)
             kind = "class" if inspect.isclass(thing) else "function"
-            there = {f"### `bp.{room}.{name}`", f".. auto{kind}:: {name}", f".. data:: {name}"}
+            there = {f"## `bp.{room}.{name}`", f".. auto{kind}:: {name}", f".. data:: {name}"}
             assert there & lines, f"{room}.{name}"
     rooms = {name for name in bp.__all__ if inspect.ismodule(getattr(bp, name))}
     told = {full.rsplit(".", 1)[1] for full in THINGS} | rooms
@@ -37,12 +55,12 @@ def test_every_public_name_is_on_it():
 
 
 def test_a_room_that_is_new_has_a_place():
-    stub = (api.PAGE.parent.parent / "blockprune_lib" / "__init__.pyi").read_text()
+    stub = (api.BOOK.parent / "blockprune_lib" / "__init__.pyi").read_text()
     assert set(re.findall(r"^from \. import (\w+)", stub, re.M)) == set(api.ROOMS)
 
 
 def test_what_calls_return_is_told_once():
-    classes = re.findall(r"^\.\. autoclass:: (\w+)", PAGE, re.M)
+    classes = re.findall(r"^\.\. autoclass:: (\w+)", TEXT, re.M)
     assert {"Verdict", "Attainable", "Chosen", "Sensitivity"} <= set(classes)
     assert len(THINGS) == len(set(THINGS))
     hints = [thing for name, thing in THINGS.items() if inspect.isfunction(thing)]
@@ -52,7 +70,7 @@ def test_what_calls_return_is_told_once():
 
 
 def test_the_tour_names_what_there_is():
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    [code] = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("bp."):
             operator.attrgetter(ast.unparse(node).removeprefix("bp."))(bp)
