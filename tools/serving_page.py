@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tools.readme_short import CLASSES, Engine
-from tools.serving import table
+from tools.serving import CUT, DENSE, WHOLE, table
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 
@@ -48,8 +50,24 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
             "milliseconds within which so many per cent of a row's requests were answered"
             + ("; of fewer than 100 requests p99 is the slowest." if min(answered) < 100 else ".")
         )
-        parts.append(table(case))
+        parts += [table(case), *_factors(case)]
     return "\n\n".join(parts)
+
+
+def _factors(case: Mapping[str, Any]) -> list[str]:
+    """What the compiled call is worth and what the cut is worth on top of it; no sentence where a row is lacking."""
+    told = []
+    for precision in ("float32", "bfloat16"):
+        rows = [case["variants"].get(f"{what}, {precision}") for what in (DENSE, WHOLE, CUT)]
+        if None not in rows:
+            dense, whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
+            told.append(f"{np.median(whole / dense):.1f} and {np.median(cut / whole):.1f} in {precision}")
+    if not told:
+        return []
+    return [
+        "Two things multiply here, the compiled call and the cut. As factors of requests a second in the same round "
+        f"(medians), they are {', '.join(told)}."
+    ]
 
 
 def _load(load: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ matrix is timed where it will stand: in the compiled encoder, with the caches as
 
     ms of a matrix under a cut = (call with the cut - call of `start`) / matrices of that shape  + a constant
 
-The constant puts a matrix without a group at 0 ms, by a line through its times against density; what the matrices do
-not take is `rest_ms`: embeddings, attention, LayerNorm, head. Equal shapes are measured once.
+The constant puts a matrix without a group at 0 ms: a line for each structure through its times against density, and all
+of them meet there. What the matrices do not take is `rest_ms`: embeddings, attention, LayerNorm, head. Equal shapes are
+measured once. What these calls do not tell from 0 ms is printed as "< ...".
 
 A solver finds the cut whose time was measured too short by chance. So the times are lower quartiles, since other
 programs disturb some calls and only ever lengthen them, and of one structure a denser cut is never the quicker one: the
@@ -18,8 +19,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +39,7 @@ from ..machine.timing import compare, measure
 from ..pruning.packing import pack
 from .block_sparse_linear import BlockSparseLinear
 from .convert import round_values_
+from .cost_line import at_no_group, rising, standard_error
 from .engine import encoders_of
 from .trial import Cut, Ranking, candidates, linears_of, shared_copy, sparse_trial
 
@@ -44,6 +47,8 @@ Example = Mapping[str, Tensor] | Tensor
 Shape = tuple[int, int]
 #: How many trial models are held at a time, beside the one that all are compared with.
 TOGETHER = 6
+#: What the matrices can take of a call: the lines of a tiny model, whose times are noise, might say more than all.
+MOST = 0.95
 #: A call of a whole model: what it returns does not matter.
 Call = Callable[[], object]
 #: Seconds of some clock.
@@ -63,6 +68,7 @@ class LayerCosts(Printed):
     precision  of the compiled encoder
     start      which of the cuts every matrix had in the model that all others were compared with
     clock      what was read, in seconds
+    noise      {shape: ms of one such matrix that are not told from 0: twice the standard error}
     """
 
     cuts: tuple[Cut, ...]
@@ -75,6 +81,7 @@ class LayerCosts(Printed):
     threads: int
     start: int = 0
     clock: Clock = time.perf_counter
+    noise: Mapping[Shape, float] = field(default_factory=dict)
 
     def of(self, name: str) -> tuple[float, ...]:
         """The times of one matrix under each cut."""
@@ -87,7 +94,8 @@ class LayerCosts(Printed):
     def scaled(self, factor: float) -> LayerCosts:
         """The same costs on a machine that takes `factor` times as long for everything."""
         ms = {shape: tuple(factor * one for one in times) for shape, times in self.ms.items()}
-        return replace(self, ms=ms, rest_ms=factor * self.rest_ms, plain_ms=factor * self.plain_ms)
+        noise = {shape: factor * one for shape, one in self.noise.items()}
+        return replace(self, ms=ms, rest_ms=factor * self.rest_ms, plain_ms=factor * self.plain_ms, noise=noise)
 
     @property
     def least_ms(self) -> float:
@@ -113,8 +121,12 @@ class LayerCosts(Printed):
     def _table(self) -> list[tuple[str, ...]]:
         count = {shape: list(self.shapes.values()).count(shape) for shape in self.ms}
         head = [f"{count[shape]} of {shape[0]} x {shape[1]}" for shape in self.ms]
-        rows = [(str(cut), *(f"{ms[row]:.3g}" for ms in self.ms.values())) for row, cut in enumerate(self.cuts)]
+        rows = [(str(cut), *(self._said(shape, row) for shape in self.ms)) for row, cut in enumerate(self.cuts)]
         return [("ms of one matrix", *head), *rows]
+
+    def _said(self, shape: Shape, row: int) -> str:
+        ms, least = self.ms[shape][row], self.noise.get(shape, 0.0)
+        return f"< {least:.2g}" if ms < least else f"{ms:.3g}"
 
     def _caption(self) -> str:
         return (
@@ -154,11 +166,11 @@ def layer_costs(
     build = partial(_trial, model, ranking, precision=precision, which=which)
     base = build(dict.fromkeys(linears, start))
     whole = timed({"start": partial(run, base, called), "plain": partial(run, shared_copy(model), called)})
-    start_ms, ms = whole["start"].q1, dict[Shape, tuple[float, ...]]()
-    slack = 0.0
+    start_ms, each = whole["start"].q1, dict[Shape, np.ndarray]()
+    slack, noise = dict[Shape, float](), dict[Shape, float]()
     for shape in dict.fromkeys(shapes.values()):
         names = [name for name, other in shapes.items() if other == shape]
-        totals = {start: start_ms}
+        totals, errors = {start: start_ms}, list[float]()
         others = [cut for cut in given if cut != start]
         for some in (others[first : first + TOGETHER] for first in range(0, len(others), TOGETHER)):
             calls: dict[str, Call] = {"start": partial(run, base, called)}
@@ -170,13 +182,19 @@ def layer_costs(
                 calls[str(cut)] = partial(run, changed, called)
             found = timed(calls)
             totals |= {cut: start_ms * found[str(cut)].q1 / found["start"].q1 for cut in some}
+            errors += [start_ms * standard_error(found[str(cut)], found["start"]) for cut in some]
         densities = [float(ranking.mask(names[0], cut).float().mean()) for cut in given]
-        each = _rising(given, densities, np.array([totals[cut] for cut in given]) - start_ms)
-        floor = _at_no_group(densities, each, given)
-        ms[shape] = tuple(float(value) for value in (each - floor) / len(names))
-        slack += float(-floor)
-    used, at = threads or torch.get_num_threads(), given.index(start)
-    return LayerCosts(given, ms, start_ms - slack, whole["plain"].q1, shapes, called, precision, used, at, clock)
+        each[shape] = rising(given, densities, np.array([totals[cut] for cut in given]) - start_ms)
+        slack[shape] = -at_no_group(densities, each[shape], given)
+        noise[shape] = 2 * float(np.median(errors or [0.0])) / len(names)
+    share = min(1.0, MOST * start_ms / max(sum(slack.values()), 1e-9))
+    count = Counter(shapes.values())
+    ms = {
+        shape: tuple(float(max(one + share * slack[shape], 0.0)) / count[shape] for one in times)
+        for shape, times in each.items()
+    }
+    used, at, rest = threads or torch.get_num_threads(), given.index(start), start_ms - share * sum(slack.values())
+    return LayerCosts(given, ms, rest, whole["plain"].q1, shapes, called, precision, used, at, clock, noise)
 
 
 def in_turns(calls: dict[str, Call], repeats: int, threads: int | None, clock: Clock) -> Mapping[str, Timing]:
@@ -209,27 +227,6 @@ def _changed(base: Any, names: Sequence[str], ranking: Ranking, cut: Cut, precis
         round_values_(layer, precision)
         changed.set_submodule(place, layer.eval())
     return changed
-
-
-def _rising(cuts: Sequence[Cut], densities: Sequence[float], times: np.ndarray) -> np.ndarray:
-    """The nearest times that for each structure do not fall where the density rises."""
-    from sklearn.isotonic import isotonic_regression  # a second to import, which only a budget should wait for
-
-    nearest = times.copy()
-    for structure in {cut.structure for cut in cuts if cut.structure is not None}:
-        rows = [row for row, cut in enumerate(cuts) if cut.structure == structure]
-        rows.sort(key=lambda row: densities[row])
-        nearest[rows] = isotonic_regression(times[rows])
-    return nearest
-
-
-def _at_no_group(densities: Sequence[float], times: np.ndarray, cuts: Sequence[Cut]) -> float:
-    """Where the line through times against density meets density 0, or the least time where there is no line."""
-    sparse = [row for row, cut in enumerate(cuts) if cut.structure is not None]
-    x, y = np.array([densities[row] for row in sparse]), times[sparse]
-    if len(set(x.round(3))) < 2:
-        return float(y.min())
-    return float(min(np.polynomial.Polynomial.fit(x, y, 1)(0.0), y.min()))
 
 
 def checked_example(model: nn.Module, example: Any, batch: int, tokens: int | None) -> Example:

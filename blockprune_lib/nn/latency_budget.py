@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,13 +20,16 @@ from ..pruning.masks import Masks
 from ..pruning.sensitivity import Batch, OutputChange, sensitivities
 from ..pruning.structure import BlockStructure
 from .choice_search import Losses, scaled_to_the_whole
-from .cost_table import Clock, Example, LayerCosts, layer_costs
+from .cost_table import Call, Clock, Example, LayerCosts, in_turns, layer_costs, run
 from .trial import RATES, STRUCTURES, Cut, Ranking, candidates, linears_of, sparse_trial
 
 #: A choice is solved again with what its measurement taught, until it is so near to what was asked.
 NEAR, ROUNDS = 0.02, 4
 #: The sum of the parts is trusted this far: a call that takes longer still was disturbed.
 FAR = 0.25
+#: A pruned model is timed for so many ms of calls, at least and at most so many of them: a few calls in a row say more
+#: about what the machine did in that moment than about the model.
+LONG, FEWEST, MOST = 600.0, 15, 150
 #: Choices that are tried on the whole model.
 TRIALS = 60
 
@@ -47,7 +52,9 @@ class Budget(Printed):
     choices       {parameter name: Chosen}
     masks         of every matrix that is pruned: for `apply_masks_` and `retrain`
     costs         the times that the choice was made from
-    measured      the pruned model, timed before it is retrained, which does not change its speed; None: not measured
+    measured      the pruned model, timed before it is retrained, which does not change its speed; None: not measured.
+                  It took turns with the model by which `costs` were scaled, and has its ms: where the machine has
+                  become slower since, both have
     with_data     whether losses are of the model's outputs on example inputs, or of the weights' squared norm
     moved         how far the outputs moved when the pruned model was run on those inputs; None: it was not
     """
@@ -134,8 +141,8 @@ def budget(
     costs               a `layer_costs` measured before, for another budget of the same model
     structures, rates   the candidates, beside leaving a matrix dense
     example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`
-    verify              scale the costs to what a call takes now, measure the pruned model, and solve again with what
-                        that taught, until it is within 2 %
+    verify              scale the costs to what a call takes now, measure the pruned model beside that call, and solve
+                        again with what that taught, until it is within 2 %, four times at most
     trials              with `inputs`: so many choices are tried on the whole model, the losses of each matrix scaled at
                         random, and the one whose outputs move least is taken (`choice_search`); 0: none
 
@@ -206,6 +213,7 @@ def choose(
     `scaled`: the losses that the choice goes by, as `searched` gives them; `losses` are what the budget tells.
     """
     found, limit = list[Budget](), ms
+    base = _at_start(model, costs, ranking, **which) if verify else None
     for _ in range(ROUNDS):
         chosen = _solve(ms, limit, costs, losses, scaled, ranking)
         if not verify:
@@ -213,7 +221,7 @@ def choose(
             break
         cuts = {name: one.cut for name, one in chosen.choices.items()}
         trial = sparse_trial(model, chosen.masks, cuts, costs.precision, **which)
-        found.append(replace(chosen, measured=chosen.measure(trial, threads=threads)))
+        found.append(replace(chosen, measured=beside(costs, trial, base, chosen.predicted_ms, threads)))
         off = _miss(found[-1])
         if abs(off) <= NEAR * ms or (len(found) > 1 and cuts == {n: c.cut for n, c in found[-2].choices.items()}):
             break
@@ -223,10 +231,29 @@ def choose(
 
 def calibrated(model: nn.Module, costs: LayerCosts, ranking: Ranking, threads: int | None, **which: bool) -> LayerCosts:
     """The costs of now: a machine is not as fast at every hour. One model is timed again, and all scale with it."""
+    known = costs.total_ms(dict.fromkeys(costs.shapes, costs.start))
+    base = _at_start(model, costs, ranking, **which)
+    return costs.scaled(costs.time_call(base, repeats=_often(known), threads=threads).median / known)
+
+
+def beside(costs: LayerCosts, trial: nn.Module, base: Any, expected: float, threads: int | None) -> Timing:
+    """Time a call of `trial` in turns with one of `base`, and give it in the ms in which `costs` knows `base`."""
+    calls: dict[str, Call] = {"call": partial(run, trial, costs.example), "base": partial(run, base, costs.example)}
+    found = in_turns(calls, _often(expected), costs.threads if threads is None else threads, costs.clock)
+    factor = costs.total_ms(dict.fromkeys(costs.shapes, costs.start)) / found["base"].median
+    return replace(found["call"], samples_ms=tuple(factor * ms for ms in found["call"].samples_ms))
+
+
+def _at_start(model: nn.Module, costs: LayerCosts, ranking: Ranking, **which: bool) -> Any:
+    """The model with every matrix under the cut with which all others were compared."""
     cuts = dict.fromkeys(costs.shapes, costs.cuts[costs.start])
     masks = {name: ranking.mask(name, cut) for name, cut in cuts.items()}
-    now = costs.time_call(sparse_trial(model, masks, cuts, costs.precision, **which), threads=threads)
-    return costs.scaled(now.median / costs.total_ms(dict.fromkeys(costs.shapes, costs.start)))
+    return sparse_trial(model, masks, cuts, costs.precision, **which)
+
+
+def _often(ms: float) -> int:
+    """How many calls of so many ms tell how long one takes."""
+    return max(FEWEST, min(MOST, math.ceil(LONG / ms)))
 
 
 def _picked(costs: LayerCosts, limit: float, losses: Losses) -> tuple[int, ...]:

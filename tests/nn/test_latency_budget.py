@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -181,11 +183,11 @@ def test_a_choice_is_verified_and_corrected_by_what_was_measured(monkeypatch):
     asked = between(costs, 0.4)
     seen = []
 
-    def measure(self, trial, **_):
-        seen.append(self.predicted_ms)
-        return Timing("call", (self.predicted_ms + 1.5,) * 3, 1)  # what the sum of the parts does not know of
+    def measure(costs, trial, base, expected, threads):
+        seen.append(expected)
+        return Timing("call", (expected + 1.5,) * 3, 1)  # what the sum of the parts does not know of
 
-    monkeypatch.setattr("blockprune_lib.nn.latency_budget.Budget.measure", measure)
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.beside", measure)
     monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs)
     chosen = budget(model, asked, costs=costs)
     assert len(seen) > 1
@@ -210,6 +212,41 @@ def test_costs_of_another_hour_are_scaled_by_one_call(monkeypatch):
     assert now.dense_ms == pytest.approx(2 * costs.dense_ms)
     assert now.least_ms == pytest.approx(2 * costs.least_ms)
     assert now.of(next(iter(costs.shapes))) == pytest.approx([2 * ms for ms in costs.of(next(iter(costs.shapes)))])
+
+
+@pytest.mark.parametrize("part", [0.3, 0.7])
+def test_a_machine_that_slows_down_meanwhile_changes_no_choice(part, monkeypatch):
+    """Whenever something is timed the machine has another speed; a call takes 1.3 times the sum of its parts."""
+    model, speeds = bert(hidden_size=32, intermediate_size=64), itertools.cycle([1.0, 3.0, 0.4])
+    costs = table(model, CUTS[:3])
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.calibrated", lambda model, costs, *_, **__: costs)
+    base = costs.total_ms(dict.fromkeys(costs.shapes, costs.start))
+
+    def ms_of(call):
+        sparse = [m.packed.elements for m in call.args[0].modules() if isinstance(m, BlockSparseLinear)]
+        dense = [m.weight.numel() for m in call.args[0].bert.encoder.modules() if isinstance(m, nn.Linear)]
+        return 1.0 + sum(sparse + dense) / 1000
+
+    def compared(calls, *_):
+        slow = next(speeds)
+        return {name: Timing(name, (slow * ms_of(call) * (1.0 if name == "base" else 1.3),) * 3, 1)
+                for name, call in calls.items()}  # fmt: skip
+
+    monkeypatch.setattr("blockprune_lib.nn.latency_budget.in_turns", compared)
+    asked = between(costs, part)
+    chosen = budget(model, asked, costs=costs)
+    assert chosen.measured_ms == pytest.approx(asked, rel=0.05)
+    assert chosen.predicted_ms == pytest.approx(asked / 1.3, rel=0.05)
+    trial = sparse_trial(model, chosen.masks, {n: c.cut for n, c in chosen.choices.items()}, "float32")
+    assert chosen.measured_ms == pytest.approx(1.3 * ms_of(partial(id, trial)) * base / ms_of(partial(id, model)))
+
+
+def test_what_is_not_told_from_nothing_is_not_printed_as_a_time():
+    times = {(16, 16): (0.4, 0.2, 0.04, 0.2, 0.01), (40, 16): (1.0,) * 5, (16, 40): (1.0,) * 5}
+    costs = replace(table(bert()), ms=times, noise={(16, 16): 0.05})
+    rows = repr(costs).splitlines()
+    assert [row.count("< 0.05") for row in rows[1:6]] == [0, 0, 1, 0, 1]
+    assert costs.scaled(2.0).noise == {(16, 16): 0.1}
 
 
 def test_the_model_stays_as_it_is(timed, monkeypatch):

@@ -368,7 +368,8 @@ def your_own_model():
     def quickest(times, losses, limit):
         return [time.index(min(time)) for time in times]
 
-    own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.0], "majority": 0.5, "dense": 0.9, "scores": [0.6] * 3}
+    own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.3], "majority": 0.5, "dense": 0.9,
+           "scores": [0.4, 0.6, 0.8], "kept": [True, True, False], "ship": 1}  # fmt: skip
     return [
         ("one-rate", lambda rest, dense, asked: (rest + dense) / asked, "the rest does not shrink"),
         ("one-rate", lambda rest, dense, asked: dense / (asked - rest), "no rate is below 1"),
@@ -381,10 +382,16 @@ def your_own_model():
         ("own-budget", own | {"asked": [1.0]}, "three are needed"),
         ("own-budget", own | {"asked": [1.0, 1.0, 2.0]}, "the same budget was asked for twice"),
         ("own-budget", own | {"measured": [1.0, 2.0]}, "3 times in ms"),
-        ("own-budget", own | {"measured": [1.0, 2.0, 3.3]}, "missed by 10.0%"),
+        ("own-budget", own | {"kept": [True] * 3}, "budget 2 takes 10.0% longer than was asked, and 'kept' says True"),
+        ("own-budget", own | {"kept": [True, False, False]}, "budget 1 takes no longer than was asked"),
+        ("own-budget", own | {"kept": "all"}, "3 times True or False"),
+        ("own-budget", own | {"ship": 2}, "budget 2 was not kept"),
+        ("own-budget", own | {"ship": 0}, "budget 0 scores no more than the majority class"),
+        ("own-budget", own | {"ship": None}, "budget 1 was kept and scores above the majority class: it could ship"),
+        ("own-budget", own | {"ship": 7}, "a number from 0 to 2 or None"),
         ("own-budget", own | {"dense": 0.4}, "a model that has learnt nothing"),
         ("own-budget", own | {"scores": [0.6, 2.0, 0.6]}, "numbers from -1 to 1"),
-        ("own-budget", {}, "a dictionary with asked, measured, majority, dense and scores"),
+        ("own-budget", {}, "a dictionary with asked, measured, majority, dense, scores, kept and ship"),
     ]
 
 
@@ -468,3 +475,19 @@ def soft(v, t):
 @pytest.mark.parametrize(("name", "answer"), RIGHT)
 def test_lists_arrays_and_tensors_are_all_answers(name, answer):
     assert check(name, answer).passed, check(name, answer)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [[8.1, 5.9, 4.5], (8.1, 5.9, 6.0), np.array([8.1, 5.9, 4.21]), [8.1, 6.3, 4.2]],
+    ids=["missed", "missed by half", "an array, just missed", "at the limit"],
+)
+def test_a_budget_that_was_missed_is_a_right_answer_where_the_reader_says_so(measured):
+    answer = {"asked": [8.0, 6.0, 4.0], "measured": measured, "majority": 0.51, "dense": 0.9,
+              "scores": [0.89, 0.88, 0.71], "kept": [bool(took <= 1.05 * ms + 1e-9) for took, ms in
+                                                     zip(measured, (8.0, 6.0, 4.0), strict=True)]}  # fmt: skip
+    said = check("own-budget", answer | {"ship": 1})
+    assert said.passed, said.message
+    assert said.message.endswith("2.0 points below the dense model")
+    none = answer | {"measured": [9.0, 7.0, 5.0], "kept": np.array([False] * 3), "ship": None}
+    assert check("own-budget", none).passed

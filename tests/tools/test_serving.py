@@ -60,6 +60,14 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
     assert "a row answered 70 to 200 requests in all, and none failed" in page
 
 
+def test_the_page_divides_the_ratio_into_the_call_and_the_cut():
+    rates = {serving.DENSE: (10, 10, 20), serving.WHOLE: (20, 40, 40), serving.CUT: (60, 120, 160)}
+    found = {f"{what}, float32": serving.summary(runs(*each)) for what, each in rates.items()}
+    (told,) = serving_page._factors({"variants": found})
+    assert told.endswith("(medians), they are 2.0 and 3.0 in float32.")
+    assert serving_page._factors({"variants": variants()}) == []
+
+
 @pytest.mark.parametrize("what", [serving.DENSE, serving.WHOLE, serving.CUT])
 def test_a_variant_is_dense_or_compiled(what):
     model = serving.model_of("minilm", what, "float32")

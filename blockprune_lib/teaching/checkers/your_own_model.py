@@ -8,9 +8,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...pruning.allocation import cheapest_choice
-from ..exercises import Function, exercise, expect, fields, is_number, number, positive
+from ..exercises import Function, exercise, expect, fields, is_number, number, plain, positive
+
+#: A budget is kept where a call takes at most this much longer than was asked.
+LATE = 0.05
 
 
 @exercise("one-rate", "rate(rest, dense, asked)")
@@ -80,8 +84,15 @@ def _sum(table: Sequence[Sequence[float]], choice: Sequence[int]) -> float:
 
 @exercise("own-budget")
 def own_budget(answer: Any) -> str:
-    """Three budgets or more: the times asked and measured in ms, and scores beside the dense one and the majority's."""
-    asked, measured, majority, dense, scores = fields(answer, "asked", "measured", "majority", "dense", "scores")
+    """Three budgets or more, in ms, and scores beside the dense one and the majority's: which were kept, which to ship.
+
+    How far a budget was missed is the machine's doing; what is judged is whether the reader says so.
+    """
+    names = ("asked", "measured", "majority", "dense", "scores", "kept", "ship")
+    asked, measured, majority, dense, scores, kept, ship = fields(answer, *names)
+    asked, measured, scores, kept = (
+        one.tolist() if isinstance(one, (np.ndarray, torch.Tensor)) else one for one in (asked, measured, scores, kept)
+    )
     count = len(asked) if isinstance(asked, (list, tuple)) else 0
     expect(count >= 3, f"it asks for {count} budgets, three are needed")
     for name, values in (("asked", asked), ("measured", measured)):
@@ -92,7 +103,20 @@ def own_budget(answer: Any) -> str:
     expect(right, f"scores should be {count} numbers from -1 to 1, and so majority and dense")
     expect(dense > majority, f"the dense model scores {dense:.3g}, and the majority class {majority:.3g}",
            "a model that has learnt nothing cannot show what pruning loses")  # fmt: skip
-    far = max(abs(took / ms - 1) for took, ms in zip(measured, asked, strict=True))
-    expect(far <= 0.05, f"one budget was missed by {far:.1%}", "measure on a quiet machine, as often as the costs were")
-    kept = sum(score > majority for score in shares)
-    return f"all within {far:.1%} of the time that was asked; {kept} of {count} score above the majority class"
+    said = [*kept] if isinstance(kept, (list, tuple)) else []
+    flags = len(said) == count and all(isinstance(plain(one), (bool, np.bool_)) for one in said)
+    expect(flags, f"'kept' should be {count} times True or False, got {kept!r:.60}")
+    over = [took / ms - 1 for took, ms in zip(measured, asked, strict=True)]
+    for at, (by, one) in enumerate(zip(over, said, strict=True)):
+        if abs(by - LATE) > 0.005:  # times that were written down rounded may lie on either side
+            longer = f"takes {by:.1%} longer than was asked" if by > 0 else "takes no longer than was asked"
+            expect(bool(one) == (by <= LATE), f"budget {at} {longer}, and 'kept' says {one}")
+    fit = [at for at in range(count) if said[at] and shares[at] > majority]
+    if ship is None:
+        expect(not fit, f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship")
+        return f"{sum(map(bool, said))} of {count} were kept, and none of them is worth shipping"
+    expect(is_number(ship) and ship in range(count), f"'ship' should be a number from 0 to {count - 1} or None")
+    expect(said[int(ship)], f"budget {ship} was not kept, and it is to be shipped")
+    expect(shares[int(ship)] > majority, f"budget {ship} scores no more than the majority class")
+    lost = 100 * (dense - shares[int(ship)])
+    return f"{sum(map(bool, said))} of {count} were kept; what you ship scores {lost:.1f} points below the dense model"
