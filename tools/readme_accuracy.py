@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blockprune_lib import experiments
+from blockprune_lib.data.glue import TITLES
 from blockprune_lib.experiments.alike import measure_of
 from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.frontier import Point, points
@@ -19,8 +20,7 @@ from tools.markdown import table
 
 STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "study"
 #: In the order of the columns.
-TASKS = {"cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
-         "mnli": "MNLI"}  # fmt: skip
+TASKS = TITLES
 #: Their text was in the encoder's own training.
 SEEN = ("qnli",)
 MODEL, STRUCTURE, METHODS = "minilm", "block_column:4", ("reweighted", "gradual")

@@ -80,6 +80,12 @@ GLUE = {
     "wnli": Fields(_PAIR, ("not_entailment", "entailment")),
 }
 
+#: The tasks' names as GLUE prints them.
+TITLES = {
+    "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B", "qnli": "QNLI", "sst2": "SST-2", "qqp": "QQP",
+    "mnli": "MNLI", "wnli": "WNLI",
+}  # fmt: skip
+
 
 def glue_folder() -> Path | None:
     """The folder that `BLOCKPRUNE_GLUE_DIR` names (relative to the working directory), or None where it is not set.

@@ -27,6 +27,20 @@ function fits(entry, wanted) {
   return ["kind", "layers", "rate"].every((key) => entry[key] === wanted[key]) && entry.cut === cut;
 }
 
+/** What is recorded of a task: its cuts, the rates of a cut, and the machines on which cut and rate were timed. */
+export function offersOf(data, { task, cut, rate }) {
+  const models = data.models.filter((model) => model.task === task && model.kind === "blocks");
+  const timed = data.times.filter((time) => ["", task].includes(time.task)), wanted = { kind: "blocks", layers: 0, rate, cut };
+  const names = (times) => new Set(times.map(({ machine }) => machine));
+  const blocks = names(timed.filter((time) => fits(time, wanted))), there = blocks.size ? blocks : names(timed);
+  const rates = new Set(models.filter((model) => model.cut === cut).map((model) => model.rate));
+  return {
+    cuts: data.cuts.filter((name) => models.some((model) => model.cut === name)),
+    rates: data.rates.filter((one) => one === 1 || rates.has(one)),
+    machines: data.machines.map(({ name }) => name).filter((name) => there.has(name)),
+  };
+}
+
 /** One row: its scores, and the fastest engine that was timed. */
 function row(data, [kind, precision, engine], layers, { task, machine, cut, rate }) {
   const wanted = { kind, layers, rate: kind === "blocks" ? rate : 1, cut: kind === "blocks" ? cut : "" };
@@ -117,8 +131,8 @@ function draw(body, rows, about, ranges) {
     const dots = one.scores.map((x) => marked("bpw-dot", place(x, ranges.score)));
     const ends = one.times === null ? [] : [marked("bpw-ends", place(one.low, ranges.times), `calc(${place(one.high, ranges.times)} - ${place(one.low, ranges.times)})`)];
     const name = rowName(one, about);
-    const range = one.times !== null && one.low < one.high ? `${short(one.low)} to ${short(one.high)}, ` : "";
-    const time = one.times === null ? "" : `${range}${short(one.ms)} ms`;
+    const range = one.times !== null && one.low < one.high ? `${short(one.low)}\u00a0to\u00a0${short(one.high)}, ` : "";
+    const time = one.times === null ? "" : `${range}${short(one.ms)}\u00a0ms`;
     return node("tr", {}, node("th", { scope: "row" }, name, node("small", {}, one.engine || "")),
       score === null ? cell(missing) : cell(score.toFixed(3), seeds, track(score, ranges.score, colour, dots)),
       one.times === null ? cell(missing) : cell(`${one.times.toFixed(2)}×`, time, track(one.times, ranges.times, colour, ends)),
@@ -135,15 +149,38 @@ function rangesOf(data, about, machine) {
     times: [0, Math.max(1, ...times.map(({ high }) => high))], bytes: [0, Math.max(1, ...models.map((model) => model.bytes))] };
 }
 
+/** Options of a menu: those on offer, and what is chosen where it is none of them. */
+function refill({ input }, names, chosen) {
+  const all = names.includes(chosen) || !chosen ? names : [...names, chosen];
+  if ([...input.options].map(({ value }) => value).join("\n") !== all.join("\n")) {
+    input.replaceChildren(...all.map((name) => node("option", { value: name }, names.includes(name) ? name : `${name} (not recorded)`)));
+  }
+  input.value = chosen;
+}
+
+const TRAITS = ["task", "cut", "rate", "machine"];
+
 function build(model, root) {
-  const data = () => model.get("data"), { rates, tasks, machines, cuts } = data();
+  const data = () => model.get("data"), { tasks } = data();
   root.append(node("style", {}, LOOK));
-  const position = (rate) => rates.reduce((best, one, at) => (Math.abs(one - rate) < Math.abs(rates[best] - rate) ? at : best), 0);
-  const rate = slider("Rate", { min: 0, max: rates.length - 1, step: 1, value: position(model.get("rate")) },
-    (at) => (rates[at] === 1 ? "1: nothing is cut" : `${rates[at]}: one group in ${rates[at]} stays`), (at) => put(model, "rate", rates[at]));
-  const pick = (label, trait, names) => menu(label, names, model.get(trait), (name) => put(model, trait, name));
-  const machine = pick("Machine", "machine", machines.map(({ name }) => name)), task = pick("Model and task", "task", tasks.map(({ name }) => name));
-  const cut = pick("Blocks, and how they were chosen", "cut", cuts);
+  const present = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
+  /** A choice, and after it whatever no longer goes with it: a task first, then blocks, rate and machine. */
+  const choose = (trait, value) => {
+    put(model, trait, value);
+    const cuts = offersOf(data(), present()).cuts;
+    if (cuts.length && !cuts.includes(model.get("cut"))) put(model, "cut", cuts[0]);
+    const known = offersOf(data(), present()).rates;
+    if (!known.includes(model.get("rate"))) put(model, "rate", known.at(-1));
+    const there = offersOf(data(), present()).machines;
+    if (there.length && !there.includes(model.get("machine"))) put(model, "machine", there[0]);
+  };
+  let rates = [1];
+  const nearest = (value) => rates.reduce((best, one, at) => (Math.abs(one - value) < Math.abs(rates[best] - value) ? at : best), 0);
+  const rate = slider("Rate", { min: 0, max: data().rates.length - 1, step: 1, value: 0 },
+    (at) => (rates[at] === 1 ? "1: nothing is cut" : `${rates[at]}: one group in ${rates[at]} stays`), (at) => choose("rate", rates[at]));
+  const machine = menu("Machine", [], "", (name) => choose("machine", name));
+  const task = menu("Task and model", tasks.map(({ name, words }) => [name, words]), model.get("task"), (name) => choose("task", name));
+  const cut = menu("Blocks, and how they were chosen", [], "", (name) => choose("cut", name));
   const body = node("tbody"), score = node("th", { scope: "col" });
   const speed = node("th", { scope: "col" }), weight = node("th", { scope: "col" });
   const heads = [node("th", { scope: "col" }, "model"), score, speed, weight];
@@ -153,12 +190,12 @@ function build(model, root) {
   root.append(node("div", { class: "bpw-controls bpw-two" }, rate.box, task.box, cut.box, machine.box), table, note);
   const say = spoken(root);
   const schedule = eachFrame(root, () => {
-    const now = Object.fromEntries(["task", "machine", "cut", "rate"].map((name) => [name, model.get(name)]));
-    const about = tasks.find(({ name }) => name === now.task), where = machines.find(({ name }) => name === now.machine);
-    if (!about || !where || !rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
+    const now = present();
+    const about = tasks.find(({ name }) => name === now.task), where = data().machines.find(({ name }) => name === now.machine);
+    if (!about || !where || !data().rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
     const rows = rowsOf(data(), now);
     const named = about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
-    const of = where.model ? now.task.split(", ")[0] : ""; // where another model was timed, each column says whose it is
+    const of = where.model ? about.model : ""; // where another model was timed, each column says whose it is
     score.textContent = of ? `${named}, ${of}` : named;
     speed.textContent = of ? `times as fast, ${where.model}` : "times as fast";
     weight.textContent = of ? `weighs, ${of}` : "weighs";
@@ -171,10 +208,13 @@ function build(model, root) {
     root.figures = { rows, verdict };
   });
   const controls = guarded(root, () => {
-    rate.put(position(model.get("rate")));
-    machine.input.value = model.get("machine");
-    task.input.value = model.get("task");
-    cut.input.value = model.get("cut");
+    const now = present(), offered = offersOf(data(), now), known = data().rates;
+    rates = known.filter((one) => offered.rates.includes(one) || one === now.rate);
+    rate.input.max = rates.length - 1;
+    rate.put(nearest(now.rate));
+    refill(machine, offered.machines, now.machine);
+    refill(cut, offered.cuts, now.cut);
+    task.input.value = now.task;
     schedule();
   });
   controls();

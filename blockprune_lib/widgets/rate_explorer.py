@@ -15,7 +15,7 @@ import traitlets
 
 from .host import Explorer, source
 from .pictures import bars
-from .recorded import ROWS, models_of, rates_of, times_of, verdict_of
+from .recorded import ROWS, fits, models_of, offers_of, rates_of, times_of, verdict_of
 
 
 class RateExplorer(Explorer):
@@ -23,8 +23,8 @@ class RateExplorer(Explorer):
 
     `runs`: records of `blockprune run`, whose scores and times are shown. `benches`: records of `blockprune bench` for
     a whole encoder; their machines join the menu, and their times are those of another model's shapes. Settings:
-    `task`, `machine` and `cut` by name, `rate` 1 or one at which blocks were recorded. Raises ValueError where `runs`
-    holds nothing to show.
+    `task`, `machine` and `cut` by name, `rate` 1 or one at which blocks were recorded; what is left out is the first
+    that the records hold beside the others, a rate the highest. Raises ValueError where `runs` holds nothing to show.
     """
 
     module = "rate_explorer"
@@ -52,9 +52,7 @@ class RateExplorer(Explorer):
         data = {"rates": self._rates, "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
                 "cuts": cuts, "models": models, "times": times}  # fmt: skip
         self._names = {"task": [task["name"] for task in tasks], "machine": machines, "cut": cuts}
-        for name, known in self._names.items():
-            settings.setdefault(name, known[0] if known else "")
-        super().__init__(data=data, **({"rate": self._rates[-1]} | settings))
+        super().__init__(data=data, **_completed(data, settings))
 
     @traitlets.validate("task", "machine", "cut")
     def _check_name(self, proposal: Any) -> str:
@@ -70,27 +68,36 @@ class RateExplorer(Explorer):
             raise traitlets.TraitError(f"rate must be one of {known}; got {proposal['value']!r}")
         return float(proposal["value"])
 
+    def offers(self) -> dict[str, list[Any]]:
+        """What the menus offer beside the present task, cut and rate: cuts, rates and machines that were recorded."""
+        return offers_of(self.data, self.task, self.cut, self.rate)
+
     def figures(self) -> dict[str, Any]:
         """What the page shows: for each row its scores, one a seed, times as fast with ends, ms, and bytes.
 
         And the verdict: which rows stand against the fastest one of blocks; None where another model was timed.
         """
-        task = next(task for task in self.data["tasks"] if task["name"] == self.task)
         rows = []
         for kind, precision, engine in ROWS:
             if kind == "layers":
-                rows += [self._row(kind, precision, engine, layers) for layers in task["fewer"]]
+                rows += [self._row(kind, precision, engine, layers) for layers in self._about()["fewer"]]
             elif kind == "dense" or self.rate > 1:
                 rows.append(self._row(kind, precision, engine, 0))
         other = next(one["model"] for one in self.data["machines"] if one["name"] == self.machine)
         return {"rows": rows, "verdict": None if other else verdict_of(rows)}
 
+    def _about(self) -> dict[str, Any]:
+        return next(task for task in self.data["tasks"] if task["name"] == self.task)
+
+    def _title(self) -> str:
+        return f"{self._about()['words']} at rate {self.rate:g}"
+
     def _row(self, kind: str, precision: str, engine: str, layers: int) -> dict[str, Any]:
         blocks = {"rate": self.rate, "cut": self.cut} if kind == "blocks" else {"rate": 1.0, "cut": ""}
         wanted = {"kind": kind, "layers": layers} | blocks
-        models = [m for m in self.data["models"] if m["task"] == self.task and _fits(m, wanted)]
+        models = [m for m in self.data["models"] if m["task"] == self.task and fits(m, wanted)]
         times = [t for t in self.data["times"] if t["machine"] == self.machine and t["task"] in ("", self.task)]
-        times = [t for t in times if _fits(t, wanted) and (t["precision"] == precision or precision == "any")]
+        times = [t for t in times if fits(t, wanted) and (t["precision"] == precision or precision == "any")]
         if precision == "any":  # a score goes with every time
             times = [t for t in times if any(m["precision"] == t["precision"] for m in models)]
         times = [t for t in times if t["baseline"] == (engine == "baseline")]
@@ -112,7 +119,7 @@ class RateExplorer(Explorer):
             score = f"{sum(row['scores']) / len(row['scores']):.3f}" if row["scores"] else "not measured"
             speed = f"{row['times']:.2f} times" if row["times"] else "not measured"
             told.append(f"{_words(row)} {score}, {speed}")
-        return f"Rate explorer: {self.task} at rate {self.rate:g}, score and times as fast: {'; '.join(told)}."
+        return f"Rate explorer: {self._title()}, score and times as fast: {'; '.join(told)}."
 
     def picture(self) -> bytes | None:
         """A PNG of scores, times and bytes at the present settings."""
@@ -122,13 +129,22 @@ class RateExplorer(Explorer):
             "times as fast as dense": [row["times"] for row in rows],
             "MB": [row["bytes"] / 1e6 if row["bytes"] else None for row in rows],
         }
-        return bars([_words(row) for row in rows], columns, f"{self.task} at rate {self.rate:g}; {self.machine}")
+        return bars(
+            [_words(row) for row in rows], columns, f"{self._about()['words']} at rate {self.rate:g}; {self.machine}"
+        )
 
 
-def _fits(entry: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a model or a time is the one wanted; of a bench only the structure is known, not the method."""
-    cut = wanted["cut"] if entry.get("task") else wanted["cut"].partition(", ")[0]
-    return all(entry[key] == wanted[key] for key in ("kind", "layers", "rate")) and entry["cut"] == cut
+def _completed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with what was left out: of the task with most runs of blocks, what is recorded there."""
+    runs_of = Counter(model["task"] for model in data["models"] for _ in model["scores"] if model["kind"] == "blocks")
+    names = [task["name"] for task in data["tasks"]]
+    task = settings.get("task") or max(names, key=lambda name: runs_of[name])
+    cuts = offers_of(data, task, "", 1.0)["cuts"] or data["cuts"]
+    having = [cut for cut in cuts if settings.get("rate", 1.0) in offers_of(data, task, cut, 1.0)["rates"]]
+    cut = settings.get("cut") or next(iter(having or cuts), "")
+    rate = settings.get("rate", offers_of(data, task, cut, 1.0)["rates"][-1])
+    machine = next(iter(offers_of(data, task, cut, rate)["machines"]), "")
+    return {"task": task, "cut": cut, "rate": rate, "machine": machine} | dict(settings)
 
 
 def _shapes(times: Iterable[Mapping[str, Any]], machine: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ..data.glue import TITLES
 from ..experiments.alike import measure_of, method_of
 from ..experiments.latency import BASELINE
 
@@ -21,6 +22,8 @@ _ENGINES = {BASELINE: "PyTorch", "float32": "PyTorch", "bfloat16": "PyTorch", "i
             "compiled": "one compiled call", "compiled bfloat16": "one compiled call"}  # fmt: skip
 #: Processors whose instructions a record may have been held to, by what those are called.
 _HELD = {"haswell": "AVX2"}
+#: Models by the names that their authors print.
+_MODELS = {"minilm": "MiniLM", "bert-base": "BERT-base"}
 Entry = dict[str, Any]
 
 
@@ -47,6 +50,28 @@ def models_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[Entry], list[E
             models += [entry | found for found in _scored(group, kind)]
             times += [entry | found for found in _timed(group, kind)]
     return tasks, models, times
+
+
+def fits(entry: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a model or a time is the one wanted; of a bench only the structure is known, not the method."""
+    cut = wanted["cut"] if entry.get("task") else wanted["cut"].partition(", ")[0]
+    return all(entry[key] == wanted[key] for key in ("kind", "layers", "rate")) and entry["cut"] == cut
+
+
+def offers_of(data: Mapping[str, Any], task: str, cut: str, rate: float) -> dict[str, list[Any]]:
+    """What is recorded of a task: its cuts, the rates of a cut, and the machines on which cut and rate were timed.
+
+    At rate 1, or where no machine timed the blocks, the machines that timed the task at all.
+    """
+    models = [model for model in data["models"] if model["task"] == task and model["kind"] == "blocks"]
+    timed = [time for time in data["times"] if time["task"] in ("", task)]
+    wanted = {"kind": "blocks", "layers": 0, "rate": rate, "cut": cut}
+    there = {time["machine"] for time in timed if fits(time, wanted)} or {time["machine"] for time in timed}
+    return {
+        "cuts": [name for name in data["cuts"] if any(model["cut"] == name for model in models)],
+        "rates": [1.0, *sorted({float(model["rate"]) for model in models if model["cut"] == cut} - {1.0})],
+        "machines": [one["name"] for one in data["machines"] if one["name"] in there],
+    }
 
 
 def rates_of(models: Sequence[Entry]) -> list[float]:
@@ -84,7 +109,8 @@ def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> lis
             # An encoder's layer has six matrices.
             layers = (size["sparse_layers"] + size["dense_layers"]) // 6
             found.append({
-                "name": f"{model}, {task}", "metric": measure_of(first), "examples": first["examples"],
+                "name": f"{model}, {task}", "words": f"{TITLES.get(task, task)}, {_MODELS.get(model, model)}",
+                "model": _MODELS.get(model, model), "metric": measure_of(first), "examples": first["examples"],
                 "majority": first["majority"][first["metric"]], "layers": layers,
                 "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
             })  # fmt: skip

@@ -237,6 +237,33 @@ def test_the_map_is_the_mask(workshop, visit):
         assert np.array_equal(np.array(found["pixels"], dtype=np.int64).reshape(keep.shape) != gone, keep)
 
 
+def test_menus_offer_what_was_recorded_beside_the_other_choices(workshop, visit):
+    page = visit("rate-light")
+    frame, explorer = shown(page), widgets.RateExplorer(runs(), [bench()])
+    menus = {"cuts": "Blocks", "machines": "Machine"}
+
+    def options(name):
+        return (
+            frame.get_by_label(menus[name], exact=False).locator("option").evaluate_all("all => all.map(o => o.value)")
+        )
+
+    for cut in explorer.offers()["cuts"]:
+        frame.get_by_label("Blocks", exact=False).select_option(cut)
+        figures(page)
+        for name in ("task", "cut", "rate", "machine"):
+            setattr(explorer, name, trait(page, name))
+        offers = explorer.offers()
+        assert explorer.cut == cut
+        assert explorer.rate in offers["rates"]
+        assert {name: options(name) for name in menus} == {name: offers[name] for name in menus}
+        assert int(frame.get_by_role("slider").get_attribute("max")) == len(offers["rates"]) - 1
+    frame.get_by_label("Task").select_option("minilm, rte")
+    figures(page)
+    assert trait(page, "rate") == 1
+    assert options("cuts") == [cut]
+    assert "not recorded" in frame.get_by_label("Blocks", exact=False).locator("option").first.inner_text()
+
+
 def test_steps_play_pause_and_stop_at_the_end(visit):
     page = visit("kernel-light")
     frame = shown(page)

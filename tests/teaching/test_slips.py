@@ -106,6 +106,10 @@ def blocks():
     weight = torch.ones(64, 64)
     outlier = torch.zeros(64, 64).index_fill_(0, torch.tensor([3]), 1.0)
     own = {"weight": weight, "structure": BlockStructure.tile(16, 16), "rate": 4.0, "share": 0.25}
+    # Of so many random groups the longest few have twice the usual norm.
+    noise, tall = torch.randn(72, 16_000, generator=torch.Generator().manual_seed(0)), BlockStructure.block_column(24)
+    best = group_norms(noise.double(), tall).flatten().square().topk(48).values.sum() / noise.double().square().sum()
+    chance = {"weight": noise, "structure": tall, "rate": 1000.0, "share": float(best)}
 
     def count(least=1, whole=round, up=1, index=4, last=1):
         def size(M, N, r, c, rate):
@@ -140,6 +144,7 @@ def blocks():
         ("block-budget", own, "twice that is asked"),
         ("block-budget", own | {"structure": BlockStructure.block_row(16)}, "of the dense bytes; 1.05 / rate"),
         ("block-budget", own | {"weight": outlier, "share": 1.0}, "a matrix that a model has learnt"),
+        ("block-budget", chance, "that is luck"),
         ("block-budget", {"rate": 3}, "a dictionary with weight, structure, rate and share"),
     ]
 
@@ -245,7 +250,7 @@ def prune_and_retrain():
 
         return move
 
-    def verdict(seeds=True, rows=True, pairs=True, quantile=None, ddof=1):
+    def verdict(seeds=True, rows=True, pairs=True, quantile=None, ddof=1, by_row=None):
         def judge(first, second):
             gaps = first.astype(float) - second
             if len(gaps) < 2:
@@ -253,11 +258,18 @@ def prune_and_retrain():
             each = [gaps.mean(1)] if pairs else [first.mean(1), second.mean(1)]
             error = sum(stats.sem(one, ddof=ddof) ** 2 for one in each) ** 0.5
             wide = (quantile or stats.t.ppf(0.975, len(gaps) - 1)) * error * seeds
-            half = max(wide, 1.96 * stats.sem(gaps.mean(0)) * rows)
+            over_rows = by_row(first, second) if by_row else stats.sem(gaps.mean(0))
+            half = max(wide, 1.96 * over_rows * rows)
             middle = gaps.mean()
             return "better" if middle > half else "worse" if middle < -half else "not told apart"
 
         return judge
+
+    def apart(first, second):  # as of two methods that answered different rows
+        return math.hypot(stats.sem(first.mean(0)), stats.sem(second.mean(0)))
+
+    def pooled(first, second):  # and every answer of every seed as a row of its own
+        return math.hypot(stats.sem(first.ravel()), stats.sem(second.ravel()))
 
     study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
     return [
@@ -274,6 +286,8 @@ def prune_and_retrain():
         ("verdict", verdict(quantile=1.96), "one ahead by 16, 40 and 42"),
         ("verdict", verdict(ddof=0), "one ahead by 16, 40 and 42"),
         ("verdict", verdict(pairs=False), "two that go up and down together"),
+        ("verdict", verdict(by_row=apart), "right in the same rows but for some ten"),
+        ("verdict", verdict(by_row=pooled), "right in the same rows but for some ten"),
         ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
         ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
         ("own-study", {"methods": 1}, "methods"),

@@ -435,6 +435,39 @@ def test_the_slider_stands_at_rates_that_blocks_were_recorded_at():
     assert (dense.data["rates"], dense.rate, dense.figures()["verdict"]) == ([1.0], 1.0, None)
 
 
+def test_it_opens_with_what_was_recorded_and_offers_nothing_else():
+    explorer = widgets.RateExplorer(runs(), [bench()])
+    assert (explorer.task, explorer.cut, explorer.rate) == ("minilm, cola", "block_column:4, gradual", 5.0)
+    assert [task["words"] for task in explorer.data["tasks"]] == ["CoLA, MiniLM", "RTE, MiniLM"]
+    own, *others = explorer.data["machines"]
+    assert explorer.machine == own["name"]
+    assert all(row["scores"] and row["times"] for row in explorer.figures()["rows"] if row["kind"] == "blocks")
+    assert explorer.offers()["cuts"] == ["block_column:4, gradual", "tile:32x32, reweighted"]
+    assert explorer.offers()["rates"] == [1.0, 3.0, 5.0]
+    explorer.cut = "tile:32x32, reweighted"
+    assert explorer.offers()["rates"] == [1.0, 5.0]
+    assert explorer.offers()["machines"] == [other["name"] for other in others if "32x32" in cuts_of(explorer, other)]
+    explorer.task = "minilm, rte"
+    assert explorer.offers()["cuts"] == []
+    assert explorer.offers()["rates"] == [1.0]
+
+
+def cuts_of(explorer, machine):
+    return " ".join(time["cut"] for time in explorer.data["times"] if time["machine"] == machine["name"])
+
+
+@pytest.mark.parametrize(
+    "given", [{"rate": 3.0}, {"cut": "tile:32x32, reweighted"}, {"task": "minilm, rte"}, {"rate": 1.0}]
+)
+def test_what_is_left_out_goes_with_what_is_given(given):
+    explorer = widgets.RateExplorer(runs(), [bench()], **given)
+    assert {name: getattr(explorer, name) for name in given} == given
+    offers = explorer.offers()
+    assert explorer.rate in offers["rates"]
+    assert explorer.machine in offers["machines"]
+    assert explorer.cut in offers["cuts"] or not offers["cuts"]
+
+
 def test_dense_stands_there_as_the_baseline_and_as_one_compiled_call():
     explorer = widgets.RateExplorer(runs(), rate=5.0)
     first, second = explorer.figures()["rows"][:2]

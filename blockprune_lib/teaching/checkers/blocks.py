@@ -75,7 +75,7 @@ def block_scores(answer: Function) -> str:
 
 @exercise("block-budget")
 def block_budget(answer: Any) -> str:
-    """Groups of at least 16 weights, indices of at most a twentieth, and twice the norm that chance would keep."""
+    """Groups of at least 16 weights, cheap indices, and twice the norm of a random choice, which is not luck."""
     weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
     large = isinstance(weight, torch.Tensor) and weight.dim() == 2 and min(weight.shape) >= 64
     expect(large, "weight should be a torch matrix of at least 64 x 64")
@@ -96,10 +96,21 @@ def block_budget(answer: Any) -> str:
     expect(stored <= 1.05 / rate, f"it takes {stored:.2%} of the dense bytes; 1.05 / rate is {1.05 / rate:.2%}")
     chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; twice that is asked"
     expect(share >= 2 / rate, chance)
+    lucky = _lucky(weight, structure, float(rate))
+    luck = f"it keeps {share:.1%} of the squared norm; of the same weights, shuffled, the best groups keep {lucky:.1%}"
+    expect(share >= 1.25 * lucky, luck, "that is luck: a quarter more is asked, of a matrix that a model has learnt")
     return (
         f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance, "
+        f"{share / lucky:.1f} times as much as of the same weights, shuffled, "
         f"in {stored * rate:.2f} / {rate:g} of the bytes"
     )
+
+
+def _lucky(weight: torch.Tensor, structure: BlockStructure, rate: float) -> float:
+    """The largest share that the best groups hold in five shuffles of the same weights."""
+    places, flat = torch.Generator().manual_seed(0), weight.flatten()
+    shuffles = (flat[torch.randperm(flat.numel(), generator=places)].view_as(weight) for _ in range(5))
+    return max(_kept(shuffled, structure, rate)[0] for shuffled in shuffles)
 
 
 def _kept(weight: torch.Tensor, structure: BlockStructure, rate: float) -> tuple[float, torch.Tensor]:

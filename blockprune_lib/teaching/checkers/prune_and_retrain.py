@@ -71,14 +71,17 @@ def verdict(answer: Function) -> str:
         uneven[seed, wrong[:count]] = True
     low = np.stack([rows < level for level in (150, 220, 300)])
     high = np.stack([rows < level for level in (174, 245, 326)])
+    # Hard rows are hard for both: row by row 10 of 400 are sure, beside the scatter of the rows they are nothing.
+    alike = np.stack([sure & (rows >= count) for count in (9, 10, 11)])
     cases = (
         ("one that is right far more often, with every seed", ahead, behind, "better"),
         ("the same two the other way round", behind, ahead, "worse"),
         ("two of one seed each", ahead[:1], behind[:1], "one seed"),
-        ("one whose seeds differ by more than the methods", sure[None] & np.ones((3, 1), bool), wide, "not told apart"),
+        ("one whose seeds differ by more than the methods", np.stack([sure] * 3), wide, "not told apart"),
         ("two that differ alike in each seed, in two rows alone", few, behind, "not told apart"),
         ("one ahead by 16, 40 and 42 of 400 rows", uneven, half, "not told apart"),
         ("two that go up and down together, one a little above", high, low, "better"),
+        ("two that are right in the same rows but for some ten", np.stack([sure] * 3), alike, "better"),
         ("rows in another order", ahead[:, shuffled], behind[:, shuffled], "better"),
     )
     for name, first, second, right in cases:
