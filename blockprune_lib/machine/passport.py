@@ -203,7 +203,7 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
         # More bursts, because it is rarer that all run undisturbed.
         "peak_all_gflops": Spread.of(peak.MultiplyAdds(facts.usable_cores, burst_seconds=0.002).rates(150)),
         "bandwidth_core_gbs": peak.triad_gbs(1, arrays),
-        "bandwidth_gbs": peak.triad_gbs(facts.usable_cores, arrays),
+        "bandwidth_gbs": peak.triad_gbs(facts.usable_cores, arrays, bursts=60),
     }
     if HAS_PAIRS:
         spreads |= {

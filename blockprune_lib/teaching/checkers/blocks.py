@@ -97,7 +97,9 @@ def block_budget(answer: Any) -> str:
     chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; twice that is asked"
     expect(share >= 2 / rate, chance)
     lucky = _lucky(weight, structure, float(rate))
-    luck = f"it keeps {share:.1%} of the squared norm; of the same weights, shuffled, the best groups keep {lucky:.1%}"
+    luck = (
+        f"it keeps {100 * share:.3g} % of the squared norm; of the same weights, shuffled, the best {100 * lucky:.3g} %"
+    )
     expect(share >= 1.25 * lucky, luck, "that is luck: a quarter more is asked, of a matrix that a model has learnt")
     return (
         f"{structure} at rate {rate:g} keeps {share:.1%} of the squared norm, {share * rate:.1f} times chance, "
