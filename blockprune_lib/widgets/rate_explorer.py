@@ -143,7 +143,8 @@ def _completed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str
     having = [cut for cut in cuts if settings.get("rate", 1.0) in offers_of(data, task, cut, 1.0)["rates"]]
     cut = settings.get("cut") or next(iter(having or cuts), "")
     rate = settings.get("rate", offers_of(data, task, cut, 1.0)["rates"][-1])
-    machine = next(iter(offers_of(data, task, cut, rate)["machines"]), "")
+    machines = offers_of(data, task, cut, rate)["machines"] or [one["name"] for one in data["machines"]]
+    machine = next(iter(machines), "")
     return {"task": task, "cut": cut, "rate": rate, "machine": machine} | dict(settings)
 
 

@@ -138,7 +138,7 @@ CONTROLS = {
     "kernel": {"Step": "step"},
 }
 MENUS = {
-    "rate": {"Machine": "machine", "Model and task": "task", "Blocks": "cut"},
+    "rate": {"Machine": "machine", "Task and model": "task", "Blocks": "cut"},
     "block": {"Matrix": "layer", "Structure": "structure", "Rank within": "scope"},
     "reweighting": {"Groups": "grouping"},
     "roofline": {"Machine": "machine", "Threads": "threads", "Layer": "shape", "Structure": "structure"},
@@ -175,9 +175,11 @@ def test_sliders_move_by_keyboard_and_by_mouse(name, visit):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_menus_change_what_is_shown(name, visit):
-    page = visit(f"{name}-light")
-    frame = shown(page)
     for label, key in MENUS[name].items():
+        page = visit(f"{name}-light")
+        frame = shown(page)
+        if name == "rate":  # at which blocks were timed on every machine
+            put(page, {"rate": 5.0})
         menu = frame.get_by_label(label, exact=False).first
         values = menu.evaluate("menu => [...menu.options].map(option => option.value)")
         assert len(values) > 1
@@ -188,7 +190,7 @@ def test_menus_change_what_is_shown(name, visit):
             before.add(str(trait(page, key)))
         assert len(before) == len(values)
         assert frame.locator("[role=alert]").count() == 0
-    assert page.errors == []
+        assert page.errors == []
 
 
 def test_the_block_menu_offers_the_sizes_of_its_kind(visit):
