@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from blockprune_lib.nn.latency_budget import FEWEST, MOST
 from tools import latency_budgets
 
 from ..helpers.small_runs import offline  # noqa: F401
@@ -38,7 +39,7 @@ def test_four_steps_leave_a_record_of_every_arm(
     for case in record["cases"]:
         assert 0 < case["density"] <= 1
         assert min(case["moved"], case["held_out"], case["loss"]) >= 0
-        assert len(case["measured"]["samples_ms"]) == 15
+        assert FEWEST <= len(case["measured"]["samples_ms"]) <= MOST
     assert sum("after" in case for case in record["cases"]) == 4 * 2  # what was tried, and one of the two with one rate
     assert latency_budgets.main(["time", *flags]) == 0
     assert not list((tmp_path / "work").glob("scored-*.json"))  # they were of the choices before
