@@ -12,6 +12,8 @@ from .._common.checks import one_of
 from .._common.tables import Printed
 
 RESAMPLES = 2000
+#: Quartiles that lie so many times apart are those of a machine that did something else too.
+DISTURBED = 1.5
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,17 @@ class Comparison(Printed):
         """Median ms a call of each function."""
         return {name: timing.median for name, timing in self.timings.items()}
 
+    @property
+    def disturbed(self) -> dict[str, float]:
+        """{name: q3 / q1} of each function whose quartiles lie 1.5 times apart or more: something else was running.
+
+        >>> calm, shaken = Timing("calm", (1.0, 1.0, 1.1), 1), Timing("shaken", (1.0, 1.0, 3.0), 1)
+        >>> Comparison({"calm": calm, "shaken": shaken}, "calm", {"torch": 1}, 0, 0).disturbed
+        {'shaken': 2.0}
+        """
+        spread = {name: timing.q3 / timing.q1 for name, timing in self.timings.items() if timing.q1 > 0}
+        return {name: apart for name, apart in spread.items() if apart >= DISTURBED}
+
     def ratio(self, name: str) -> Ratio:
         """How many times as fast as the baseline `name` is, with its paired-bootstrap 95 % interval.
 
@@ -123,9 +136,12 @@ class Comparison(Printed):
         counts = sorted({timing.inner for timing in self.timings.values()})
         calls = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         sample = "one call" if counts[-1] == 1 else f"the mean of {calls} calls in a row"
+        shaken = ", ".join(f"{name} ({apart:.1f} times)" for name, apart in self.disturbed.items())
+        warning = f" Disturbed, since its quartiles lie far apart: {shaken}; measure it again." if shaken else ""
         return (
             f"Ratio: times as fast as {self.baseline}, with its 95 % interval (bootstrap of whole rounds). "
             f"{self.rounds} rounds in turns after {self.warmup} warm-up calls; a sample is {sample}. Threads: {used}."
+            f"{warning}"
         )
 
 

@@ -7,6 +7,7 @@ import torch
 
 from blockprune_lib import chapter
 from blockprune_lib.machine import hardware
+from blockprune_lib.machine.comparison import Comparison, Timing
 
 
 def test_begin_makes_every_generator_repeat():
@@ -62,3 +63,22 @@ def test_a_record_says_where_its_numbers_came_from(tmp_path, monkeypatch):
     assert kept["figures"] == {"ms": 3.5}
     assert {"commit", "changed", "versions", "date"} <= set(kept["provenance"])
     assert kept["hardware"]["cpu"]
+
+
+def _comparison(*samples: float) -> Comparison:
+    return Comparison({"call": Timing("call", samples, 1)}, "call", {"torch": 1}, 0, 0)
+
+
+def test_a_disturbed_comparison_is_made_again_until_it_is_steady():
+    made = iter([_comparison(1, 1, 1, 9, 9), _comparison(2, 2, 2, 2, 2), _comparison(3, 3, 3, 3, 3)])
+    assert chapter.steady(lambda: next(made)).medians == {"call": 2}
+    assert next(made).medians == {"call": 3}  # an undisturbed one is enough
+
+
+def test_of_disturbed_comparisons_the_least_disturbed_is_kept():
+    made = [_comparison(1, 1, 1, 9, 9), _comparison(2, 2, 2, 4, 4), _comparison(1, 1, 1, 5, 5)]
+    kept = chapter.steady(iter(made).__next__)
+    assert kept is made[1]
+    assert "Disturbed, since its quartiles lie far apart: call (2.0 times)" in repr(kept)
+    with pytest.raises(ValueError, match="tries must be a whole number of at least 1"):
+        chapter.steady(lambda: made[0], tries=0)

@@ -141,7 +141,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung("gather + matmul", "copies the kept columns of x, then does the dense product for each panel", gather),
     Rung("4 x 4 unrolled", "does sixteen multiply-adds for each visit to four sums", unrolled, tokens=4),
     Rung("one vector", "keeps one vector of sums in a register, and waits for it", one_vector, multiple=WIDTH),
-    Rung("six sums", "adds to six vectors in turn, so that none is waited for", six_sums,
+    Rung("six sums", "adds to six vectors in turn, and waits less for each", six_sums,
          tokens=TOKENS, multiple=WIDTH),
     Rung("6 x 2 tile", "uses each number that it loads at least twice", six_by_two, tokens=TOKENS, multiple=2 * WIDTH),
     Rung("turned", "keeps tokens in its vectors, and serves every structure", KERNELS[4], turned=True),

@@ -36,7 +36,7 @@ def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: 
 
 @native
 def six_sums(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """6 tokens x 1 vector: six sums that do not wait for each other, and one load of weights serves six tokens."""
+    """6 tokens x 1 vector: six sums that do not wait for each other; one load of weights serves six tokens."""
     height, outputs = values.shape[1], y.shape[1]
     for panel in range(len(offsets) - 1):
         for j in range(0, height, WIDTH):
