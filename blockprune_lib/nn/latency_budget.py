@@ -29,7 +29,7 @@ NEAR, ROUNDS = 0.02, 4
 FAR = 0.25
 #: A pruned model is timed for so many ms of calls, at least and at most so many of them: a few calls in a row say more
 #: about what the machine did in that moment than about the model.
-LONG, FEWEST, MOST = 600.0, 15, 150
+LONG, FEWEST, MOST = 400.0, 15, 100
 #: Choices that are tried on the whole model.
 TRIALS = 60
 
