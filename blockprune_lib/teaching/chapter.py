@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,17 @@ from .._common.files import write_json
 from .._common.plots import start_numbering
 from .._common.provenance import provenance
 from .._common.tables import Printed, html_table
-from ..machine.comparison import Comparison
 from ..machine.passport import hardware
+
+
+class Disturbable(Protocol):
+    """What was measured, and says which of its functions another program disturbed: a `Comparison`, or made of one."""
+
+    @property
+    def disturbed(self) -> Mapping[str, float]: ...  # {name: how many times apart its quartiles lie}
+
+
+Measured = TypeVar("Measured", bound=Disturbable)
 
 
 @dataclass(frozen=True)
@@ -93,17 +102,17 @@ def say(sentence: str) -> Text:
     return Text(sentence)
 
 
-def steady(measure: Callable[[], Comparison], tries: int = 3) -> Comparison:
+def steady(measure: Callable[[], Measured], tries: int = 3) -> Measured:
     """The first comparison that `measure` makes undisturbed; after so many `tries`, the least disturbed of them.
 
-    Which one is kept depends on how far quartiles lie apart (`Comparison.disturbed`), never on a ratio. A page that is
-    built while another program runs would else show that program.
+    Which one is kept depends on how far quartiles lie apart (`disturbed` of the comparison), never on a ratio. A page
+    that is built while another program runs would else show that program.
 
     >>> from blockprune_lib.machine.timing import compare
     >>> steady(lambda: compare({"sum": lambda: sum(range(1000))}, repeats=5), tries=2).rounds
     5
     """
-    made: list[Comparison] = []
+    made: list[Measured] = []
     for _ in range(whole_number(tries, "tries", at_least=1, example=3)):
         made.append(measure())
         if not made[-1].disturbed:

@@ -167,6 +167,11 @@ class Climb(Printed):
     density: float
     peak: float | None
 
+    @property
+    def disturbed(self) -> dict[str, float]:
+        """The rungs whose times are not to be trusted, as `Comparison.disturbed` has them."""
+        return self.comparison.disturbed
+
     def rate(self, name: str) -> tuple[float, float, float]:
         """(first quartile, median, third quartile) of a rung in GFLOP/s, 2 FLOP for each *kept* weight and token."""
         timing = self.comparison.timings[name]
@@ -195,7 +200,8 @@ class Climb(Printed):
     def _caption(self) -> str:
         dense = f"torch's dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
         how = f"density {self.density:.3g}, {self.comparison.rounds} rounds in turns, 1 thread"
-        return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}"
+        shaken = f"; disturbed: {', '.join(self.disturbed)}" if self.disturbed else ""
+        return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}{shaken}"
 
 
 def _digits(value: float, count: int = 2) -> str:
