@@ -28,7 +28,9 @@ class Disturbable(Protocol):
     """What was measured, and says which of its functions another program disturbed: a `Comparison`, or made of one."""
 
     @property
-    def disturbed(self) -> Mapping[str, float]: ...  # {name: how many times apart its quartiles lie}
+    def disturbed(self) -> Mapping[str, float]:
+        """{name: how many times apart its quartiles lie}, of each function that was disturbed."""
+        ...
 
 
 Measured = TypeVar("Measured", bound=Disturbable)
