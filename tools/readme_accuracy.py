@@ -21,8 +21,6 @@ from tools.markdown import table
 STUDY = Path(__file__).resolve().parent.parent / "book" / "results" / "study"
 #: In the order of the columns.
 TASKS = TITLES
-#: Their text was in the encoder's own training.
-SEEN = ("qnli",)
 MODEL, STRUCTURE, METHODS = "minilm", "block_column:4", ("reweighted", "gradual")
 #: Engines of a dense model, as records have them -> as a reader names them.
 DENSE = {
@@ -118,14 +116,14 @@ def _records() -> list[dict[str, Any]]:
 def over_tasks() -> str:
     """What blocks and fewer layers lose, as a mean over tasks; empty where fewer than three tasks have the pairs."""
     studies = standings(_records())
-    found = [comparisons(study, text=False) for study in studies if study.task not in SEEN]
+    found = [comparisons(study, text=False) for study in studies]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
     rivals = experiments.over_tasks((one for some in found for one in some.rival), least=3)
-    lines = [(one, experiments.times_over_tasks(studies, one)) for one in pooled if one.seeds is not None]
+    lines = [(one, experiments.times_over_tasks(studies, one)) for one in pooled]
     if not lines:
         return ""
     said = [_told(one) + (f" at {times:.1f} times the speed" if times else "") for one, times in lines]
-    beside = [f"{_told(one)} against {one.against}" for one in rivals if one.seeds is not None]
+    beside = [f"{_told(one)} against {one.against}" for one in rivals]
     tasks = " and ".join((", ".join(TASKS[task] for task in lines[0][0].tasks)).rsplit(", ", 1))
     return (
         f"Mean over {tasks}, points against dense after as many steps, with the 95 % interval over seeds: "
@@ -135,8 +133,8 @@ def over_tasks() -> str:
 
 
 def _told(one: MeanDifference) -> str:
-    ends = one.seeds or (0.0, 0.0)
-    return f"{one.what} {100 * one.mean:+.1f} ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})"
+    over = "one seed" if one.seeds is None else "{:+.1f} to {:+.1f}".format(*(100 * end for end in one.seeds))
+    return f"{one.what} {100 * one.mean:+.1f} ({over})"
 
 
 def _foot(records: list[dict[str, Any]], found: list[Point], tasks: list[str]) -> str:

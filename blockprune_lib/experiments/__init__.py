@@ -12,7 +12,8 @@
     latency        how long their models take, added afterwards         serving: the same in batches
     frontier       accuracy against latency                             frontier_plot: as a picture
     paired         one setting against another, by seed and by row      deciding: the pairs that decide a study
-    standing       a study as a page shows it                            pooled: one difference over several tasks
+    standing       a study as a page shows it
+    pooled         one difference over several tasks                    pooled_plot: as a picture
     bag_of_words   the floor                                            precisions: the model in fewer bits
 
 >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP

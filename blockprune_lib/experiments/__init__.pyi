@@ -9,8 +9,10 @@ from .deciding import read_rows as read_rows
 from .deciding import weights_in_a_group as weights_in_a_group
 from .frontier_plot import draw_frontier as draw_frontier
 from .paired import Differences as Differences
+from .pooled import SEEN as SEEN
 from .pooled import over_tasks as over_tasks
 from .pooled import times_over_tasks as times_over_tasks
+from .pooled_plot import draw_over_tasks as draw_over_tasks
 from .recipe import plan as plan
 from .recipe import read_recipe as read_recipe
 from .records import SCHEMA as SCHEMA

@@ -13,7 +13,7 @@ from .alike import Records
 from .standing import Standing, Standings, standings
 
 #: {kind: (marker, colour, filled)}; blocks are told apart by how their groups were chosen.
-_KINDS: Mapping[str, tuple[str, str, bool]] = {
+KINDS: Mapping[str, tuple[str, str, bool]] = {
     "dense, by torch": ("o", "dense", True),
     "dense, compiled": ("o", "dense", False),
     "fewer layers": ("s", "accent", True),
@@ -45,30 +45,35 @@ def save_frontier(records: Records, path: str | os.PathLike[str]) -> None:
 
 def draw_frontier(axes: Any, study: Standings) -> None:
     """Draw one study: a marker for each setting and engine at its mean, small dots for its seeds, and the frontier."""
-    seen: dict[str, Any] = {}
     best: list[tuple[float, float]] = []
     for line in study.lines:
         for point in line.points:
             kind = _kind(line, point.engine)
-            marker, name, filled = _KINDS[kind]
+            marker, name, filled = KINDS[kind]
             colour = COLOURS[name]
             if len(point.scores) > 1:
                 axes.plot([point.times] * len(point.scores), _points(point.scores), ".", color=colour, markersize=4)
             face = colour if filled else "none"
             style = {"color": colour, "markerfacecolor": face, "linestyle": "none", "markersize": 7, "zorder": 3}
-            (seen[kind],) = axes.plot(point.times, 100 * point.mean, marker, **style)
+            axes.plot(point.times, 100 * point.mean, marker, label=kind, **style)
             best += [(point.times, 100 * point.mean)] if point.best else []
     best.sort()
     axes.plot([x for x, _ in best], [y for _, y in best], "--", color=COLOURS["muted"], linewidth=1, zorder=1)
     _levels(axes, study)
-    speed = "times as fast as dense float32 by torch (log)"
-    axes.set(xscale="log", xlabel=speed, ylabel=f"100 × {study.measure}")
-    ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50) if tick <= 1.3 * max([times for times, _ in best], default=1)]
+    axes.set_ylabel(f"100 × {study.measure}")
+    dress(axes, max([times for times, _ in best], default=1.0))
+
+
+def dress(axes: Any, fastest: float) -> None:
+    """The axis of speed, with ticks up to `fastest`; under it a legend with every kind once, in the order of KINDS."""
+    axes.set(xscale="log", xlabel="times as fast as dense float32 by torch (log)")
+    ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50) if tick <= 1.3 * fastest]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    labels = [kind for kind in _KINDS if kind in seen]
+    drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = [kind for kind in KINDS if kind in drawn]
     if labels:
-        axes.legend([seen[kind] for kind in labels], labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        axes.legend([drawn[kind] for kind in labels], labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def _kind(line: Standing, engine: str) -> str:
@@ -76,7 +81,7 @@ def _kind(line: Standing, engine: str) -> str:
         return "dense, compiled" if engine.startswith("compiled") else "dense, by torch"
     if line.family == "blocks":
         kind = f"{line.setting.method.split(',')[0]} blocks"
-        return kind if kind in _KINDS else "other blocks"
+        return kind if kind in KINDS else "other blocks"
     return line.family
 
 

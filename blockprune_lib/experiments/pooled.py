@@ -6,13 +6,16 @@ question once. Tasks count alike, whatever the number of their rows, as in GLUE'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .paired import Difference
 from .standing import Standings
+
+#: Tasks whose text MiniLM and MPNet saw when they were made sentence encoders: their scores are not of new text.
+SEEN = ("mnli", "qnli", "qqp")
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,15 @@ class MeanDifference(Difference):
     tasks: tuple[str, ...] = ()
 
 
-def over_tasks(found: Iterable[Difference], least: int = 2) -> list[MeanDifference]:
+def over_tasks(found: Iterable[Difference], least: int = 2, leave_out: Collection[str] = SEEN) -> list[MeanDifference]:
     """The mean over tasks of each comparison that at least `least` tasks have: {what, against, model} decides which.
 
     d_s = mean over tasks of the difference with seed s;  Student's interval is that of the d_s
 
-    Only tasks with the most seeds of a comparison take part, so that every d_s is of the same tasks; with one seed
-    there is no verdict, as anywhere. `rows` is the mean, ± the root of the sum of squares of the tasks' half-widths
-    over their number: rows of different tasks are independent. It is None where a task has none. Raises ValueError for
-    `least` below 1, and where a comparison is there twice for one task.
+    Tasks of `leave_out` take no part, nor do those with fewer seeds than the most of a comparison, so that every d_s is
+    of the same tasks; with one seed there is no verdict, as anywhere. `rows` is the mean, ± the root of the sum of
+    squares of the tasks' half-widths over their number: rows of different tasks are independent. It is None where a
+    task has none. Raises ValueError for `least` below 1, and where a comparison is there twice for one task.
 
     >>> a = Difference("rte", "row", 5.0, "gradual", "dense", (-0.02, -0.04), (-0.06, 0.0))
     >>> b = Difference("mrpc", "row", 5.0, "gradual", "dense", (-0.04, -0.06), (-0.08, -0.02))
@@ -40,7 +43,7 @@ def over_tasks(found: Iterable[Difference], least: int = 2) -> list[MeanDifferen
     if least < 1:
         raise ValueError(f"least must be a number of tasks, 1 or more; got {least!r}: 2 would do")
     groups: dict[tuple[str, ...], list[Difference]] = {}
-    for one in found:
+    for one in (one for one in found if one.task not in leave_out):
         groups.setdefault((one.what, one.against, one.model), []).append(one)
     pooled = []
     for group in groups.values():

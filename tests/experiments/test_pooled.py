@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from blockprune_lib import experiments
+from blockprune_lib._common.plots import figure
 from blockprune_lib.experiments.paired import Difference
 
 from ..helpers.record_of import record_of
@@ -49,6 +50,13 @@ def test_tasks_with_fewer_seeds_take_no_part():
     np.testing.assert_allclose(one.by_seed, (0.2, 0.2, 0.2))
 
 
+def test_tasks_whose_text_was_seen_take_no_part_unless_asked_for():
+    parts = [difference(task, (0.1, 0.2)) for task in ("rte", "mrpc", "qnli")]
+    assert [one.tasks for one in experiments.over_tasks(parts)] == [("rte", "mrpc")]
+    assert [one.tasks for one in experiments.over_tasks(parts, leave_out=())] == [("rte", "mrpc", "qnli")]
+    assert experiments.over_tasks(parts, leave_out=(*experiments.SEEN, "rte")) == []
+
+
 def test_what_differs_is_kept_apart_and_one_task_is_no_mean():
     others = ({"method": "reweighted"}, {"against": "dense, 2 layers"}, {"model": "mpnet"})
     parts = [difference("rte", (0.1, 0.2)), *(difference("mrpc", (0.1, 0.2), **other) for other in others)]
@@ -88,3 +96,27 @@ def test_the_speed_over_tasks_is_a_geometric_mean_of_those_that_take_part():
     untimed = experiments.standings([*timed_study("rte", 4.0), *timed_study("mrpc", None)])
     cost = [one for study in untimed for one in experiments.comparisons(study, text=False).cost]
     assert experiments.times_over_tasks(untimed, experiments.over_tasks(cost)[0]) is None
+
+
+def test_the_picture_over_tasks_has_every_kind_once_and_dense_at_zero():
+    records = [*timed_study("rte", 4.0), *timed_study("mrpc", 9.0)]
+    for record in records:
+        if record["run"]["method"] == "dense":
+            timed(record, compiled=2.0, bfloat16=1.5)
+        record["run"]["method"] = record["run"]["method"].replace("gradual", "movement")  # no kind of its own
+    studies = experiments.standings(records)
+    cost = experiments.over_tasks(one for study in studies for one in experiments.comparisons(study, text=False).cost)
+    seen = []
+
+    def draw(axes):
+        experiments.draw_over_tasks(axes, studies, cost)
+        seen.append((axes.get_legend_handles_labels()[1], [text.get_text() for text in axes.get_legend().get_texts()]))
+        points = {line.get_label(): line.get_xydata()[0] for line in axes.lines if line.get_label()[0] != "_"}
+        np.testing.assert_allclose(points["dense, compiled"], (2.0, 0.0))
+        assert [text.get_text() for text in axes.texts] == ["bfloat16", "movement,\nrate 5"]
+
+    figure(draw, alt="Points.", caption="Points.")
+    drawn, legend = seen[0]
+    assert legend == ["dense, by torch", "dense, compiled", "other blocks"]
+    assert set(drawn) == set(legend)
+    assert "svg" in figure(lambda axes: experiments.draw_over_tasks(axes, studies, []), alt="x", caption="x").light

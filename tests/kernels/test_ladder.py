@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from blockprune_lib import BlockStructure, pack
-from blockprune_lib.kernels import linear_reference
+from blockprune_lib.kernels import ladder, linear_reference
 from blockprune_lib.kernels.ladder import rungs, turned
 from blockprune_lib.kernels.ladder.assembly import InnerLoop, inner_loop, read_loop
 from tests.helpers.references import structure_texts
@@ -268,3 +268,12 @@ def test_arm_is_read():
 @pytest.mark.parametrize("text", ["", "nothing", ".LBB0_1:\n addq $1, %rax\n jne .LBB0_1", "\x00"])
 def test_what_has_no_arithmetic_is_empty(text):
     assert read_loop(text) == InnerLoop()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 60])
+def test_one_chain_is_the_recurrence(steps):
+    out, total = np.full(rungs.WIDTH, np.nan, np.float32), 2.0
+    for _ in range(steps):
+        total = total * 0.5 + 0.5
+    ladder.one_chain(out, steps)
+    np.testing.assert_allclose(out, np.full(rungs.WIDTH, total, np.float32), rtol=1e-6)

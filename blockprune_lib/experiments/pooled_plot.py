@@ -1,0 +1,66 @@
+"""The mean over tasks as a picture: points lost against the dense model, and measured speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._common.plots import COLOURS
+from .frontier_plot import KINDS, dress
+from .pooled import MeanDifference, times_over_tasks
+from .standing import Standings
+
+
+def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[MeanDifference]) -> None:
+    """Draw each of `cost`, differences to dense, at its speed, with its interval over seeds; dense in each engine at 0.
+
+    What was not timed on each of its tasks is left out, and of the dense model each engine is drawn over those tasks on
+    which it was scored.
+    """
+    timed = [(one, times) for one in cost if (times := times_over_tasks(studies, one)) is not None]
+    if timed:
+        _draw_dense(axes, [study for study in studies if study.task in timed[0][0].tasks], timed[0][0].model)
+    for one, times in timed:
+        kind = f"{one.method.split(',')[0]} blocks" if one.structure else "fewer layers"
+        kind = kind if kind in KINDS else "other blocks"
+        marker, colour, _ = KINDS[kind]
+        ends = one.seeds or (one.mean, one.mean)
+        axes.errorbar(
+            times, 100 * one.mean, 50 * (ends[1] - ends[0]), fmt=marker, capsize=3, color=COLOURS[colour], label=kind
+        )
+        name = f"{one.method},\nrate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
+        _write(axes, name, times, 100 * one.mean, (7, 3) if kind == "reweighted blocks" else (7, -3))
+    axes.axhline(0, color=COLOURS["grid"], linewidth=1, zorder=0)
+    axes.set_ylabel("points against dense")
+    axes.margins(x=0.22)
+    axes.locator_params(axis="y", steps=[1, 5, 10])
+    dress(axes, max((times for _, times in timed), default=1.0))
+
+
+def _draw_dense(axes: Any, studies: Iterable[Standings], model: str) -> None:
+    engines = dict[str, list[tuple[float, float]]]()  # (times, points) of each task
+    for study in studies:
+        line = study.find("dense")
+        if line is not None and study.model == model:
+            for point in line.points:
+                engines.setdefault(point.engine, []).append((point.times, 100 * (point.mean - line.mean)))
+    for name, pairs in engines.items():
+        times, points = float(np.exp(np.mean(np.log([t for t, _ in pairs])))), float(np.mean([p for _, p in pairs]))
+        kind = "dense, compiled" if name.startswith("compiled") else "dense, by torch"
+        marker, colour, filled = KINDS[kind]
+        axes.plot(
+            times, points, marker, label=kind, color=COLOURS[colour], fillstyle="full" if filled else "none",
+            linestyle="none",
+        )  # fmt: skip
+        precision = name.removeprefix("compiled ")
+        if precision in ("int8", "bfloat16"):  # these lie close together: one above, two below, at two heights
+            up = -22 if precision == "int8" else -8 if filled else 6
+            _write(axes, precision, times, points, (0, up), ha="center")
+
+
+def _write(axes: Any, text: str, x: float, y: float, shift: tuple[int, int], **more: Any) -> None:
+    axes.annotate(
+        text, (x, y), shift, textcoords="offset points", fontsize=12, va="bottom" if shift[1] > 0 else "top", **more
+    )
