@@ -31,7 +31,8 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
             times, 100 * one.mean, 50 * (ends[1] - ends[0]), fmt=marker, capsize=3, color=COLOURS[colour], label=kind
         )
         name = f"{one.method},\nrate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
-        _write(axes, name, times, 100 * one.mean, (7, 3) if kind == "reweighted blocks" else (7, -3))
+        left = kind == "gradual blocks"  # reweighted blocks of that rate stand beside them
+        _write(axes, name, times, 100 * one.mean, (-7, -3) if left else (7, 3), ha="right" if left else "left")
     axes.axhline(0, color=COLOURS["grid"], linewidth=1, zorder=0)
     axes.set_ylabel("points against dense")
     axes.margins(x=0.22)
@@ -55,9 +56,9 @@ def _draw_dense(axes: Any, studies: Iterable[Standings], model: str) -> None:
             linestyle="none",
         )  # fmt: skip
         precision = name.removeprefix("compiled ")
-        if precision in ("int8", "bfloat16"):  # these lie close together: one above, two below, at two heights
-            up = -22 if precision == "int8" else -8 if filled else 6
-            _write(axes, precision, times, points, (0, up), ha="center")
+        if precision in ("int8", "bfloat16"):  # these lie close together: one above, one below, one beside
+            shift = (7, -1) if precision == "int8" else (-3, -8) if filled else (3, 6)
+            _write(axes, precision, times, points, shift, ha="left" if precision == "int8" else "center")
 
 
 def _write(axes: Any, text: str, x: float, y: float, shift: tuple[int, int], **more: Any) -> None:

@@ -10,7 +10,7 @@ from ...machine.simd import WIDTH, broadcast, fma, store
 
 @native
 def one_chain(out: np.ndarray, steps: int) -> None:
-    """One vector of sums, `steps` multiply-adds, and nothing to read; `out` (WIDTH,) gets the last sum."""
+    """`steps` multiply-adds into one vector of sums, for `out` (WIDTH,)."""
     half, total = broadcast(0.5, WIDTH), broadcast(2.0, WIDTH)
     for _ in range(steps):
         total = fma(total, half, half)  # needs the total before
