@@ -4,7 +4,7 @@
     workload          the models                           sequences: what they are fed, padded or not
     rivals            the register of every rival          engine: one that is prepared to run a piece of work
     with_torch, with_onnxruntime, with_openvino, with_formats: how each rival is made     export: a model as ONNX
-    formats           CSR and BSR as torch and SciPy have them
+    formats           CSR and BSR as torch and SciPy have them     dense: the dense products that torch has
     case              what is kept of each case            tables: how it prints
     records           the JSON record                      plots: as a picture
     measuring         check the answers, then time in turns with the machine's peak

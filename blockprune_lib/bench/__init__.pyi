@@ -1,3 +1,4 @@
+from . import dense as dense
 from . import formats as formats
 from .encoder import bench_model as bench_model
 from .kernel_shares import bench_kernels as bench_kernels

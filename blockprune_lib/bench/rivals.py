@@ -41,6 +41,7 @@ _OPENVINO = ("onnx", "openvino")
 #: In the order of the tables.
 RIVALS = (
     Rival("torch", "torch dense f32", "float32", "with_torch:eager"),
+    Rival("torch-onednn", "torch dense f32 by oneDNN", "float32", "with_torch:onednn", MATRIX),
     Rival("torch-bf16", "torch dense bf16", "bfloat16", "with_torch:eager"),
     Rival("torch-int8", "torch dynamic int8", "int8", "with_torch:dynamic_int8", MODEL),
     Rival("torch-compile", "torch.compile f32", "float32", "with_torch:compiled", sorts=False),
@@ -66,6 +67,6 @@ def rivals_of(kind: str) -> dict[str, Rival]:
     """The rivals that run a "matrix" or a "model", by their keys.
 
     >>> list(rivals_of("matrix"))[:2]
-    ['torch', 'torch-bf16']
+    ['torch', 'torch-onednn']
     """
     return {rival.key: rival for rival in RIVALS if kind in rival.runs}

@@ -1,4 +1,4 @@
-"""Rivals that are torch: eager, torch.compile with its two usual sets of options, and dynamic int8."""
+"""Rivals that are torch: eager, oneDNN's product, torch.compile with its two usual sets of options, dynamic int8."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from . import dense
 from .engine import Calls, UnavailableError, Work, in_a_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -18,6 +19,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def eager(work: Work, precision: str) -> Calls:
     """torch with every zero stored."""
     return _calls(work, work.module(DTYPES[precision]), precision)
+
+
+def onednn(problem: Any, precision: str) -> Calls:
+    """oneDNN's dense product of one matrix, every zero stored, where F.linear may call another library."""
+    run = dense.onednn(problem.weight, problem.x)
+    return Calls(run, problem.answer_of(run))
 
 
 def compiled(work: Work, precision: str) -> Calls:

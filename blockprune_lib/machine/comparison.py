@@ -94,8 +94,8 @@ class Comparison(Printed):
         spread = {name: timing.q3 / timing.q1 for name, timing in self.timings.items() if timing.q1 > 0}
         return {name: apart for name, apart in spread.items() if apart >= DISTURBED}
 
-    def ratio(self, name: str) -> Ratio:
-        """How many times as fast as the baseline `name` is, with its paired-bootstrap 95 % interval.
+    def ratio(self, name: str, to: str | None = None) -> Ratio:
+        """How many times as fast as the baseline, or as `to`, `name` is, with its paired-bootstrap 95 % interval.
 
         value = median(baseline) / median(name): 3 means three times as fast. For the interval whole rounds are drawn
         with replacement, the same rounds for both, and the middle 95 % of the ratios is kept (percentile method, Efron
@@ -107,7 +107,7 @@ class Comparison(Printed):
         4.00 [4.00, 4.00]
         """
         one_of(name, "name", self.timings)
-        base = np.array(self.timings[self.baseline].samples_ms)
+        base = np.array(self.timings[one_of(to or self.baseline, "to", self.timings)].samples_ms)
         other = np.array(self.timings[name].samples_ms)
         drawn = np.random.default_rng(self.seed).integers(0, len(base), size=(RESAMPLES, len(base)))
         ratios = np.median(base[drawn], axis=1) / np.median(other[drawn], axis=1)

@@ -23,7 +23,7 @@ from blockprune_lib.bench.settings import KernelSettings, MatrixSettings
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"peers": "some"}, "peers must be one of 'all', 'none', or a list"),
-        ({"peers": ("deepsparse",)}, "there is no engine 'deepsparse' here; there are torch-bf16"),
+        ({"peers": ("deepsparse",)}, "there is no engine 'deepsparse' here; there are torch-onednn, torch-bf16"),
         ({"skip": ("blockprune",)}, "there is no engine 'blockprune' here"),
     ],
 )

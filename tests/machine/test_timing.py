@@ -220,6 +220,14 @@ def test_the_function_s_own_error_is_chained():
 def test_a_ratio_needs_a_name_that_was_timed():
     with pytest.raises(ValueError, match="name must be one of a, b; got 'c'"):
         paired([(1.0, 1.0)] * 3).ratio("c")
+    with pytest.raises(ValueError, match="to must be one of a, b; got 'c'"):
+        paired([(1.0, 1.0)] * 3).ratio("a", to="c")
+
+
+def test_a_ratio_is_to_the_baseline_or_to_whom_one_names():
+    result = paired([(2.0, 4.0), (2.0, 4.0), (2.2, 4.0)])
+    assert result.ratio("b", to="a") == result.ratio("b")
+    assert result.ratio("a", to="b").value == pytest.approx(2.0)
 
 
 # --- threads ---------------------------------------------------------------------------------------------------
