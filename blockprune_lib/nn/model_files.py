@@ -47,9 +47,7 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
     precision = precision_of(model)
     if precision != "float32":  # half the bytes, wherever the precision holds every number exactly
         for name in (f"{layer}.values" for layer in layers):
-            rounded = tensors[name].to(getattr(torch, precision))
-            if torch.equal(rounded.to(tensors[name].dtype), tensors[name]):
-                tensors[name] = rounded
+            tensors[name] = tensors[name].to(dtype_on_disk(tensors[name], precision))
     card = {
         "format": FORMAT,
         "precision": precision,
@@ -75,6 +73,14 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
     else:
         write_tensors(weights, tensors)
     write_card(folder, card)
+
+
+def dtype_on_disk(values: Tensor, precision: str) -> torch.dtype:
+    """The type in which a sparse layer's weights are written: that of the precision where it holds each of them."""
+    if precision == "float32":
+        return values.dtype
+    asked: torch.dtype = getattr(torch, precision)
+    return asked if torch.equal(values.to(asked).to(values.dtype), values) else values.dtype
 
 
 def _entry(layer: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 from .._common.tables import html_table, text_table
 from ..pruning.architectures import parameter_name, prunable
 from .block_sparse_linear import BlockSparseLinear
+from .model_files import dtype_on_disk, precision_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,6 +26,7 @@ class Compression:
     bytes_dense      bytes of the model with nothing packed
     bytes_values     bytes of the parameters as they are stored now
     bytes_indices    bytes of the indices of sparse layers
+    bytes_saved      bytes that `save` writes: fewer for a model made for bfloat16, whose weights stay float32 in memory
     """
 
     pruned: tuple[int, int]
@@ -34,6 +36,7 @@ class Compression:
     bytes_dense: int
     bytes_values: int
     bytes_indices: int
+    bytes_saved: int
     sparse_layers: int
     dense_layers: int
 
@@ -62,6 +65,10 @@ class Compression:
         """Dense bytes ÷ bytes now, indices included."""
         return _rate((self.bytes_dense, self.bytes_total))
 
+    @property
+    def _in_half(self) -> bool:
+        return self.bytes_saved != self.bytes_total
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: every field and rate."""
         rates = ("rate_pruned", "rate_matrices", "rate_parameters", "rate_bytes", "bytes_total")
@@ -73,18 +80,22 @@ class Compression:
             "bytes, pruned matrices": self.pruned_bytes, "bytes, whole model": (self.bytes_dense, self.bytes_total),
         }  # fmt: skip
         rows = [(name, f"{pair[0]:,}", f"{pair[1]:,}", f"{_rate(pair):.2f}x") for name, pair in pairs.items()]
+        pair = (self.bytes_dense, self.bytes_saved)
+        saved = [("bytes, saved in bfloat16", f"{pair[0]:,}", f"{pair[1]:,}", f"{_rate(pair):.2f}x")] * self._in_half
         return [
             ("", "dense", "kept", "rate"),
             *rows,
             ("  of them values", f"{self.bytes_dense:,}", f"{self.bytes_values:,}", ""),
             ("  of them indices", "0", f"{self.bytes_indices:,}", ""),
+            *saved,
         ]
 
     def _note(self) -> str:
         if self.sparse_layers == 0:
             return "No layer is packed: zeros take their place in memory; sparsify(model, structure) packs them."
         beside = f", {self.dense_layers} prunable ones are dense" if self.dense_layers else ""
-        return f"{self.sparse_layers} layers are packed{beside}."
+        half = "; their weights are rounded to bfloat16, and in memory also kept in float32" * self._in_half
+        return f"{self.sparse_layers} layers are packed{beside}{half}."
 
     def __repr__(self) -> str:
         return "\n".join(["Compression", text_table(self._table()), self._note()])
@@ -122,13 +133,16 @@ def compression(model: nn.Module, **which: bool) -> Compression:
             raise
         dense = set()
     counts: dict[str, list[tuple[int, int]]] = {"pruned": [], "matrices": [], "parameters": []}
-    pruned_bytes, bytes_dense, bytes_values, bytes_indices = list[tuple[int, int]](), 0, 0, 0
+    pruned_bytes, bytes_dense, bytes_values, bytes_indices, saves = list[tuple[int, int]](), 0, 0, 0, 0
+    precision = precision_of(model)
     for name, parameter in model.named_parameters():
         layer, indices = sparse.get(name), 0
         total, kept = parameter.numel(), int(parameter.count_nonzero()) if parameter.ndim == 2 else parameter.numel()
         if layer is not None:
             packed = layer.packed
             total, kept, indices = packed.shape[0] * packed.shape[1], packed.elements, packed.bytes_indices
+            on_disk = dtype_on_disk(parameter.detach(), precision)
+            saves += parameter.numel() * (parameter.element_size() - on_disk.itemsize)
         before, now = total * parameter.element_size(), parameter.numel() * parameter.element_size()
         bytes_dense, bytes_values, bytes_indices = bytes_dense + before, bytes_values + now, bytes_indices + indices
         counts["parameters"].append((total, kept))
@@ -140,7 +154,7 @@ def compression(model: nn.Module, **which: bool) -> Compression:
     return Compression(
         **{name: _sum(pairs) for name, pairs in counts.items()}, pruned_bytes=_sum(pruned_bytes),
         bytes_dense=bytes_dense, bytes_values=bytes_values, bytes_indices=bytes_indices,
-        sparse_layers=len(sparse), dense_layers=len(dense),
+        bytes_saved=bytes_values + bytes_indices - saves, sparse_layers=len(sparse), dense_layers=len(dense),
     )  # fmt: skip
 
 

@@ -191,13 +191,13 @@ function paintHistogram(panelOf, prepared, chosen, top, theme) {
   pen.font = "12px sans-serif";
   pen.textAlign = "left"; pen.fillText("0", 0, height - 3);
   pen.textAlign = "right"; pen.fillText(short(top), width, height - 3);
-  pen.textAlign = "center"; pen.fillText(width < 380 ? "group score; height: √count" : "group score (root mean square); height: √count", width / 2, height - 3);
+  pen.textAlign = "center"; pen.fillText("group score", width / 2, height - 3);
 }
 
 const ROWS = [
   ["kept groups", (f) => `${count(f.kept)} of ${count(f.groups)}`], ["density", (f) => percent(f.density, 2)],
   ["bytes with indices", (f) => `${count(f.bytes)} of ${count(f.dense_bytes)}`],
-  ["squared norm kept", (f) => percent(f.energy)], ["roofline allows", (f) => `${f.speed.toFixed(2)}× dense`],
+  ["squared norm kept", (f) => percent(f.energy)], ["roofline allows, see below", (f) => `${f.speed.toFixed(2)}× dense`],
 ];
 
 function build(model, root) {
@@ -215,13 +215,13 @@ function build(model, root) {
     (position) => rateWords(rates[position]), (position) => put(model, "rate", rates[position]));
   const panels = states.map(panel), table = node("table"), pair = node("div", { class: "bpw-pair" }, ...panels.map((p) => p.box));
   const scaleBar = node("p", { class: "bpw-note" });
-  root.append(node("div", { class: "bpw-controls" }, layer.box, kind.box, size.box, scope.box, rate.box), pair, scaleBar, table);
+  root.append(node("div", { class: "bpw-controls bpw-two" }, layer.box, kind.box, size.box, scope.box, rate.box), pair, scaleBar, table);
   const say = spoken(root), cells = ROWS.map(() => states.map(() => node("td")));
   table.append(
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
     node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Roofline allows: the gain for ${limits.tokens} tokens on ${limits.machine} if the dense product and what is left of it both took their least time, from peak and memory alone. Beside a slower dense product a measured ratio can be larger.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Bars: how many groups have each score, by the square root of their number; blue: kept; line: the smallest kept score. A group's score is the root mean square of its weights. Roofline allows: the gain for ${limits.tokens} tokens on ${limits.machine} if the dense product and what is left of it both took their least time, from peak and memory alone. It counts the bytes of the indices, and nothing for following them: single weights come nowhere near it. Beside a slower dense product a measured ratio can be larger.`));
 
   let prepared = [], theme = colours(root), key = "";
   const prepareAll = () => {
@@ -251,7 +251,8 @@ function build(model, root) {
     scaleBar.textContent = `Outputs run down, inputs across. Colour: score of a kept group, dark blue 0 to yellow ${short(top)}; grey: removed.${model.get("scope") === "model" ? " The rate holds for all matrices of the model together, so that this one keeps more than its share, or less." : ""}`;
     const { figures } = chosen[0], last = chosen[chosen.length - 1].figures;
     const more = states.length > 1 ? `; ${states[states.length - 1]}: ${percent(last.energy)}` : "";
-    say(`${structure} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);
+    const [named, side] = structure.split(":"), [, words] = kinds.find(([name]) => name === named);
+    say(`${words.charAt(0).toUpperCase()}${words.slice(1)}${side ? `, size ${side},` : ""} at rate ${rateWords(model.get("rate"))}: ${count(figures.kept)} of ${count(figures.groups)} groups stay, density ${percent(figures.density, 2)}; squared norm kept, ${states[0]}: ${percent(figures.energy)}${more}.`);
     root.figures = Object.fromEntries(states.map((name, i) => [name, chosen[i].figures]));
     root.repaintMs = performance.now() - began;
   });
@@ -262,9 +263,9 @@ function build(model, root) {
     scope.input.value = model.get("scope");
     rate.put(nearest(model.get("rate")));
     const fitting = sizes[name].filter((each) => !matrix || matrix.counts[`${name}:${each}`]);
-    size.input.replaceChildren(...fitting.map((each) => node("option", { value: each }, each)));
+    size.input.replaceChildren(...(fitting.length ? fitting : [""]).map((each) => node("option", { value: each }, each || "one size only")));
     size.input.disabled = !fitting.length;
-    if (fitting.length) size.input.value = side;
+    size.input.value = fitting.length ? side : "";
     if (side) used[name] = side;
     schedule();
   });

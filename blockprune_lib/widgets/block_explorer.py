@@ -27,7 +27,7 @@ from .pictures import maps
 
 #: kind of structure -> its name in the menu, and the block sizes that the menu beside it offers.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "irregular": ("single weights (irregular)", ()),
+    "irregular": ("single weights", ()),
     "block_row": ("rows of a block", ("8", "16", "32", "64", "128")),
     "block_column": ("columns of a block", ("4", "8", "16", "32", "64")),
     "tile": ("tiles", ("8x8", "16x16", "32x32", "64x64")),

@@ -12,6 +12,7 @@ html[data-theme="dark"] .bpw, html[theme="dark"] .bpw, body[data-jp-theme-light=
 .bpw * { box-sizing: border-box; }
 .bpw .bpw-controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); gap: 0.5rem 1rem;
   margin-bottom: 0.6rem; }
+.bpw .bpw-two { grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); }
 .bpw .bpw-wide { grid-column: 1 / -1; }
 .bpw label { display: block; font-weight: 600; color: var(--text); margin: 0; }
 .bpw output { font-weight: 400; font-variant-numeric: tabular-nums; color: var(--text); }

@@ -3,7 +3,6 @@ import { node, menu, slider, spoken, onTheme, follow, put, short, guarded, eachF
 const LOOK = `
 .bpw .bpw-rates td, .bpw .bpw-rates th { vertical-align: top; padding: 0.35rem 0.4rem; }
 .bpw .bpw-rates td { width: 24%; }
-.bpw .bpw-two { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 .bpw .bpw-rates small { color: var(--muted); display: block; font-size: 0.85em; font-weight: 400; }
 .bpw .bpw-track { position: relative; display: block; height: 0.8rem; margin-top: 0.2rem; background: var(--gone); }
 .bpw .bpw-bar { position: absolute; inset: 0 auto 0 0; }
@@ -51,8 +50,7 @@ function row(data, [kind, precision, engine], layers, { task, machine, cut, rate
   times = times.filter(({ baseline }) => baseline === (engine === "baseline"));
   const fast = times.reduce((best, time) => (best && best.times >= time.times ? best : time), null);
   const of = fast ? fast.precision : precision === "any" ? "float32" : precision;
-  let model = models.find((one) => one.precision === of);
-  if (precision === "int8" && fast && !fast.scored) model = undefined; // another int8 than the one that was scored
+  const model = models.find((one) => one.precision === of);
   const timed = Object.fromEntries(["times", "low", "high", "ms", "engine"].map((key) => [key, fast ? fast[key] : null]));
   return { kind, layers, precision: of, scores: model ? model.scores : [], bytes: model ? model.bytes : null, ...timed };
 }
@@ -85,7 +83,7 @@ export function verdictOf(rows) {
 function judged(rows, verdict, named, about, now, where) {
   const score = (one) => mean(one.scores).toFixed(3), times = (one) => `${one.times.toFixed(2)} times`;
   const name = (one) => `${rowName(one, about)}${one.kind === "dense" && one.precision === "float32" ? ` (${one.engine})` : ""}`;
-  if (now.rate === 1) return `At rate 1 nothing is cut. Dense in float32: ${named} ${score(rows[0])}.`;
+  if (now.rate === 1) return `At rate 1 nothing is cut.${where.model ? "" : ` Dense in float32: ${named} ${score(rows[0])}.`}`;
   if (where.model) {
     const timed = rows.filter((one) => one.times !== null), fastest = (found) => found.reduce((best, one) => (best.times >= one.times ? best : one));
     const [blocks, others] = [timed.filter(({ kind }) => kind === "blocks"), timed.filter(({ kind }) => kind !== "blocks")];
@@ -123,9 +121,9 @@ function marked(kind, left, width) {
   return mark;
 }
 
-function draw(body, rows, about, ranges) {
+function draw(body, rows, about, ranges, trained) {
   body.replaceChildren(...rows.map((one) => {
-    const colour = COLOURS[one.kind], missing = "not measured";
+    const colour = COLOURS[one.kind], missing = "not measured", untold = trained ? missing : "–";
     const score = one.scores.length ? mean(one.scores) : null;
     const seeds = `${one.scores.length} seed${one.scores.length === 1 ? "" : "s"}`;
     const dots = one.scores.map((x) => marked("bpw-dot", place(x, ranges.score)));
@@ -134,9 +132,9 @@ function draw(body, rows, about, ranges) {
     const range = one.times !== null && one.low < one.high ? `${short(one.low)}\u00a0to\u00a0${short(one.high)}, ` : "";
     const time = one.times === null ? "" : `${range}${short(one.ms)}\u00a0ms`;
     return node("tr", {}, node("th", { scope: "row" }, name, node("small", {}, one.engine || "")),
-      score === null ? cell(missing) : cell(score.toFixed(3), seeds, track(score, ranges.score, colour, dots)),
+      score === null ? cell(untold) : cell(score.toFixed(3), seeds, track(score, ranges.score, colour, dots)),
       one.times === null ? cell(missing) : cell(`${one.times.toFixed(2)}×`, time, track(one.times, ranges.times, colour, ends)),
-      one.bytes === null ? cell(missing) : cell(`${Math.round(one.bytes / 1e6)} MB`, "", track(one.bytes, ranges.bytes, colour)));
+      one.bytes === null ? cell(untold) : cell(`${Math.round(one.bytes / 1e6)} MB`, "", track(one.bytes, ranges.bytes, colour)));
   }));
 }
 
@@ -150,10 +148,10 @@ function rangesOf(data, about, machine) {
 }
 
 /** Options of a menu: those on offer, and what is chosen where it is none of them. */
-function refill({ input }, names, chosen) {
+function refill({ input }, names, chosen, words = (name) => name) {
   const all = names.includes(chosen) || !chosen ? names : [...names, chosen];
   if ([...input.options].map(({ value }) => value).join("\n") !== all.join("\n")) {
-    input.replaceChildren(...all.map((name) => node("option", { value: name }, names.includes(name) ? name : `${name} (not recorded)`)));
+    input.replaceChildren(...all.map((name) => node("option", { value: name }, names.includes(name) ? words(name) : `${words(name)} (not recorded)`)));
   }
   input.value = chosen;
 }
@@ -193,16 +191,19 @@ function build(model, root) {
     const now = present();
     const about = tasks.find(({ name }) => name === now.task), where = data().machines.find(({ name }) => name === now.machine);
     if (!about || !where || !data().rates.includes(now.rate)) throw new Error(`no record of ${now.task} at rate ${now.rate} on ${now.machine}`);
-    const rows = rowsOf(data(), now);
+    const of = where.model; // where another model was timed, this one's scores and bytes would mislead
+    const rows = rowsOf(data(), now).map((one) => (of ? { ...one, scores: [], bytes: null } : one));
     const named = about.metric, few = Math.min(...rows.filter(({ scores }) => scores.length).map(({ scores }) => scores.length));
-    const of = where.model ? about.model : ""; // where another model was timed, each column says whose it is
-    score.textContent = of ? `${named}, ${of}` : named;
-    speed.textContent = of ? `times as fast, ${where.model}` : "times as fast";
-    weight.textContent = of ? `weighs, ${of}` : "weighs";
-    draw(body, rows, about, rangesOf(data(), about, now.machine));
+    score.textContent = named;
+    speed.textContent = of ? `times as fast, ${of}` : "times as fast";
+    weight.textContent = "weighs";
+    draw(body, rows, about, rangesOf(data(), about, now.machine), !of);
     const noise = few < 2 ? "With one seed a difference of a few points may be chance." : "A dot is one seed.";
-    const other = of ? ` On this machine ${where.model}'s shapes were timed, without training; the scores are ${of}'s.` : "";
-    note.textContent = `${named}: ${MEANING[about.metric] || ""}on ${about.examples.toLocaleString("en-US")} validation rows, mean over seeds; a bar begins at ${about.majority.toFixed(3)}, the majority class's score. ${noise} Times as fast: as dense float32 in PyTorch, by the fastest engine recorded, with a 95 % interval. Each was timed beside that dense model, so compare ratios, not the milliseconds of two rows. One compiled call: this book's kernels run the whole encoder, with blocks or without. Bytes: counted, indices included.${other}`;
+    const seen = about.seen ? ` ${about.model} saw this task's text when it was made, so the task is left out of every mean.` : "";
+    const scored = of ? `Here ${of}'s shapes were timed, without training, so no score and no size stands beside the times.`
+      : `${named}: ${MEANING[about.metric] || ""}on ${about.examples.toLocaleString("en-US")} validation rows, mean over seeds; a bar begins at ${about.majority.toFixed(3)}, the majority class's score. ${noise}${seen}`;
+    const weighed = of ? "" : " Weighs: the encoder's matrices in the row's precision, blocks with their indices; all else, above all the embeddings, in float32 in every row. Dense in one compiled call is timed as blocks of which all are kept; their indices are not counted.";
+    note.textContent = `${scored} Times as fast: as dense float32 in PyTorch, by the fastest engine recorded, with a 95 % interval. Each was timed beside that dense model, so compare ratios, not the milliseconds of two rows. One compiled call: this book's kernels run the whole encoder, with blocks or without.${weighed} Timed on ${now.machine}.`;
     const verdict = of ? null : verdictOf(rows);
     say(judged(rows, verdict, named, about, now, where));
     root.figures = { rows, verdict };
@@ -212,7 +213,7 @@ function build(model, root) {
     rates = known.filter((one) => offered.rates.includes(one) || one === now.rate);
     rate.input.max = rates.length - 1;
     rate.put(nearest(now.rate));
-    refill(machine, offered.machines, now.machine);
+    refill(machine, offered.machines, now.machine, (name) => data().machines.find((one) => one.name === name)?.words || name);
     refill(cut, offered.cuts, now.cut);
     task.input.value = now.task;
     schedule();

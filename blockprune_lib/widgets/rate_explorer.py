@@ -47,7 +47,7 @@ class RateExplorer(Explorer):
         # What was run at most rates, tasks and seeds comes first, and so is shown first.
         runs_of = Counter(model["cut"] for model in models for _ in model["scores"] if model["cut"])
         cuts = [name for name, _ in runs_of.most_common()]
-        named = [{"name": name, "model": _shapes(times, name)} for name in machines]
+        named = [{"name": name, "model": _shapes(times, name), "words": _short(times, name)} for name in machines]
         self._rates = rates_of(models)
         data = {"rates": self._rates, "rows": [list(row) for row in ROWS], "tasks": tasks, "machines": named,
                 "cuts": cuts, "models": models, "times": times}  # fmt: skip
@@ -75,7 +75,8 @@ class RateExplorer(Explorer):
     def figures(self) -> dict[str, Any]:
         """What the page shows: for each row its scores, one a seed, times as fast with ends, ms, and bytes.
 
-        And the verdict: which rows stand against the fastest one of blocks; None where another model was timed.
+        And the verdict: which rows stand against the fastest one of blocks. Where another model was timed there are
+        neither scores nor bytes, which would be this one's, and no verdict.
         """
         rows = []
         for kind, precision, engine in ROWS:
@@ -84,7 +85,9 @@ class RateExplorer(Explorer):
             elif kind == "dense" or self.rate > 1:
                 rows.append(self._row(kind, precision, engine, 0))
         other = next(one["model"] for one in self.data["machines"] if one["name"] == self.machine)
-        return {"rows": rows, "verdict": None if other else verdict_of(rows)}
+        if other:
+            return {"rows": [row | {"scores": [], "bytes": None} for row in rows], "verdict": None}
+        return {"rows": rows, "verdict": verdict_of(rows)}
 
     def _about(self) -> dict[str, Any]:
         return next(task for task in self.data["tasks"] if task["name"] == self.task)
@@ -104,8 +107,6 @@ class RateExplorer(Explorer):
         fast = max(times, key=lambda time: time["times"], default=None)
         of = fast["precision"] if fast else ("float32" if precision == "any" else precision)
         model = next((m for m in models if m["precision"] == of), None)
-        if precision == "int8" and fast and not fast["scored"]:
-            model = None  # another int8 than the one that was scored
         keys = ("times", "low", "high", "ms", "engine")
         scores = model["scores"] if model else []
         return {"kind": kind, "layers": layers, "precision": of, "scores": scores,
@@ -151,6 +152,12 @@ def _completed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str
 def _shapes(times: Iterable[Mapping[str, Any]], machine: str) -> str:
     """The model whose shapes were timed on a machine; empty where it is the task's own."""
     return next((str(time["model"]) for time in times if time["machine"] == machine and not time["task"]), "")
+
+
+def _short(times: Iterable[Mapping[str, Any]], machine: str) -> str:
+    """A machine's name as short as a phone's menu is wide; the whole name where another machine has the same."""
+    words = {str(time["machine"]): str(time["words"]) for time in times}
+    return machine if list(words.values()).count(words[machine]) > 1 else words[machine]
 
 
 def _words(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ..data.glue import TITLES
 from ..experiments.alike import measure_of, method_of
 from ..experiments.latency import BASELINE
+from ..experiments.pooled import SEEN
 
 #: Kind, precision and engine of the rows, from top to bottom. "baseline": what all times are compared with; "fastest":
 #: any other. "any" precision: the fastest that was scored, for each number of layers.
@@ -47,7 +48,7 @@ def models_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[Entry], list[E
     for (model, task, kind, layers, rate, cut), group in groups.items():
         entry = {"task": f"{model}, {task}", "kind": kind, "layers": layers, "rate": rate, "cut": cut}
         if entry["task"] in known:
-            models += [entry | found for found in _scored(group, kind)]
+            models += [entry | found for found in _scored(group)]
             times += [entry | found for found in _timed(group, kind)]
     return tasks, models, times
 
@@ -113,31 +114,31 @@ def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> lis
                 "model": _MODELS.get(model, model), "metric": measure_of(first), "examples": first["examples"],
                 "majority": first["majority"][first["metric"]], "layers": layers,
                 "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
+                "seen": task in SEEN,
             })  # fmt: skip
     return found
 
 
-def _scored(group: Sequence[Mapping[str, Any]], kind: str) -> list[Entry]:
+def _scored(group: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """Scores, one a seed, and bytes, in each precision that was scored."""
     metric, found = group[0]["metric"], []
     for precision in ("float32", "bfloat16", "int8"):
         kept = [r["final"] if precision == "float32" else r["precisions"].get(precision) for r in group]
         scores = [score[metric] for score in kept if score is not None]
         if scores:
-            weighs = median(_bytes(record["compression"], precision, kind) for record in group)
+            weighs = median(_bytes(record["compression"], precision) for record in group)
             found.append({"precision": precision, "scores": scores, "bytes": weighs})
     return found
 
 
-def _bytes(size: Mapping[str, Any], precision: str, kind: str) -> float:
-    """Bytes of the model as it is kept: counted, since each precision has its own width.
+def _bytes(size: Mapping[str, Any], precision: str) -> float:
+    """Bytes of the model, indices included, by one rule for dense models and blocks.
 
-    bfloat16: two bytes a weight of a dense model, and of what is left of pruned matrices; int8: one a matrix's weight.
+    What is left of the encoder's matrices counts in the precision, two bytes a weight in bfloat16 and one in int8; all
+    else, above all the embeddings, in float32.
     """
-    whole, kept = float(size["bytes_total"]), float(size["pruned"][1])
-    if precision == "bfloat16":
-        return whole - 2 * kept if kind == "blocks" else whole / 2
-    return whole - 3 * kept if precision == "int8" else whole
+    saved = {"float32": 0, "bfloat16": 2, "int8": 3}[precision]
+    return float(size["bytes_total"]) - saved * float(size["pruned"][1])
 
 
 def _timed(group: Sequence[Mapping[str, Any]], kind: str) -> list[Entry]:
@@ -152,7 +153,8 @@ def _timed(group: Sequence[Mapping[str, Any]], kind: str) -> list[Entry]:
         precision = name.split()[-1] if name.split()[-1] in ("bfloat16", "int8") else "float32"
         found.append({
             "machine": f"{machine['cpu']}, {machine['isa']}: the task's sentences, {_threads(machine['threads'])}",
-            "precision": precision, "engine": _ENGINES.get(name, name), "baseline": name == BASELINE, "scored": True,
+            "words": f"{machine['isa']}, {_threads(machine['threads'])}: task's sentences",
+            "precision": precision, "engine": _ENGINES.get(name, name), "baseline": name == BASELINE,
             "times": median(r["value"] for r in ratios), "low": min(r["low"] for r in ratios),
             "high": max(r["high"] for r in ratios), "ms": median(time["median_ms"] for time in times),
         })  # fmt: skip
@@ -165,16 +167,18 @@ def times_of(bench: Mapping[str, Any]) -> list[Entry]:
     for case in bench["cases"]:
         what = case["what"]
         isa = f"held to {_HELD.get(held, held)}" if held else bench["hardware"]["isa"]
+        short = _HELD.get(held, held) if held else bench["hardware"]["isa"]
         where = f"{bench['hardware']['cpu']}, {isa}: {what['model']}'s shapes, {what['tokens']} tokens"
         for engine in case["engines"]:
             blocks = engine["key"].startswith("blockprune")
             ratio = engine["ratio_to_baseline"]
             found.append({
                 "machine": f"{where}, {_threads(what['threads'])}", "task": "", "model": what["model"],
+                "words": f"{short}, {_threads(what['threads'])}: {what['model']} shapes",
                 "kind": "blocks" if blocks else "dense", "layers": 0, "rate": what["rate"] if blocks else 1.0,
                 "cut": (engine.get("structure") or what["structure"]) if blocks else "",
                 "precision": engine["precision"], "engine": "one compiled call" if blocks else engine["name"],
-                "baseline": engine["key"] == case["baseline"], "scored": engine["key"] == "torch-int8",
+                "baseline": engine["key"] == case["baseline"],
                 "times": ratio["value"], "low": ratio["low"], "high": ratio["high"], "ms": engine["ms"]["median"],
             })  # fmt: skip
     return found

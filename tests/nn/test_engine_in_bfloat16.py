@@ -156,6 +156,22 @@ def test_saved_it_is_smaller_and_loaded_the_same(tmp_path):
 
 
 @needs_pairs
+def test_the_size_that_is_told_is_that_of_the_file(tmp_path):
+    size = {}
+    for precision in ("float32", "bfloat16"):
+        _, sparse = both("Bert", "tile:8x4", precision)
+        size[precision] = bp.compression(sparse)
+        bp.save(sparse, tmp_path / precision)
+        tensors = load_file(tmp_path / precision / "blockprune.safetensors").values()
+        assert size[precision].bytes_saved == sum(tensor.nbytes for tensor in tensors)
+    whole, half = size["float32"], size["bfloat16"]
+    assert whole.bytes_saved == whole.bytes_total == half.bytes_total
+    assert half.bytes_saved < whole.bytes_saved - half.pruned[1]
+    assert "saved in bfloat16" in str(half)
+    assert "saved" not in str(whole)
+
+
+@needs_pairs
 def test_what_bfloat16_cannot_hold_is_saved_as_it_is(tmp_path):
     _, sparse = both("Bert", "tile:8x4", "bfloat16")
     layer = next(module for module in sparse.modules() if isinstance(module, bp.BlockSparseLinear))

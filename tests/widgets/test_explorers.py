@@ -370,7 +370,7 @@ def test_a_row_is_the_records_of_its_seeds_and_the_fastest_engine():
     assert blocks["low"] == pytest.approx(0.9 * (1.9 * 5 + 0.01))
     assert blocks["high"] == pytest.approx(1.2 * (1.9 * 5 + 0.02))
     assert blocks["bytes"] == 4 * 2_000_000 + 50_000_000 - 2 * 2_000_000
-    assert fewer["bytes"] == (4 * 10_000_000 + 50_000_000) / 2
+    assert fewer["bytes"] == 4 * 10_000_000 + 50_000_000 - 2 * 10_000_000  # by the same rule: the rest in float32
 
 
 def test_what_no_record_holds_is_not_measured():
@@ -391,9 +391,26 @@ def test_another_machine_gives_times_of_the_benchmark_and_no_score_of_another_in
     found = rows(explorer)
     assert found["blocks", "float32"]["times"] == pytest.approx(4.4)
     assert found["dense", "int8"]["engine"] == "OpenVINO int8 by NNCF"
-    assert found["dense", "int8"]["scores"] == []
     assert found["dense", "float32"]["engine"] == "torch dense f32"
+    # The scores and the bytes would be those of another model.
+    assert {(tuple(row["scores"]), row["bytes"]) for row in explorer.figures()["rows"]} == {((), None)}
     assert explorer.figures()["verdict"] is None
+
+
+def test_menus_name_machines_shortly_and_tell_them_apart():
+    explorer = widgets.RateExplorer(runs(), [bench()])
+    words = [one["words"] for one in explorer.data["machines"]]
+    assert words[0] == "NEON, 2 threads: task's sentences"
+    assert all(len(one) < 40 for one in words)
+    twin = bench()
+    twin["hardware"] = twin["hardware"] | {"cpu": "A Twin"}
+    both = [one["words"] for one in widgets.RateExplorer(runs(), [bench(), twin]).data["machines"]]
+    assert len(set(both)) == len(both) == 2 * len(words) - 1
+
+
+def test_a_task_that_the_model_saw_before_says_so():
+    seen = {task["name"]: task["seen"] for task in widgets.RateExplorer([run(), run(task="qnli")]).data["tasks"]}
+    assert seen == {"minilm, cola": False, "minilm, qnli": True}
 
 
 def test_layers_are_the_fastest_that_was_scored():
