@@ -25,8 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "book" / "faults.md").read_text(encoding="utf-8")
 ENTRIES = {
     int(number): text
-    for number, text in re.findall(r"^\*\*(\d+)\. (.*?)(?=^\*\*\d+\. |^## |^```|\Z)", PAGE, re.M | re.S)
+    for number, text in re.findall(r"^### (\d+)\. (.*?)(?=^\(fault-\d+\)=|^## |\Z)", PAGE, re.M | re.S)
 }
+#: {label of a link: file of tests}; a link's words are the test's name.
+FILES = dict(re.findall(r"^\[(test_\w+)\]: https://\S+/blob/main/(tests/[\w/]+\.py)$", PAGE, re.M))
 STRUCTURES = structure_texts((8, 4))
 
 
@@ -49,14 +51,23 @@ def test_the_page_has_all_twenty_five():
 
 @pytest.mark.parametrize("number", sorted(ENTRIES))
 def test_every_entry_names_a_test_that_is_there_or_says_why_it_cannot_occur(number):
-    text = ENTRIES[number]
-    guards = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
-    assert guards or "Cannot occur:" in text
-    assert "Guard:" in text or "Cannot occur:" in text
-    for file, name in guards:
-        assert name in functions_in(file), (file, name)
+    text = " ".join(ENTRIES[number].split())
+    guards = re.findall(r"\[([^]]*)\]\[(test_\w+)\]", text)
+    assert guards
+    assert re.search(r"\*Guard[:,]\*|\*Cannot occur:\*", text)
+    for words, label in guards:
+        assert f"test_{words.replace(' ', '_')}" in functions_in(FILES[label]), (label, words)
     # Nothing that looks like a test is left out of the check above.
-    assert len(re.findall(r"test_\w+", text)) == len(re.findall(r"`tests/[\w/]*test_\w+\.py", text)) + len(guards)
+    assert len(re.findall(r"(?<![-\w])test_\w+", text)) == len(guards)
+
+
+def test_the_page_counts_its_grades_and_every_entry_can_be_linked_to():
+    words = ["none", "one", "two", "three", "four"] + [""] * 13 + ["eighteen"]
+    told = dict(re.findall(r"^- \*\*([a-z ]+)\*\*, (\w+): ", PAGE, re.M))
+    found = [re.search(r"\*Grade:\* ([a-z ]+)", text)[1] for text in ENTRIES.values()]
+    assert {grade: words[found.count(grade)] for grade in told} == told
+    assert set(found) == set(told)
+    assert [f"(fault-{number})=\n### {number}. " in PAGE for number in ENTRIES] == [True] * 25
 
 
 @pytest.mark.parametrize("text", STRUCTURES)
