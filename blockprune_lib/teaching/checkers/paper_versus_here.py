@@ -16,7 +16,7 @@ def three_rates(answer: Function) -> str:
     for pruned, other, vectors, rate in ((100, 50, 10, 5.0), (84_934_656, 24_427_008, 120_578, 3.0), (60, 0, 4, 2.0)):
         kept = round(pruned / rate)
         pairs = [(pruned + more, kept + more) for more in (0, other, other + vectors)]
-        size = Compression(pairs[0], pairs[1], pairs[2], (0, 0), 0, 0, 0, 0, 0)
+        size = Compression(pairs[0], pairs[1], pairs[2], (0, 0), 0, 0, 0, 0, 0, 0)
         right = size.rate_pruned, size.rate_matrices, size.rate_parameters
         where = f"for {pruned:,}, {other:,} and {vectors:,} weights at rate {rate:g}"
         got = several(answer(pruned, other, vectors, rate), 3, where, "three numbers")
