@@ -12,6 +12,7 @@ from blockprune_lib import BlockStructure, pack
 from blockprune_lib.kernels import ladder, linear_reference
 from blockprune_lib.kernels.ladder import rungs, turned
 from blockprune_lib.kernels.ladder.assembly import InnerLoop, inner_loop, read_loop
+from blockprune_lib.kernels.ladder.pairs import as_pairs
 from tests.helpers.references import structure_texts
 
 HEIGHT = 2 * rungs.WIDTH
@@ -66,6 +67,11 @@ def test_pairs_give_the_product_of_rounded_numbers(structure, shape, rung):
         x = torch.randn(tokens, shape[1])
         want = reference(rounded(x), pack(rounded(packed.to_dense()), structure))
         np.testing.assert_allclose(rung(x, packed).numpy(), want, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [2, 6, 384])
+def test_pairs_begin_at_a_cache_line(rows):
+    assert all(as_pairs(torch.randn(rows, 16)).data_ptr() % 64 == 0 for _ in range(8))
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)

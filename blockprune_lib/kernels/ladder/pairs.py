@@ -147,11 +147,13 @@ def four_by_four_picked(
 def as_pairs(matrix: Tensor) -> Tensor:
     """(n, m) float, n even, rounded to bfloat16: rows 2i and 2i + 1 as pairs in row i, (n / 2, m) float32 to look at.
 
+    It begins at a multiple of 64 bytes, as a kernel needs it: a vector across two cache lines is two reads.
+
     >>> as_pairs(torch.tensor([[1.0], [2.0]])).view(torch.bfloat16)
     tensor([[1., 2.]], dtype=torch.bfloat16)
     """
     rows = matrix.numpy()
-    return torch.from_numpy(pairs_of(rows[::2], rows[1::2]).view(np.float32))
+    return torch.from_numpy(pairs_of(rows[::2], rows[1::2]).view(np.float32)).clone()  # torch's memory is aligned
 
 
 def pair_tables(packed: PackedMatrix, picked: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -136,16 +136,16 @@ class Rung:
 #: The rungs in their order, from a loop to a tile in registers.
 RUNGS: tuple[Rung, ...] = (
     Rung("Python", "interprets the program anew for each multiplication", one_output.py_func, sample=True),
-    Rung("compiled", "runs machine code, one number at a time, each addition waiting for the last", one_output),
-    Rung("neighbours", "works on neighbours, and carries each sum to the cache and back", one_column),
+    Rung("compiled", "runs machine code, one number at a time", one_output),
+    Rung("neighbours", "works on neighbours, many at once", one_column),
     Rung("gather + matmul", "copies the kept columns of x, then does the dense product for each panel", gather),
     Rung("4 x 4 unrolled", "does sixteen multiply-adds for each visit to four sums", unrolled, tokens=4),
-    Rung("one vector", "keeps one vector of sums in a register, and waits for it", one_vector, multiple=WIDTH),
-    Rung("six sums", "adds to six vectors in turn, and waits less for each", six_sums,
-         tokens=TOKENS, multiple=WIDTH),
-    Rung("6 x 2 tile", "uses each number that it loads at least twice", six_by_two, tokens=TOKENS, multiple=2 * WIDTH),
-    Rung("turned", "keeps tokens in its vectors, and serves every structure", KERNELS[4], turned=True),
-    Rung("bp.linear", "does the same with ragged edges, a bias, and all threads where asked", None),
+    Rung("one vector", "keeps one vector of sums in a register", one_vector, multiple=WIDTH),
+    Rung("six sums", "keeps six vectors of sums, of six tokens", six_sums, tokens=TOKENS, multiple=WIDTH),
+    Rung("6 x 2 tile", "keeps twelve, of six tokens and two vectors of outputs", six_by_two,
+         tokens=TOKENS, multiple=2 * WIDTH),
+    Rung("turned", "keeps tokens in its vectors", KERNELS[4], turned=True),
+    Rung("bp.linear", "chooses between the two last, and takes edges, a bias and threads", None),
 )  # fmt: skip
 
 
