@@ -183,7 +183,7 @@ def _check_indices(packed: PackedMatrix) -> None:
     _require((first, last) == (0, len(columns)), f"offsets must run from 0 to {len(columns)}; got {first} to {last}")
     _require(not bool((offsets.diff() < 0).any()), "offsets must not fall")
     outside = int(((columns < 0) | (columns >= C)).sum())
-    _require(outside == 0, f"columns must lie in 0 to {C - 1}; {outside} of {len(columns)} do not")
+    _require(outside == 0, f"columns must lie in 0 to {C - 1}; outside: {outside} of {len(columns)}")
     rows = packed._group_rows()
     ascending = (rows[1:] > rows[:-1]) | (columns[1:] > columns[:-1])
     _require(bool(ascending.all()), "columns must ascend within each row of groups, without repeats")

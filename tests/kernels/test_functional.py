@@ -308,7 +308,7 @@ def test_bad_input(arguments: tuple, error: type[Exception], message: str) -> No
 @pytest.mark.parametrize(
     ("part", "value", "message"),
     [
-        ("columns", torch.tensor([0, 2], dtype=torch.int32), "columns must lie in 0 to 1; 1 of 2 do not"),
+        ("columns", torch.tensor([0, 2], dtype=torch.int32), "columns must lie in 0 to 1; outside: 1 of 2"),
         ("columns", torch.tensor([-1, 1], dtype=torch.int32), "columns must lie in 0 to 1"),
         ("columns", torch.tensor([1, 0], dtype=torch.int32), "columns must ascend"),
         ("columns", torch.tensor([0, 1]), "columns must be a 1-D torch.int32"),

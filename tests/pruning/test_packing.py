@@ -197,8 +197,8 @@ def spoilt_right(values: torch.Tensor) -> torch.Tensor:
 
 
 DAMAGE = {
-    "a column beyond the grid": ("columns", lambda t: t + 1, r"columns must lie in 0 to 1; 2 of 4 do not"),
-    "a negative column": ("columns", lambda t: t - 1, "2 of 4 do not"),
+    "a column beyond the grid": ("columns", lambda t: t + 1, r"columns must lie in 0 to 1; outside: 2 of 4"),
+    "a negative column": ("columns", lambda t: t - 1, "outside: 2 of 4"),
     "columns out of order": ("columns", lambda t: t.flip(0), "ascend within each row"),
     "a column twice": ("columns", lambda t: t * 0, "without repeats"),
     "columns of int64": ("columns", lambda t: t.long(), "must be a 1-D torch.int32 tensor; got 1-D torch.int64"),
