@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy import stats
 
 from blockprune_lib.pruning.groups import group_norms
@@ -295,6 +296,14 @@ def prune_and_retrain():
 
 
 def the_whole_model():
+    def slowest_first(layers, rest, target):
+        time, chosen = rest + sum(dense for dense, _ in layers.values()), []
+        for name, (dense, sparse) in sorted(layers.items(), key=lambda item: -item[1][0]):
+            if time > target and dense > sparse:
+                chosen.append(name)
+                time -= dense - sparse
+        return chosen if time <= target else None
+
     return [
         ("needed-speed", lambda share, target: target, "for a share of 0.5 and a target of 1.5"),
         ("needed-speed", lambda share, target: share / (1 / target - 1 + share + 1e-15), "the whole is still too slow"),
@@ -303,6 +312,7 @@ def the_whole_model():
         ("choose-layers", lambda layers, rest, target: ["nine"], "expected names of layers"),
         ("choose-layers", lambda layers, rest, target: [], "still takes 41 ms"),
         ("choose-layers", lambda layers, rest, target: list(layers), "would do; a layer may even get slower"),
+        ("choose-layers", slowest_first, "it swaps 2 layers"),
         ("own-profile", {"total": 3.0, "a": 1.0}, "it names 1 parts"),
         ("own-profile", {"total": 3.0, "a": 1.0, "b": -1.0, "c": 1.0}, "'b' should be a time in ms"),
         ("own-profile", {"total": 3.0, "a": 2.0, "b": 2.0, "c": 1.0}, "counted inside another one"),
@@ -505,3 +515,14 @@ def test_a_budget_that_was_missed_is_a_right_answer_where_the_reader_says_so(mea
     assert said.message.endswith("2.0 points below the dense model")
     none = answer | {"measured": [9.0, 7.0, 5.0], "kept": np.array([False] * 3), "ship": None}
     assert check("own-budget", none).passed
+
+
+@pytest.mark.parametrize(("off", "passes"), [(0.0, True), (0.002, True), (0.005, False), (-0.005, False)])
+def test_a_file_is_foretold_with_its_list_of_tensors(tmp_path, off, passes):
+    packed = {"a.values": torch.ones(8, 1, 16), "a.columns": torch.zeros(8, dtype=torch.int32)}
+    save_file(packed | {"embeddings": torch.zeros(50_000)}, tmp_path / "blockprune.safetensors")
+    (tmp_path / "blockprune.json").write_text('{"layers": {"a": {"shape": [64, 64]}}}')
+    size = (tmp_path / "blockprune.safetensors").stat().st_size
+    verdict = check("own-file", {"folder": str(tmp_path), "predicted": size * (1 + off)})
+    assert verdict.passed is passes, verdict
+    assert passes or "list of its tensors" in verdict.hint

@@ -35,6 +35,7 @@ def choose_layers(answer: Function) -> str:
         ({"query": (4.0, 1.0), "up": (16.0, 4.0), "down": (16.0, 9.0)}, 5.0, 30.0),
         ({"query": (4.0, 1.0), "up": (16.0, 4.0), "down": (16.0, 9.0)}, 5.0, 41.0),
         ({"a": (2.0, 3.0), "b": (5.0, 4.0), "c": (6.0, 1.0)}, 1.0, 8.5),
+        ({"down": (16.0, 15.0), "query": (10.0, 2.0)}, 5.0, 24.0),  # the slowest layer saves little
         ({"a": (2.0, 3.0), "b": (5.0, 4.0)}, 1.0, 6.0),
     )
     for layers, rest, target in cases:
