@@ -57,7 +57,7 @@ def html_table(rows: Sequence[Sequence[str]], caption: str, classes: str = "") -
 def _letters(rows: Sequence[Sequence[str]]) -> int:
     """How many letters wide a table is where each column is as wide as its longest word."""
     columns = zip(*rows, strict=True)
-    return sum(max(len(word) for cell in column for word in re.split(r"[\s-]", cell)) for column in columns)
+    return sum(max(len(word) for cell in column for word in re.split(r"[\s–-]", cell)) for column in columns)
 
 
 class Printed:
