@@ -2,13 +2,17 @@
 
 `attach(model)` gives each encoder of a known family a `CompiledForward` in place of its `forward`. At every call it
 checks whether the compiled call can be made: evaluation mode, no gradients, one float type that has a kernel, on the
-CPU, a padding mask, no hooks on inner modules, no output requested that only the layers can give (attentions, hidden
-states, a cache). `CompiledForward.last` is "compiled" after a compiled call, else the reason why there was none.
+CPU, a mask of padding behind the text, no hooks on inner modules, no output requested that only the layers can give
+(attentions, hidden states, a cache). `CompiledForward.last` is "compiled" after a compiled call, else the reason why
+there was none.
 
 A model in bfloat16, or under autocast to it, runs in that precision where the machine has it, else, like one in
 float16, in float32; what comes out has the type of what went in.
 
-The compiled call skips padding: a token that the mask hides is not computed, and its row of the result is zero.
+The compiled call skips padding: a token that the mask hides is not computed, and its row of the result is zero, where
+the layers give numbers without a meaning. What reads only visible tokens sees no difference; a mean over all positions
+does. Since heads read the first token, a batch in which the mask hides one goes through the layers: padding on the
+left, and rows that are hidden throughout.
 
 Left out: how the kernels compute it (`kernels.encoder`); embeddings, pooler and heads, which torch runs.
 """
@@ -82,6 +86,8 @@ class CompiledForward:
         shown = visible(mask, hidden.shape[0], hidden.shape[1])
         if shown is None:
             return None, "the mask is not one of padding"
+        if not bool(shown[:, 0].all()):
+            return None, "the mask hides the first token of a text: tokenizer.padding_side = 'right' would do"
         if plan.position is not None and not _one_run(shown):
             return None, "the mask has holes, and the model has relative positions"
         return (plan.run(hidden, shown, torch.get_num_threads()), plan), "compiled"
@@ -119,6 +125,8 @@ def _why_not(encoder: nn.Module, hidden: Any, given: dict[str, Any]) -> str:
     """Why this call must go through the layers one by one; empty if it need not."""
     if type(hidden) is not Tensor or hidden.ndim != 3 or hidden.dtype not in PACKED_TYPES or not hidden.is_cpu:
         return "the input is no tensor (batch, tokens, features) of float32, bfloat16 or float16 on the CPU"
+    if not hidden.shape[1]:
+        return "the input has no tokens"
     if torch._C._functorch.maybe_current_level() is not None or torch._C._len_torch_dispatch_stack():
         return "a transform or a mode of torch is at work"
     if asked := [name for name, value in given.items() if name not in _HARMLESS and not _nothing(value)]:

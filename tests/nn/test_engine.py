@@ -103,12 +103,47 @@ def test_any_sides_and_any_mask(heads, head, inner, text, lengths, seed):
     tokens = max(1, *lengths)
     ids = torch.randint(3, 60, (len(lengths), tokens), generator=generator)
     mask = torch.zeros(len(lengths), tokens, dtype=torch.long)
-    for row, length in enumerate(lengths):  # anywhere, holes too
-        mask[row, torch.randperm(tokens, generator=generator)[:length]] = 1
-    if not mask.any():
-        mask[0, 0] = 1
+    for row, length in enumerate(lengths):  # anywhere behind the first, holes too
+        mask[row, 1 + torch.randperm(tokens - 1, generator=generator)[:length]] = 1
+    mask[:, 0] = 1
     close(states(sparse, ids, mask), states(exact, ids, mask), mask)
     assert encoder_of(sparse).forward.last == "compiled"
+
+
+HEADS = {"Bert": "pooler", "Roberta": "classifier", "XLMRoberta": "classifier", "Camembert": "classifier",
+         "DistilBert": "pre_classifier", "Electra": "classifier", "MPNet": "classifier"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_reads_the_first_token_wherever_the_text_lies(name):
+    """On the left, with a hole there, and in a row that is hidden throughout, heads read what the layers make of it."""
+    base = family(name)
+    torch.manual_seed(0)
+    dense = getattr(transformers, f"{name}ForSequenceClassification")(base.config).eval()
+    for parameter in dense.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    bp.prune(dense, bp.BlockStructure.block_column(4), 3.0)
+    sparse = bp.sparsify(copy.deepcopy(dense), bp.BlockStructure.block_column(4), keep_dense_above=1.0)
+    ids, mask = torch.randint(3, 60, (4, 12)), torch.ones(4, 12, dtype=torch.long)
+    mask[1, :5] = mask[2, 0] = mask[3] = 0
+    last = []
+    for shown in (mask, mask[:2], mask[2:3], mask[3:], mask.flip(1)[:3]):
+        few = ids[: len(shown)]
+        with torch.inference_mode():
+            found, wanted = (model(few, attention_mask=shown).logits for model in (sparse, dense))
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+        last.append(encoder_of(sparse).forward.last)
+    assert all("hides the first token" in one for one in last[:4])
+    assert last[4] == "compiled" or name == "MPNet"
+
+
+def test_without_tokens_it_says_what_the_dense_model_says():
+    exact, sparse = both("Bert", "block_column:4")
+    for model, hidden in ((sparse, torch.empty(2, 0, 48)), (exact, torch.empty(2, 0, 48).double())):
+        with torch.inference_mode(), pytest.raises(RuntimeError, match="reshape tensor of 0 elements"):
+            model.encoder(hidden)
+    with torch.inference_mode():
+        assert sparse.encoder(torch.empty(0, 5, 48)).last_hidden_state.shape == (0, 5, 48)
 
 
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 512), (40, 9), (3, 300)])
