@@ -40,6 +40,7 @@ from .pruning import select as select
 from .pruning import select_model as select_model
 from .teaching import chapter as chapter
 from .teaching import check as check
+from .training import MaskCallback as MaskCallback
 from .training import TrainingSettings as TrainingSettings
 from .training import evaluate as evaluate
 from .training import fine_tune as fine_tune

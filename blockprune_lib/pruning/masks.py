@@ -104,6 +104,9 @@ class HeldMasks:
     free. Binding sets the pruned weights to +0.0; the masks follow a model that moves to another device. Raises as
     `apply_masks_`, and ValueError where `masks` is empty.
 
+    In a loop of one's own, `mask_gradients_()` after the backward pass, before clipping, and `mask_weights_()` after
+    the optimiser's step; in a Trainer, `training.MaskCallback` calls both. `parameters`: the masked ones by name.
+
     >>> layer = nn.Linear(2, 1)
     >>> held = HeldMasks(layer, {"weight": torch.tensor([[True, False]])})
     >>> layer.weight[0, 1].item(), held.violations()
@@ -111,37 +114,38 @@ class HeldMasks:
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        self._parameters = _masked(model, masks)
+        self.parameters = _masked(model, masks)
         if not masks:
             raise ValueError("masks is empty: there is nothing to hold; fine_tune trains without masks")
         self._kept = {name: -mask.to(torch.int8) for name, mask in masks.items()}  # all bits, or none
         self.mask_weights_()
 
     @torch.no_grad()
-    def mask_gradients_(self) -> None:
-        """Zero the gradient of every pruned weight; a parameter without a gradient is passed over."""
-        for name, parameter in self._parameters.items():
+    def mask_gradients_(self, *names: str) -> None:
+        """Zero the gradient of every pruned weight, or those of the parameters named; one without is passed over."""
+        for name in names or self.parameters:
+            parameter = self.parameters[name]
             if parameter.grad is not None:
                 _clear_(parameter.grad, self._kept_on_device(name))
 
     @torch.no_grad()
     def mask_weights_(self) -> None:
         """Set every pruned weight to +0.0, whatever it was (NaN too)."""
-        for name, parameter in self._parameters.items():
+        for name, parameter in self.parameters.items():
             _clear_(parameter, self._kept_on_device(name))
 
     @torch.no_grad()
     def violations(self) -> dict[str, int]:
         """How many pruned weights of each parameter are not +0.0 (-0.0 counts as one); only parameters with some."""
         found = {}
-        for name, weight in self._parameters.items():
+        for name, weight in self.parameters.items():
             if count := int(((weight.view(_BITS[weight.itemsize]) != 0) & (self._kept_on_device(name) == 0)).sum()):
                 found[name] = count
         return found
 
     def _kept_on_device(self, name: str) -> Tensor:
         """The bits that a parameter keeps, where the parameter is now: a Trainer moves the model after binding."""
-        kept = self._kept[name] = self._kept[name].to(self._parameters[name].device)
+        kept = self._kept[name] = self._kept[name].to(self.parameters[name].device)
         return kept
 
 

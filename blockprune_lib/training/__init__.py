@@ -3,6 +3,7 @@
     stages          the stages as functions
     settings        how a stage is trained                 report: what it did
     hooks           what pruning adds to a training step: the penalty, masks that hold
+    callback        masks that hold in a Trainer of one's own
     gradual         masks that shrink on a schedule, by magnitude or movement
     shrinking       the penalty on the same schedule, and masks that hold
     distillation    a teacher                                      remembered: its answers, computed once

@@ -1,3 +1,4 @@
+from .callback import MaskCallback as MaskCallback
 from .distillation import Teacher as Teacher
 from .distillation import hidden_loss as hidden_loss
 from .evaluation import evaluate as evaluate

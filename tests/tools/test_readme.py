@@ -1,15 +1,18 @@
 """README: its tables are those of the records, its table of chapters is the book's, and it stays short."""
 
+import copy
 import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tools import readme_accuracy, readme_picture, readme_short
 
 from ..helpers.tiny import write
+from ..helpers.tiny_training import examples, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +28,7 @@ def test_the_first_tables_are_those_of_the_records(name, table):
 def test_the_lines_that_save_and_load_run(tmp_path, monkeypatch):
     import blockprune_lib as bp
 
-    _, lines = re.findall(r"```python\n(.*?)```", README, re.S)
+    _, lines, *_ = re.findall(r"```python\n(.*?)```", README, re.S)
     model, tokenizer = bp.models.load(write(tmp_path, head=2))
     structure = bp.BlockStructure.block_column(4)
     bp.prune(model, structure, rate=2.0)
@@ -34,6 +37,27 @@ def test_the_lines_that_save_and_load_run(tmp_path, monkeypatch):
     exec(lines, found)
     assert not found["sparse"].training
     assert bp.compression(found["sparse"]).rate_pruned > 1.5
+
+
+def test_the_lines_that_train_keep_the_zeros(tmp_path, monkeypatch):
+    import blockprune_lib as bp
+
+    loop, trainer = re.findall(r"```python\n(.*?)```", README, re.S)[2:]
+    model, structure, rows = tiny(), bp.BlockStructure.block_column(4), examples(8, length=5)
+    batch = {
+        "input_ids": torch.tensor([r["input_ids"] for r in rows]),
+        "labels": torch.tensor([r["label"] for r in rows]),
+    }
+    found = {
+        "bp": bp, "torch": torch, "copy": copy, "model": model, "structure": structure, "data": rows,
+        "masks": bp.prune(model, structure, rate=5.0), "batches": [batch] * 2,
+        "optimizer": torch.optim.AdamW(model.parameters(), 0.1, weight_decay=0.1),
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    exec(loop, found)
+    assert found["held"].violations() == {}
+    exec(trainer.replace('"checkpoints"', '"checkpoints", use_cpu=True, report_to=[], disable_tqdm=True'), found)
+    assert bp.compression(found["sparse"]).rate_pruned > 4.9
 
 
 def test_every_page_that_is_numbered_is_in_the_table_of_chapters():
