@@ -1,4 +1,4 @@
-"""Nine kinds of fault that users reported of other libraries, and the tests that keep each kind out of this one.
+"""Ten kinds of fault that users reported of other libraries, and the tests that keep each kind out of this one.
 
 Each kind began with a script that failed here once. A test below is no variation of that script: it comes at the kind
 from another side. To see them: `python -m pytest tests/test_reported_faults.py -v`; to add one, name it here.
@@ -44,6 +44,7 @@ KINDS = {
             "kernels/test_traced::test_dual_numbers",
             "kernels/test_operator::test_what_torch_demands_of_an_operator",
             "kernels/test_operator::test_operations_are_counted_by_what_is_stored",
+            "kernels/test_traced::test_script_is_refused_and_leaves_the_model_as_it_was",
             "nn/test_plain_model::test_onnx_runtime_gives_the_same",
         ),
     ),
@@ -65,6 +66,9 @@ KINDS = {
         (
             "nn/test_convert::test_a_linear_that_does_more_than_multiply_stays_as_it_is",
             "nn/test_convert::test_a_hook_inside_a_compiled_encoder_is_still_called",
+            "nn/test_convert::test_what_shares_a_weight_shares_what_is_stored",
+            "nn/test_convert::test_layers_of_a_transformer_that_share_are_saved_and_loaded",
+            "nn/test_convert::test_a_weight_that_does_more_than_a_linears_is_said_at_once_and_refused",
             "nn/test_convert::test_weights_that_are_still_to_come_are_named",
             "pruning/test_architectures::test_quantised_layers_are_named",
             "pruning/test_architectures::test_a_tied_layer_of_a_plain_module_is_left_alone",
@@ -111,6 +115,9 @@ KINDS = {
             "nn/test_graph::test_gradients_add_up_over_steps_in_mixed_precision",
             "training/test_stage_folder::test_a_stage_of_a_packed_model_is_kept_read_and_taken_up_again",
             "training/test_processes::test_two_processes_give_what_one_gives",
+            "training/test_callback::test_a_trainer_of_ones_own_keeps_the_zeros",
+            "training/test_callback::test_a_training_that_goes_on_from_a_checkpoint_keeps_them",
+            "training/test_hooks::test_layers_that_share_a_weight_are_trained_on_either_support",
             "nn/test_types::test_gradients_of_a_model_are_as_near_as_those_of_the_dense_one",
         ),
     ),
@@ -122,6 +129,15 @@ KINDS = {
             "data/test_limits::test_models_with_relative_positions_take_what_their_configuration_says",
             "data/test_limits::test_encoded_text_that_is_too_long_is_named",
             "data/test_tasks::test_texts_are_cut_to_what_the_model_takes",
+        ),
+    ),
+    "J": Kind(
+        "a compiled call is made where somebody reads what it leaves out",
+        "a classifier read zeros at the first token of a text that was padded on the left",
+        (
+            "nn/test_engine::test_a_head_reads_the_first_token_wherever_the_text_lies",
+            "nn/test_engine::test_a_mask_that_is_not_padding_goes_through_the_layers",
+            "nn/test_engine::test_layer_by_layer_where_the_compiled_call_cannot_tell",
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
     block_sparse_linear   the layer
     convert               `sparsify`: every pruned Linear of a model becomes one, and does the GELU that follows it
+    places                where a layer stands: one module in several places, one weight in several modules
     plain_model           `densify`, the way back
     engine                a whole encoder as one compiled call, where that gives the same result
     encoder_plan          its layers as records that the call reads; watched: whether they are what they were

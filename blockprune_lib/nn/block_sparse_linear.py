@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from ..kernels.arguments import check_activation
 from ..kernels.functional import activated, apply
 from ..kernels.operator import plan_for, version
 from ..kernels.plan import Plan
-from ..kernels.traced import DenseExportWarning, traced_linear, watched
+from ..kernels.traced import traced_linear, watched
 from ..pruning.packing import PackedMatrix, pack
 from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure, check_structure
@@ -183,18 +182,20 @@ class BlockSparseLinear(nn.Module):
         # Another pattern has another number of groups: make room for it, keeping the parameter an optimiser holds.
         values, columns = state_dict.get(f"{prefix}values"), state_dict.get(f"{prefix}columns")
         both = isinstance(values, Tensor) and isinstance(columns, Tensor)
-        if both and len(values) == len(columns) != len(self.values) and values.shape[1:] == self.values.shape[1:]:
-            self.values.data = self.values.data.new_empty(values.shape)
-            self.values.grad = None
+        if both and len(values) == len(columns) != len(self.columns) and values.shape[1:] == self.values.shape[1:]:
             self.columns = self.columns.new_empty(columns.shape)
+            if len(self.values) != len(values):  # else a layer that shares them made the room
+                self.values.data = self.values.data.new_empty(values.shape)
+                self.values.grad = None
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = BlockSparseLinear._ready
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What torch.jit.script compiles, since TorchScript reads the source of a forward: the dense layer."""
-        message = "torch.jit.script gets block-sparse layers as dense ones: torch.jit.trace or torch.compile keep them"
-        warnings.warn(message, DenseExportWarning, stacklevel=2)
-        return self.dense()
+        """Refuse torch.jit.script, which reads the source of a forward: a stand-in would be put into the live model."""
+        raise TypeError(
+            "torch.jit.script takes no block-sparse layers: torch.jit.trace, torch.export and torch.compile do, and "
+            "torch.jit.script(blockprune_lib.densify(copy.deepcopy(model))) would give a dense one"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}

@@ -13,12 +13,13 @@ from .._common.checks import finite_number, one_of
 from ..kernels.precision import PRECISIONS, check_precision
 from ..machine.peak import fastest_precision
 from ..pruning.architectures import parameter_name, part_of, prunable
-from ..pruning.passed_over import more_than_linear, say
+from ..pruning.passed_over import A_COPY, more_than_linear, say, shares_otherwise
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
 from .encoder_plan import activation_name
 from .engine import attach, encoders_of
+from .places import places, put_, times_used
 
 Model = TypeVar("Model", bound=nn.Module)
 #: Inside an encoder that runs as one call even single weights are faster up to this density: AVX-512, bert-base.
@@ -40,9 +41,12 @@ def sparsify(
                        timed on this machine now; None: swap all, and warn of layers that by a rule of thumb are too
                        dense to run faster
     fuse               let the first feed-forward layer also apply the exact GELU that follows it, and a whole encoder
-                       run as one compiled call in evaluation without gradients (see `engine`)
+                       run as one compiled call in evaluation without gradients (see `engine`). That call computes
+                       nothing where the attention mask hides padding behind a text: the last hidden states are zeros
+                       there, so take means over visible tokens only. Padding on the left goes through the layers
     which              pooler=True, classifier=True as in `prunable`; embeddings stay dense
 
+    Layers that share a weight share what is stored of it; a layer used in several places is one layer in all of them.
     The outputs stay the same up to rounding: a Linear that does more than multiply (a forward of its own, hooks) stays
     dense, and a PassedOverWarning says so. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser created before the call holds the old weights: create a new one.
@@ -91,7 +95,7 @@ def sparsify(
     for name, layer in layers.items():
         if layer.density <= thresholds[name]:
             round_values_(layer, precision)
-            model.set_submodule(name, layer)
+            put_(model, linears[name], layer)
     _call_the_layers(model)
     if fuse:
         fuse_gelu(model)
@@ -166,15 +170,14 @@ def _warn_of_dense(layers: dict[str, BlockSparseLinear], inside: set[str]) -> No
 
 
 def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
-    """Raise ValueError where a weight to be packed also belongs to another module: packing would untie them."""
-    owners = {id(linear.weight): name for name, linear in linears.items()}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owner = owners.get(id(parameter))
-        if owner is not None and name != f"{owner}.weight":
-            raise ValueError(
-                f"layer {owner!r} shares its weight with {name!r}, and packing would untie them: "
-                "give one of them a copy of its own first"
-            )
+    """Raise ValueError where a weight also belongs to what no sparse layer can stand for: packing would untie them."""
+    for owner, linear in linears.items():
+        for name, module in places(model, linear.weight):
+            if what := shares_otherwise(module, linear.weight):
+                other = repr(name) if name else "the model itself"
+                raise ValueError(
+                    f"layer {owner!r} shares its weight with {other} ({what}), and packing would untie them: {A_COPY}"
+                )
 
 
 def _refuse_adapters(linears: dict[str, nn.Linear]) -> None:
@@ -201,13 +204,14 @@ def fuse_gelu(model: nn.Module) -> int:
 
     Returns how many were fused. The model computes the same, up to 1e-6; under autograd the layer calls torch's GELU.
     """
-    fused = 0
+    fused, used = 0, times_used(model)
     for encoder, paths in encoders_of(model):
         for layer in part_of(encoder, paths.layers):
             linear, activation = part_of(layer, paths.inner), part_of(layer, paths.activation)
             if (
                 isinstance(linear, BlockSparseLinear)
                 and not linear.activation
+                and used[id(linear)] == 1
                 and activation_name(activation) == "gelu"
             ):
                 linear.activation = "gelu"

@@ -41,6 +41,7 @@ from .block_sparse_linear import BlockSparseLinear
 from .convert import round_values_
 from .cost_line import at_no_group, rising, standard_error
 from .engine import encoders_of
+from .places import put_
 from .trial import Cut, Ranking, candidates, linears_of, shared_copy, sparse_trial
 
 Example = Mapping[str, Tensor] | Tensor
@@ -225,7 +226,7 @@ def _changed(base: Any, names: Sequence[str], ranking: Ranking, cut: Cut, precis
         layer.register_parameter("bias", before.bias)
         layer.activation = before.activation
         round_values_(layer, precision)
-        changed.set_submodule(place, layer.eval())
+        put_(changed, before, layer.eval())
     return changed
 
 

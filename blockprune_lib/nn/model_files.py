@@ -46,7 +46,7 @@ def write_model(model: Any, folder: Path, layers: dict[str, Any], state: dict[st
     tensors, tied = _tensors(model.state_dict() if state is None else state)
     precision = precision_of(model)
     if precision != "float32":  # half the bytes, wherever the precision holds every number exactly
-        for name in (f"{layer}.values" for layer in layers):
+        for name in (name for layer in layers if (name := f"{layer}.values") in tensors):
             tensors[name] = tensors[name].to(dtype_on_disk(tensors[name], precision))
     card = {
         "format": FORMAT,

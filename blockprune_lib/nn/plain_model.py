@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from ..pruning.architectures import part_of
 from .block_sparse_linear import BlockSparseLinear
 from .engine import CompiledForward, encoders_of
+from .places import named_sparse_layers
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -49,11 +50,13 @@ def densify(model: Model) -> Model:
                 layer.set_submodule(paths.activation, _gelu_of_transformers().train(inner.training))
                 inner.activation = None
     plain: dict[int, nn.Module] = {}  # a layer may stand in several places
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, BlockSparseLinear):
-            if id(module) not in plain:
-                plain[id(module)] = module.dense()
-            model.set_submodule(name, plain[id(module)])
+    weights: dict[int, nn.Parameter] = {}  # and a weight in several layers
+    for name, module in named_sparse_layers(model).items():
+        if id(module) not in plain:
+            plain[id(module)] = dense = module.dense()
+            linear: Any = dense if isinstance(dense, nn.Linear) else dense.get_submodule("0")
+            linear.weight = weights.setdefault(id(module.values), linear.weight)
+        model.set_submodule(name, plain[id(module)])
     return model
 
 

@@ -36,7 +36,8 @@ def divert_save_pretrained(layer: type[nn.Module]) -> None:
 
     @functools.wraps(own)
     def save_pretrained(self: Any, save_directory: Any, *arguments: Any, **more: Any) -> Any:
-        layers = {name: module for name, module in self.named_modules() if isinstance(module, layer)}
+        named = self.named_modules(remove_duplicate=False)
+        layers = {name: module for name, module in named if isinstance(module, layer)}
         if layers and not getattr(self, "_hf_peft_config_loaded", False):  # with an adapter, it alone is kept
             given = signature.bind(self, save_directory, *arguments, **more)
             return _save(self, Path(save_directory), layers, given.arguments)

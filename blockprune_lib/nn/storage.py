@@ -24,6 +24,7 @@ from .block_sparse_linear import BlockSparseLinear
 from .convert import fuse_gelu
 from .engine import attach
 from .model_files import CARD, CONFIG, DENSE, FORMAT, SPARSE, WEIGHTS, write_card, write_model
+from .places import named_sparse_layers
 
 
 def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None) -> None:
@@ -41,7 +42,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
         )
     target = Path(folder).expanduser().absolute()
     _check_target(target)
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, BlockSparseLinear)}
+    layers = named_sparse_layers(model)
     with whole_folder(target) as scratch:
         write_model(model, scratch, layers)
         if tokenizer is not None:
@@ -68,17 +69,20 @@ def load(folder: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(source / CARD)!r} must have 'layers' and 'tied', each an object; save the model again")
     file = _weights_of(source, card)
     tensors = _read_tensors(file, layers)
+    tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors}
     precision = one_of(card.get("precision", "float32"), "precision", tuple(PRECISIONS), "save the model again")
     for name, entry in layers.items():
         if precision != "float32" and isinstance(values := tensors.get(f"{name}.values"), Tensor):
             tensors[f"{name}.values"] = values.to(_dtype_of(entry, name, source / CARD))
         _swap(model, name, entry, tensors, file, source / CARD)
-    tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors}
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{str(file)!r} does not fit {card['architecture']}: {error}") from None
     model.tie_weights()
+    for name, kept in ((name.removesuffix(".values"), kept.removesuffix(".values")) for name, kept in tied.items()):
+        if name in layers and kept in layers:
+            model.get_submodule(name).values = model.get_submodule(kept).values
     fuse_gelu(model)
     attach(model, precision if not PRECISIONS[precision].missing else "float32")
     return model.eval()

@@ -22,6 +22,7 @@ from ..pruning.selection import select
 from ..pruning.sensitivity import Sensitivity, weight_change
 from ..pruning.structure import BlockStructure, check_structure, expand
 from .convert import TooDenseWarning, sparsify, that_only_multiply
+from .places import put_
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def sparse_trial(
         if (structure := cut.structure) is not None:
             linear = trial.get_submodule(name.removesuffix(".weight"))
             masked = nn.Parameter(linear.weight.detach() * masks[name], requires_grad=False)
-            _replace(trial, name, linear, masked)
+            _replace(trial, linear, masked)
             structures[name] = structure
     if not structures:
         return trial
@@ -142,9 +143,9 @@ def sparse_trial(
         return sparsify(trial, structures, precision=precision, **which)
 
 
-def _replace(model: nn.Module, name: str, linear: nn.Linear, weight: nn.Parameter) -> None:
-    """Put a Linear with another weight in the place of `linear`."""
+def _replace(model: nn.Module, linear: nn.Linear, weight: nn.Parameter) -> None:
+    """Put a Linear with another weight wherever `linear` stands."""
     other = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
     other.weight = weight
     other.register_parameter("bias", linear.bias)
-    model.set_submodule(name.removesuffix(".weight"), other.train(linear.training))
+    put_(model, linear, other.train(linear.training))

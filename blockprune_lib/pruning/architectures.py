@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from .part_names import body_of, part_by_name
-from .passed_over import computed_by, matrices, plain, say
+from .passed_over import A_COPY, computed_by, matrices, plain, say, shares_otherwise
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,11 @@ def _leave_tied(model: nn.Module, found: dict[str, nn.Module], embeddings: bool)
             del found[name]
             messages.append(f"{name!r} is not pruned: its weight is the embedding {tables[0]}, too (embeddings=True)")
         elif others:
-            messages.append(f"{name!r} shares its weight with {', '.join(others)}: it is pruned for both")
+            message = f"{name!r} shares its weight with {', '.join(others)}: it is pruned for both"
+            more = [(owner, what) for owner, one in owners[id(weight)] if (what := shares_otherwise(one, weight))]
+            if more and isinstance(module, nn.Linear):
+                message += f", but sparsify refuses it, since {more[0][0]!r} is a {more[0][1]}: {A_COPY}"
+            messages.append(message)
         seen.add(id(weight))
     return messages
 

@@ -19,6 +19,9 @@ class PassedOverWarning(UserWarning):
     """Some matrices of a model are not pruned though they stand among those that are, or are pruned with others."""
 
 
+#: What unties a weight that two modules share.
+A_COPY = "module.weight = nn.Parameter(module.weight.detach().clone()) on one of them first would do"
+
 _said: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
@@ -59,6 +62,19 @@ def more_than_linear(linear: nn.Linear) -> str:
         return f"{type(linear).__name__} whose forward was replaced"
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return f"{type(linear).__name__} with hooks" if any(getattr(linear, name, None) for name in hooks) else ""
+
+
+def shares_otherwise(module: nn.Module, weight: object) -> str:
+    """What a module that holds `weight` is, where it does more with it than an `nn.Linear` does; "" if nothing.
+
+    >>> table = nn.Embedding(3, 2)
+    >>> shares_otherwise(table, table.weight)
+    'Embedding'
+    """
+    alone = [name for name, parameter in module._parameters.items() if parameter is weight] == ["weight"]
+    if not isinstance(module, nn.Linear) or not alone:
+        return type(module).__name__
+    return more_than_linear(module)
 
 
 def plain(weight: object) -> bool:

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from .._common.checks import one_of
 from ..nn.block_sparse_linear import BlockSparseLinear
+from ..nn.places import places, put_
 from ..pruning.lasso import ReweightedGroupLasso
 from ..pruning.masks import Masks, apply_masks_
-from ..pruning.passed_over import more_than_linear
+from ..pruning.passed_over import shares_otherwise
 from ..pruning.selection import Balance, Scope, select_model
 from ..pruning.structure import BlockStructure
 from .distillation import Teacher
@@ -160,20 +161,26 @@ def _refuse_frozen(settings: TrainingSettings | None, which: Mapping[str, bool])
 def _packed(model: nn.Module, masks: Masks) -> Iterator[None]:
     """The masked Linears of `model` as block-sparse layers; dense again, with zeros in place, afterwards.
 
-    One that does more than multiply stays as it is, and its mask holds.
+    One that does more than multiply stays as it is, and its mask holds; so does one whose weight another module uses in
+    another way.
     """
     modules = dict(model.named_modules())
     masked = {name: m for name, m in modules.items() if isinstance(m, nn.Linear) and f"{name}.weight" in masks}
-    dense = {name: linear for name, linear in masked.items() if not more_than_linear(linear)}
+    dense = {
+        name: linear
+        for name, linear in masked.items()
+        if not any(shares_otherwise(module, linear.weight) for _, module in places(model, linear.weight))
+    }
+    stood = {place: module for linear in dense.values() for place, module in places(model, linear.weight)}
     for name, linear in dense.items():
         # By the mask, not by the weights: the penalty may have emptied groups that the rate keeps.
         packed = BlockSparseLinear.from_linear(linear, masks.structures[f"{name}.weight"], masks.keep(f"{name}.weight"))
-        model.set_submodule(name, packed)
+        put_(model, linear, packed)
     try:
         yield
     finally:
-        for name, linear in dense.items():
-            trained = model.get_submodule(name)
-            assert isinstance(trained, BlockSparseLinear)
-            linear.load_state_dict(trained.to_linear().state_dict())
-            model.set_submodule(name, linear)
+        for place, was in stood.items():
+            trained = model.get_submodule(place)
+            if isinstance(trained, BlockSparseLinear):  # else its parent stands in several places
+                was.load_state_dict(trained.to_linear().state_dict())
+            model.set_submodule(place, was)

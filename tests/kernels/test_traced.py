@@ -20,9 +20,8 @@ from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from blockprune_lib import BlockSparseLinear, BlockStructure, PackedMatrix, pack
+from blockprune_lib import BlockSparseLinear, BlockStructure, PackedMatrix, densify, pack
 from blockprune_lib.kernels import linear
-from blockprune_lib.kernels.traced import DenseExportWarning
 
 from ..helpers.references import structure_texts
 from .test_functional import pruned
@@ -160,11 +159,16 @@ def test_a_traced_layer_trains() -> None:
     near(twin.bias.grad, layer.bias.grad)
 
 
-def test_script_gets_the_dense_layer_and_says_so() -> None:
+def test_script_is_refused_and_leaves_the_model_as_it_was() -> None:
+    """torch puts what a layer offers for scripting into the model itself, however the scripting ends."""
     layer, x = layer_of(activation="gelu"), torch.randn(4, 33)
-    with pytest.warns(DenseExportWarning, match=r"torch.jit.script gets block-sparse layers as dense ones"):
-        scripted = torch.jit.script(nn.Sequential(layer, nn.ReLU()))
-    near(scripted(x), layer(x).relu())
+    model = nn.Sequential(nn.Sequential(nn.Linear(33, 33), layer), nn.ReLU())
+    before, wanted = [*model.modules()], model(x)
+    with pytest.raises(TypeError, match=r"torch\.jit\.script takes no block-sparse layers: torch\.jit\.trace"):
+        torch.jit.script(model)
+    assert [*model.modules()] == before
+    assert torch.equal(model(x), wanted)
+    near(torch.jit.script(densify(copy.deepcopy(model)))(x), wanted)
 
 
 def test_symbolic_and_real_tracing_keep_the_operator() -> None:

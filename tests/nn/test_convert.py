@@ -29,9 +29,11 @@ from blockprune_lib import (
     BlockStructure,
     apply_masks_,
     compression,
+    densify,
     expand,
     load,
     pack,
+    prunable,
     save,
     select_model,
     sparsify,
@@ -264,14 +266,74 @@ def test_bad_input_of_sparsify(model, structure, options, error, message) -> Non
         assert not any(isinstance(m, BlockSparseLinear) for m in model.modules())
 
 
-def test_a_weight_that_others_share_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
-    model[1].weight = model[0].weight
-    with (
-        pytest.raises(ValueError, match=r"layer '0' shares its weight with '1\.weight'"),
-        pytest.warns(PassedOverWarning, match="pruned for both"),
+def tied(other: nn.Module) -> nn.Module:
+    """A layer in two places, a layer that shares its weight, and `other`, which may do so too."""
+    model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 16), other)
+    model[3].weight = model[0].weight
+    model.append(model[1])
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.*pruned for both:blockprune_lib.pruning.PassedOverWarning")
+def test_what_shares_a_weight_shares_what_is_stored() -> None:
+    """In training, by a state_dict, in a copy and on the way back it computes what the dense model does."""
+    model, x = tied(nn.ReLU()).double(), torch.randn(9, 16).double()
+    pruned(model, COLUMN)
+    twin = sparsify(copy.deepcopy(model), COLUMN, keep_dense_above=1.0)
+    for _ in range(2):
+        assert twin[0].values is twin[3].values
+        assert twin[0] is not twin[3]
+        assert twin[1] is twin[5]
+        assert len([*twin.parameters()]) == len([*model.parameters()])
+        torch.testing.assert_close(twin(x), model(x))
+        fresh = sparsify(tied(nn.ReLU()).double(), COLUMN, keep_dense_above=1.0)  # of another pattern
+        fresh.load_state_dict(twin.state_dict())
+        torch.testing.assert_close(fresh(x), model(x))
+        back = densify(copy.deepcopy(twin))
+        assert (back[0].weight is back[3].weight, back[1] is back[5]) == (True, True)
+        assert [*back.state_dict()] == [*model.state_dict()]
+        torch.testing.assert_close(back(x), model(x))
+        masks = {name: weight != 0 for name, weight in model.named_parameters() if weight.ndim == 2}
+        for each in (model, twin):
+            optimizer = torch.optim.SGD(each.parameters(), 0.1, momentum=0.9)
+            each(x).square().sum().backward()
+            optimizer.step()
+        apply_masks_(model, masks)
+
+
+@pytest.mark.filterwarnings("ignore:.*pruned for both:blockprune_lib.pruning.PassedOverWarning")
+def test_layers_of_a_transformer_that_share_are_saved_and_loaded(tmp_path: Path) -> None:
+    model = bert()
+    layers = model.bert.encoder.layer
+    layers[1].output.dense = layers[0].output.dense
+    layers[1].intermediate.dense = layers[0].intermediate.dense  # whose GELU cannot be fused into one of two places
+    layers[1].attention.self.key.weight = layers[0].attention.self.query.weight
+    pruned(model, COLUMN)
+    sparse = sparsify(copy.deepcopy(model), COLUMN, keep_dense_above=1.0)
+    assert torch.allclose(logits(sparse, IDS), logits(model, IDS), atol=1e-4)
+    for write, name in ((save, "one"), (lambda each, folder: each.save_pretrained(folder), "two")):
+        write(sparse, tmp_path / name)
+        loaded = load(tmp_path / name)
+        assert torch.equal(logits(loaded, IDS), logits(sparse, IDS))
+        inside = loaded.bert.encoder.layer
+        assert inside[1].attention.self.key.values is inside[0].attention.self.query.values
+
+
+@pytest.mark.parametrize("what", ["Doubled", "Linear with hooks"])
+def test_a_weight_that_does_more_than_a_linears_is_said_at_once_and_refused(what: str) -> None:
+    other = Doubled(16, 16) if what == "Doubled" else nn.Linear(16, 16)
+    model = tied(other)
+    other.weight = model[0].weight
+    if what != "Doubled":
+        other.register_forward_hook(lambda *_: None)
+    remedy = r"clone\(\)\) on one of them first would do"
+    with pytest.warns(
+        PassedOverWarning, match=rf"'0' shares its weight.*sparsify refuses it, since '4' is a {what}.*{remedy}"
     ):
+        prunable(model)
+    with pytest.raises(ValueError, match=rf"'0' shares its weight with '4' \({what}.*{remedy}"):
         sparsify(model, ROW)
+    assert isinstance(model[0], nn.Linear)
 
 
 @pytest.mark.filterwarnings("ignore::blockprune_lib.pruning.PassedOverWarning", "ignore:.*nested tensors:UserWarning")

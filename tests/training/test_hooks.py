@@ -153,6 +153,23 @@ def test_training_on_the_packed_support_is_training_with_masks(text: str) -> Non
     assert ends["masks"][1] == ends["packed"][1]
 
 
+@pytest.mark.filterwarnings("ignore:.*pruned for both:blockprune_lib.pruning.PassedOverWarning")
+def test_layers_that_share_a_weight_are_trained_on_either_support() -> None:
+    ends = {}
+    for support in ("masks", "packed"):
+        model = tiny(dropout=0.0)
+        first, second = model.bert.encoder.layer
+        second.attention.self.query.weight = first.attention.self.query.weight
+        second.output.dense = first.output.dense
+        masks = prune(model, ROWS, rate=3.0)
+        retrain(model, TOKENIZER, (DATA[0], None), masks, settings(max_steps=4), support=support)  # type: ignore[arg-type]
+        assert second.attention.self.query.weight is first.attention.self.query.weight
+        assert second.output.dense is first.output.dense
+        ends[support] = model.state_dict()
+    for name, weight in ends["masks"].items():
+        torch.testing.assert_close(ends["packed"][name], weight, rtol=1e-3, atol=1e-4)
+
+
 def test_groups_that_are_kept_and_empty_are_trained_on_either_support() -> None:
     ends = {}
     for support in ("masks", "packed"):
