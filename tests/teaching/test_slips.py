@@ -340,6 +340,7 @@ def paper_versus_here():
         ("own-claim", own | {"claim": "none"}, "claim should be a sentence"),
         ("own-claim", own | {"seeds": 1.5}, "seeds should be a whole number"),
         ("own-claim", own | {"rate": 0.5}, "rate should be a number of at least 1"),
+        ("own-claim", own | {"dense": 0.49, "majority": 0.5}, "below the majority class, 0.5: such a"),
     ]
 
 

@@ -61,6 +61,8 @@ def own_claim(answer: Any) -> str:
     expect(is_number(rate) and 1 <= rate < math.inf, f"rate should be a number of at least 1, not {rate!r:.40}")
     for key, value in (("dense", dense), ("pruned", pruned), ("majority", majority)):
         expect(is_number(value) and 0 <= value <= 1, f"{key} should be an accuracy from 0 to 1, not {value!r:.40}")
+    below = f"dense scores {dense:g}, below the majority class, {majority:g}: such a task can show no loss"
+    expect(dense >= majority, below, "if the paper says so, take another of its tasks")
     for key, value in (("examples", examples), ("seeds", seeds)):
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         expect(whole, f"{key} should be a whole number of at least 1, not {value!r:.40}")
