@@ -146,4 +146,4 @@ class Comparison(Printed):
 
 
 def _ms(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if value < 100 else f"{value:,.0f}"

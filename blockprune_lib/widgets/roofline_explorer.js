@@ -141,7 +141,7 @@ function build(model, root) {
       [count(of.flops), count(of.bytes), short(of.intensity), limit, short(of.ms)].forEach((words, row) => { cells[row][side].textContent = words; });
     });
     const known = [...new Set(data().measured.map((m) => m.machine))];
-    const others = known.length ? ` Measured points are recorded for other settings, on ${known.join("; ")}.` : "";
+    const others = known.length ? ` No measurement of this setting is at hand; others were made on ${known.join("; ")}.` : "";
     const seen = measured ? ` Points and the second dashed line: measured there, medians with quartiles; measured break-even at density ${percent(measured.break_even)}.` : others;
     legend.textContent = `Dashed: dense. Dotted: break-even, the density at which both take the same time. Square: the setting.${seen}`;
     say(`At density ${percent(model.get("density"))} the roofline allows ${found.speed.toFixed(2)} times dense: at least ${short(found.sparse.ms)} ms in place of ${short(found.dense.ms)}. Break-even by the roofline at density ${percent(even)}${measured ? `, measured at ${percent(measured.break_even)}` : ""}.`);

@@ -331,7 +331,7 @@ def test_prints_a_table_and_gives_json():
     assert plain["timings"]["a"]["samples_ms"] == [3.0, 3.3, 2.7]
     assert plain["threads"] == {"torch": 1, "numba": None}
     assert "<th scope='row'>b</th>" in result._repr_html_()
-    assert repr(result.timings["a"]) == "a: 3 ms [2.85, 3.15], 3 rounds of 1"
+    assert repr(result.timings["a"]) == "a: 3.00 ms [2.85, 3.15], 3 rounds of 1"
 
 
 def test_a_sample_of_several_calls_says_how_many():

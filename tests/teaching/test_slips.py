@@ -133,6 +133,7 @@ def blocks():
         ("block-count", count(index=0), "where each group stands has to be stored too"),
         ("block-count", count(last=0), "one more start, for the end"),
         ("block-scores", lambda W, r, c: scores(W, r, c) * math.sqrt(r * c), "these are norms"),
+        ("block-scores", lambda W, r, c: scores(W, r, c) / math.sqrt(r * c), "under the root too"),
         ("block-scores", lambda W, r, c: W, "the shape is"),
         ("block-scores", scores, "they have fewer weights"),
         ("block-scores", lambda W, r, c: 2 * scores(W, r, c), "the scores differ"),

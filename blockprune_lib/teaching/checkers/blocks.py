@@ -65,6 +65,7 @@ def block_scores(answer: Function) -> str:
         slips = {
             "these are norms: divide by the number of weights before the root": right * np.sqrt(sizes),
             "these are mean squares: the root is missing": right**2,
+            "the number of weights belongs under the root too": right / np.sqrt(sizes),
             "only the groups at an edge are wrong: they have fewer weights": got if inside else None,
         }
         near = (why for why, value in slips.items() if value is not None and np.allclose(got, value, rtol=1e-6))

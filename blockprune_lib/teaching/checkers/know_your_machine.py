@@ -49,7 +49,7 @@ def intensity(answer: Function) -> str:
         }
 
     # A whole number of kept weights is as good an answer as a share of them.
-    where = "for {} tokens, {} inputs, {} outputs, density {}"
+    where = "for tokens = {}, inputs = {}, outputs = {}, density = {}"
     agree(answer, cases, judge, where, unit=" FLOP per byte", rel_tol=1e-4)
     return "it agrees with the count for five shapes; now ask it where a layer moves when the density falls"
 
