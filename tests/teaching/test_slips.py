@@ -168,7 +168,8 @@ def group_lasso():
         ("group-shrink", lambda w, t: [x * (1 + t) for x in w], "t is a length, not a factor"),
         ("group-shrink", lambda w, t: 1.0, "expected a list"),
         ("group-shrink", lambda w, t: [1.0], "the shape is (1,), expected (2,)"),
-        ("largest-lambda", lambda X, y, size: "much", "it gives no number"),
+        ("largest-lambda", lambda X, y, size: "much", "it returned str, expected a number"),
+        ("largest-lambda", lambda X, y, size: None, "the function returns nothing yet"),
         ("largest-lambda", lambda X, y, size: 0.0, "it gives 0, not"),
         (
             "largest-lambda",
@@ -181,6 +182,7 @@ def group_lasso():
         ("largest-lambda", lambda X, y, size: norms(slope(X, y, size)).min(), "this empties one group"),
         ("largest-lambda", lambda X, y, size: abs(slope(X, y, size)).sum(1).max(), "not by the sum of its sizes"),
         ("threshold-for-rate", own | {"weight": 3}, "weight should be a torch matrix"),
+        ("threshold-for-rate", own | {"rate": 0.25}, "at least 1"),
         ("threshold-for-rate", own | {"threshold": 2.0}, "0 of 8 groups stay, rate 2 asks for 4"),
         ("threshold-for-rate", own, "the survivors hold 0.25 of the squared norm"),
         ("threshold-for-rate", {}, "a dictionary with weight, structure, rate, threshold and share"),
@@ -188,18 +190,35 @@ def group_lasso():
 
 
 def reweighting():
-    def last(n, lam, eps, chained=False, rounds=100):
+    def last(n, lam, eps, chained=False, rounds=100, still=0.0):
         now = n
         for count in range(1, rounds + 1):
-            now = max(0.0, (now if chained else n) - lam / (now + eps))
+            before, now = now, max(0.0, (now if chained else n) - lam / (now + eps))
             if now == 0:
                 return count
+            if abs(now - before) < still:
+                return None
         return None
+
+    def ten_but(rounds):
+        weight, tiles = torch.arange(16.0).reshape(4, 4), BlockStructure.tile(2, 2)
+        first = now = group_norms(weight, tiles)
+        for _ in range(rounds):
+            now = (first - 24.6 / (now + 1e-3)).clamp_min(0)
+        left = float(now.square().sum() / first.square().sum())
+        return {
+            "weight": weight,
+            "structure": tiles,
+            "lam": 24.6,
+            "empty": float((now == 0).float().mean()),
+            "left": left,
+        }
 
     own = {"weight": torch.eye(4) + 0.1, "structure": ROWS, "lam": 0.05, "empty": 0.5, "left": 0.5}
     return [
         ("reweighting-rounds", lambda *given: last(*given, chained=True), "in each round, not the present one"),
         ("reweighting-rounds", lambda *given: last(*given, rounds=12), "look at more rounds"),
+        ("reweighting-rounds", lambda *given: last(*given, still=1e-3), "changes little is not yet at rest"),
         ("reweighting-rounds", lambda *given: last(*given) or 100, "comes to rest at"),
         ("reweighting-rounds", lambda *given: "0", "expected a whole number"),
         ("reweighting-cliff", lambda lam, eps: -1.0, "expected a norm"),
@@ -208,6 +227,7 @@ def reweighting():
         ("reweighting-own", own | {"structure": "row"}, "structure a BlockStructure"),
         ("reweighting-own", own | {"lam": 10.0}, "100% of the groups are empty"),
         ("reweighting-own", own | {"empty": 0.1}, "empty is 0.1; ten rounds give"),
+        ("reweighting-own", ten_but(9), "ten rounds give"),
         ("reweighting-own", {}, "a dictionary with weight, structure, lam, empty and left"),
     ]
 

@@ -10,7 +10,7 @@ import torch
 
 from ...pruning.groups import group_norms, group_soft_threshold
 from ...pruning.structure import BlockStructure
-from ..exercises import LISTS, Function, Wrong, array, exercise, expect, fields
+from ..exercises import LISTS, Function, Wrong, array, exercise, expect, fields, is_number, number
 
 
 @exercise("group-shrink", "before(w, t)")
@@ -46,10 +46,7 @@ def largest_lambda(answer: Function) -> str:
         slope = (X.T @ y).reshape(groups, size) / samples
         lengths = np.linalg.norm(slope, axis=1)
         right, where = float(lengths.max()), f"for X of {samples} x {groups * size} in groups of {size}"
-        try:
-            got = float(answer(X.copy(), y.copy(), size))
-        except (TypeError, ValueError) as error:
-            raise Wrong(f"{where} it gives no number: {error}") from None
+        got = number(answer(X.copy(), y.copy(), size), where)
         slips = {
             "the loss is half the *mean* square error: divide by the number of samples": right * samples,
             "the mean square error is halved": 2 * right,
@@ -70,6 +67,8 @@ def threshold_for_rate(answer: Any) -> str:
     weight, structure, rate, threshold, stated = fields(answer, "weight", "structure", "rate", "threshold", "share")
     pair = isinstance(weight, torch.Tensor) and isinstance(structure, BlockStructure)
     expect(pair, "weight should be a torch matrix, and structure a BlockStructure")
+    few = f"rate is {rate!r:.80}: groups for each one that is kept, so at least 1"
+    expect(is_number(rate) and float(rate) >= 1, few, "to keep a quarter of the groups is rate 4, not 0.25")
     norms = group_norms(weight, structure)
     left = group_norms(group_soft_threshold(weight, structure, float(threshold)), structure)
     kept, wanted = int((left > 0).sum()), max(1, round(norms.numel() / float(rate)))
