@@ -9,6 +9,7 @@ from .deciding import read_rows as read_rows
 from .deciding import weights_in_a_group as weights_in_a_group
 from .frontier_plot import draw_frontier as draw_frontier
 from .paired import Differences as Differences
+from .pooled import NOT_IN_MEANS as NOT_IN_MEANS
 from .pooled import SEEN as SEEN
 from .pooled import over_tasks as over_tasks
 from .pooled import times_over_tasks as times_over_tasks

@@ -1,7 +1,7 @@
 """The pairs that decide a study: the method against its rival, and blocks against what they must be better than.
 
 the way to choose    reweighted less gradual, at the same structure and rate
-the cost             blocks less dense, after as many steps
+the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
 the floor            blocks less a bag of words
 the size             other groups less the smallest blocks, chosen in the same way at the same rate
@@ -51,7 +51,7 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
     blocks = study.of("blocks")
     return Comparisons(
         less([(line, gradual(line)) for line in blocks if line.setting.method == "reweighted"]),
-        less([(line, study.find("dense")) for line in (*study.of("fewer layers"), *blocks)]),
+        less([(line, _dense_beside(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
         less([(line, other) for line in blocks if (other := _smallest_like(study, line)) is not line]),
@@ -90,6 +90,12 @@ def best_blocks(study: Standings, rate: float) -> Standing | None:
 def _fair(line: Standing, other: Standing) -> bool:
     """Whether both trained for as many steps; what is no transformer trains for none."""
     return "no transformer" in (line.family, other.family) or set(line.steps) == set(other.steps)
+
+
+def _dense_beside(study: Standings, line: Standing) -> Standing | None:
+    """Dense after as many steps: the plain one, or that of the line's variant; None where neither was run."""
+    found = (study.find("dense"), study.find(f"dense, {line.variant}"))
+    return next((one for one in found if one is not None and _fair(line, one)), None)
 
 
 def _whole(study: Standings, line: Standing) -> Standing | None:

@@ -10,18 +10,24 @@ import numpy as np
 
 from .._common.plots import COLOURS, figure
 from .alike import Records
+from .frontier import Point
 from .standing import Standing, Standings, standings
 
-#: {kind: (marker, colour, filled)}; blocks are told apart by how their groups were chosen.
+#: {kind: (marker, colour, filled)}; the dense model by precision, blocks by how their groups were chosen.
 KINDS: Mapping[str, tuple[str, str, bool]] = {
-    "dense, by torch": ("o", "dense", True),
-    "dense, compiled": ("o", "dense", False),
+    "dense float32, torch": ("o", "dense", True),
+    "dense bfloat16, torch": ("X", "dense", True),
+    "dense int8, torch": ("*", "dense", True),
+    "dense float32, compiled": ("o", "dense", False),
+    "dense bfloat16, compiled": ("X", "dense", False),
     "fewer layers": ("s", "accent", True),
     "gradual blocks": ("^", "unstructured", True),
     "reweighted blocks": ("D", "block", True),
     "other blocks": ("v", "muted", True),
     "no transformer": ("P", "ceiling", True),
 }
+#: A level further below the models than this part of their range is named at the edge: the models fill the axis.
+_NEAR = 0.35
 
 
 def save_frontier(records: Records, path: str | os.PathLike[str]) -> None:
@@ -32,66 +38,111 @@ def save_frontier(records: Records, path: str | os.PathLike[str]) -> None:
     studies = [study for study in standings(records) if any(line.points for line in study.lines)]
     if not studies:
         raise ValueError("no record has a latency: blockprune report --time measures it where models are kept")
-
-    def draw(drawn: Any) -> None:
-        for axes, study in zip(np.atleast_1d(drawn), studies, strict=True):
-            draw_frontier(axes, study)
-            axes.set_title(f"{study.task}, {study.model}", fontsize=11)
-
-    alt = "Score against measured speed: a marker for each setting and engine, and the frontier as a dashed line."
+    alt = "Score against measured speed: the dense model in each engine, every other setting in its fastest one, and "
+    alt += "the frontier as a dashed line."
     caption = "Markers: means over seeds, which are the dots; dashed: the frontier; dotted: what needs no transformer."
-    figure(draw, alt=alt, caption=caption, size=(6, 4.6 * len(studies)), rows=len(studies)).save(path)
+    size = (6, 1.6 + 2.8 * len(studies))
+    drawn = figure(lambda axes: draw_frontier(axes, *studies), alt=alt, caption=caption, size=size, rows=len(studies))
+    drawn.save(path)
 
 
-def draw_frontier(axes: Any, study: Standings) -> None:
-    """Draw one study: a marker for each setting and engine at its mean, small dots for its seeds, and the frontier."""
-    best: list[tuple[float, float]] = []
+def draw_frontier(axes: Any, *studies: Standings) -> None:
+    """Draw a panel for each study: a marker for each setting at its mean, small dots for its seeds, and the frontier.
+
+    The dense model stands there in every engine, any other setting in its fastest. `axes`: one, or an array with one
+    for each study; the last has the legend of all.
+    """
+    panels = list(np.atleast_1d(axes).flat)
+    times = [point.times for study in studies for line in study.lines for point in line.points] or [1.0]
+    for panel, study in zip(panels, studies, strict=True):
+        _draw(panel, study)
+        speed_axis(panel, max(times))
+        panel.set_xlim(0.9 * min(*times, 1.0), 1.15 * max(times))
+        panel.set_title(f"{study.task}, {study.model}: 100 × {study.measure}", fontsize=12)
+        if panel is not panels[-1]:
+            panel.set_xlabel("")
+    legend(panels)
+
+
+def _draw(axes: Any, study: Standings) -> None:
+    scores, at = list[float](), list[tuple[float, float]]()
     for line in study.lines:
-        for point in line.points:
+        for point in _shown(line):
             kind = _kind(line, point.engine)
-            marker, name, filled = KINDS[kind]
-            colour = COLOURS[name]
+            style = marker_of(kind)
             if len(point.scores) > 1:
-                axes.plot([point.times] * len(point.scores), _points(point.scores), ".", color=colour, markersize=4)
-            face = colour if filled else "none"
-            style = {"color": colour, "markerfacecolor": face, "linestyle": "none", "markersize": 7, "zorder": 3}
-            axes.plot(point.times, 100 * point.mean, marker, label=kind, **style)
-            best += [(point.times, 100 * point.mean)] if point.best else []
-    best.sort()
+                values = [100 * score for score in point.scores]
+                axes.plot([point.times] * len(values), values, ".", color=style["color"], markersize=4)
+            axes.plot(point.times, 100 * point.mean, label=kind, linestyle="none", markersize=7, zorder=3, **style)
+            scores += [100 * score for score in point.scores]
+            at.append((point.times, 100 * point.mean))
+    best = sorted((x, y) for x, y in at if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in at))
     axes.plot([x for x, _ in best], [y for _, y in best], "--", color=COLOURS["muted"], linewidth=1, zorder=1)
-    _levels(axes, study)
-    axes.set_ylabel(f"100 × {study.measure}")
-    dress(axes, max([times for times, _ in best], default=1.0))
+    _levels(axes, study, scores)
 
 
-def dress(axes: Any, fastest: float) -> None:
-    """The axis of speed, with ticks up to `fastest`; under it a legend with every kind once, in the order of KINDS."""
+def marker_of(kind: str) -> dict[str, Any]:
+    """The marker of one of KINDS, as the keywords of matplotlib's `plot`."""
+    marker, colour, filled = KINDS[kind]
+    face = COLOURS[colour] if filled else "none"
+    return {"marker": marker, "color": COLOURS[colour], "markerfacecolor": face}
+
+
+def kind_of_dense(engine: str) -> str:
+    """The kind of the dense model in an engine, which `Point` names by its precision, "compiled" before it.
+
+    >>> kind_of_dense("compiled"), kind_of_dense("int8")
+    ('dense float32, compiled', 'dense int8, torch')
+    """
+    by = "compiled" if engine.startswith("compiled") else "torch"
+    return f"dense {engine.removeprefix('compiled').strip() or 'float32'}, {by}"
+
+
+def speed_axis(axes: Any, fastest: float) -> None:
+    """The axis of speed, with ticks up to `fastest`."""
     axes.set(xscale="log", xlabel="times as fast as dense float32 by torch (log)")
     ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50) if tick <= 1.3 * fastest]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    labels = [kind for kind in KINDS if kind in drawn]
+
+
+def legend(panels: Sequence[Any]) -> None:
+    """Under the last of the panels: every kind that one of them shows, once, in the order of KINDS."""
+    drawn = {label: mark for panel in panels for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    labels, last = [kind for kind in KINDS if kind in drawn], panels[-1]
     if labels:
-        axes.legend([drawn[kind] for kind in labels], labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        last.legend([drawn[kind] for kind in labels], labels, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2)
+
+
+def _shown(line: Standing) -> Sequence[Point]:
+    return line.points if line.family == "dense" else [line.fastest] if line.fastest else []
 
 
 def _kind(line: Standing, engine: str) -> str:
     if line.family == "dense":
-        return "dense, compiled" if engine.startswith("compiled") else "dense, by torch"
+        return kind_of_dense(engine)
     if line.family == "blocks":
-        kind = f"{line.setting.method.split(',')[0]} blocks"
-        return kind if kind in KINDS else "other blocks"
+        return kind_of_blocks(line.setting.method)
     return line.family
 
 
-def _levels(axes: Any, study: Standings) -> None:
-    levels = [("majority class", study.majority)]
-    levels += [("bag of words", line.mean) for line in study.of("no transformer")]
-    for name, level in levels:
-        axes.axhline(100 * level, linestyle=":", linewidth=1, color=COLOURS["ceiling"])
-        axes.text(1, 100 * level, name, color=COLOURS["ceiling"], va="bottom")
+def kind_of_blocks(method: str) -> str:
+    """The kind of blocks whose groups a method chose, whatever its variant."""
+    kind = f"{method.split(',')[0]} blocks"
+    return kind if kind in KINDS else "other blocks"
 
 
-def _points(scores: Sequence[float]) -> list[float]:
-    return [100 * score for score in scores]
+def _levels(axes: Any, study: Standings, scores: Sequence[float]) -> None:
+    levels = [("bag of words", 100 * line.mean) for line in study.of("no transformer")]
+    levels.append(("majority class", 100 * study.majority))
+    low, high = min(scores, default=0.0), max(scores, default=100.0)
+    room = max(high - low, 1.0)
+    near = [(name, level) for name, level in levels if level > low - _NEAR * room]
+    far = [f"{name} {level:.1f}" for name, level in levels if (name, level) not in near]
+    for name, level in near:
+        axes.axhline(level, linestyle=":", linewidth=1, color=COLOURS["ceiling"])
+        axes.text(1, level, name, color=COLOURS["ceiling"], va="bottom")
+    bottom = min([low, *(level for _, level in near)])
+    axes.set_ylim(bottom - (0.22 if far else 0.08) * room, max([high, *(level for _, level in near)]) + 0.1 * room)
+    if far:
+        axes.text(0.01, 0.03, f"below: {', '.join(far)}", color=COLOURS["ceiling"], transform=axes.transAxes)

@@ -36,7 +36,8 @@ class Difference:
     """Score of `method` less that of `against`, one for each seed that both have.
 
     `rows`: the 95 % interval over validation rows; None where the text is not at hand. `identity`: a checksum of what
-    both predicted. Where `against` cut no group, `structure` and `rate` are those of `method` alone.
+    both predicted. Where `against` cut no group, `structure` and `rate` are those of `method` alone. `collapsed`: a
+    model of either scored no more than the majority class, so that hardly anything can be told of it.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Difference:
     rows: Ends | None
     model: str = ""
     identity: str = ""
+    collapsed: bool = False
 
     @property
     def mean(self) -> float:
@@ -90,7 +92,11 @@ class Difference:
 
 
 class Differences(Printed):
-    """Differences of one task and model, a line each, in points; prints as a table with both intervals."""
+    """Differences of one task and model, a line each, in points; prints as a table with both intervals.
+
+    What all lines that cut share, groups or else method and rate, stands in the caption. A `!` marks a line of which a
+    model collapsed.
+    """
 
     def __init__(self, found: Sequence[Difference], caption: str = "") -> None:
         self.found, self.caption = tuple(found), caption
@@ -98,16 +104,39 @@ class Differences(Printed):
     def _table(self) -> list[list[str]]:
         several = len({one.against for one in self.found}) > 1
         rows = [["", "points", "over seeds", "over rows", "verdict"]]
+        bound = "\u00a0" if self._shared else " "  # an interval breaks once, where names leave room for that
         for one in self.found:
-            seeds = "one seed" if one.seeds is None else f"{_in_points(one.seeds)} ({len(one.by_seed)})"
-            rows_ = "not at hand" if one.rows is None else _in_points(one.rows)
-            name = f"{one.what} against {one.against}" if several else one.what
+            both = [_in_points(ends).replace(" to", f"{bound}to") if ends else "" for ends in (one.seeds, one.rows)]
+            seeds = f"{both[0]}{bound}({len(one.by_seed)})" if both[0] else "one seed"
+            rows_ = both[1] or "not at hand"
+            name = self._name(one) + f" against {one.against.removeprefix('dense, ')}" * several
             verdict = "none" if one.seeds is None else one.verdict
-            rows.append([name, f"{100 * one.mean:+.1f}", seeds, rows_, verdict])
+            rows.append(["! " * one.collapsed + name, f"{100 * one.mean:+.1f}", seeds, rows_, verdict])
         return rows
 
+    def _name(self, one: Difference) -> str:
+        if not one.structure:
+            return one.method.removeprefix("dense, ")
+        way = f"{one.method} {one.rate:g}"
+        if self._shared:
+            return way
+        return one.structure if self._way else f"{one.structure} {way}"
+
+    @property
+    def _shared(self) -> str | None:
+        found = {one.structure for one in self.found if one.structure}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def _way(self) -> str | None:
+        found = {f"{one.method} {one.rate:g}" for one in self.found if one.structure}
+        return found.pop() if len(found) == 1 and self._shared is None else None
+
     def _caption(self) -> str:
-        return self.caption
+        parts = [self.caption, f"groups: {self._shared}" if self._shared else self._way or ""]
+        low = any(one.collapsed for one in self.found)
+        parts.append("!: some model of the pair scored no more than the majority class" if low else "")
+        return "; ".join(part for part in parts if part)
 
 
 def between(
@@ -129,8 +158,9 @@ def between(
     same = (one.structure, one.rate) == (other.structure, other.rate)
     against = other.method if same else other.told
     return Difference(
-        one.task, one.structure, one.rate, one.method, against, by_seed, rows and (rows[0], rows[1]), one.model, known
-    )
+        one.task, one.structure, one.rate, one.method, against, by_seed, rows and (rows[0], rows[1]), one.model, known,
+        any(_collapsed(record) for pair in pairs for record in pair),
+    )  # fmt: skip
 
 
 def differences(
@@ -219,6 +249,10 @@ def _values(predictions: str) -> Any:
     if "," in predictions:
         return np.array([float(value) for value in predictions.split(",")])
     return np.array([int(sign, 16) for sign in predictions])
+
+
+def _collapsed(record: Record) -> bool:
+    return any(flag.startswith("collapsed:") for flag in record.get("flags", ()))
 
 
 def _in_points(ends: Ends) -> str:

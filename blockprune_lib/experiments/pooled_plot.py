@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._common.plots import COLOURS
-from .frontier_plot import KINDS, dress
+from .frontier_plot import kind_of_blocks, kind_of_dense, legend, marker_of, speed_axis
 from .pooled import MeanDifference, times_over_tasks
 from .standing import Standings
 
@@ -23,13 +23,11 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
     if timed:
         _draw_dense(axes, [study for study in studies if study.task in timed[0][0].tasks], timed[0][0].model)
     for one, times in timed:
-        kind = f"{one.method.split(',')[0]} blocks" if one.structure else "fewer layers"
-        kind = kind if kind in KINDS else "other blocks"
-        marker, colour, _ = KINDS[kind]
+        kind = kind_of_blocks(one.method) if one.structure else "fewer layers"
         ends = one.seeds or (one.mean, one.mean)
-        axes.errorbar(
-            times, 100 * one.mean, 50 * (ends[1] - ends[0]), fmt=marker, capsize=3, color=COLOURS[colour], label=kind
-        )
+        wide = 6 if kind == "gradual blocks" else 3  # seen where another marker lies on it
+        style = marker_of(kind) | {"linestyle": "none", "capsize": wide}
+        axes.errorbar(times, 100 * one.mean, 50 * (ends[1] - ends[0]), label=kind, **style)
         name = f"{one.method},\nrate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
         left = kind == "gradual blocks"  # reweighted blocks of that rate stand beside them
         _write(axes, name, times, 100 * one.mean, (-7, -3) if left else (7, 3), ha="right" if left else "left")
@@ -37,7 +35,8 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
     axes.set_ylabel("points against dense")
     axes.margins(x=0.22)
     axes.locator_params(axis="y", steps=[1, 5, 10])
-    dress(axes, max((times for _, times in timed), default=1.0))
+    speed_axis(axes, max((times for _, times in timed), default=1.0))
+    legend([axes])
 
 
 def _draw_dense(axes: Any, studies: Iterable[Standings], model: str) -> None:
@@ -49,16 +48,8 @@ def _draw_dense(axes: Any, studies: Iterable[Standings], model: str) -> None:
                 engines.setdefault(point.engine, []).append((point.times, 100 * (point.mean - line.mean)))
     for name, pairs in engines.items():
         times, points = float(np.exp(np.mean(np.log([t for t, _ in pairs])))), float(np.mean([p for _, p in pairs]))
-        kind = "dense, compiled" if name.startswith("compiled") else "dense, by torch"
-        marker, colour, filled = KINDS[kind]
-        axes.plot(
-            times, points, marker, label=kind, color=COLOURS[colour], fillstyle="full" if filled else "none",
-            linestyle="none",
-        )  # fmt: skip
-        precision = name.removeprefix("compiled ")
-        if precision in ("int8", "bfloat16"):  # these lie close together: one above, one below, one beside
-            shift = (7, -1) if precision == "int8" else (-3, -8) if filled else (3, 6)
-            _write(axes, precision, times, points, shift, ha="left" if precision == "int8" else "center")
+        kind = kind_of_dense(name)
+        axes.plot(times, points, label=kind, linestyle="none", **marker_of(kind))
 
 
 def _write(axes: Any, text: str, x: float, y: float, shift: tuple[int, int], **more: Any) -> None:

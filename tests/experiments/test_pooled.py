@@ -53,6 +53,7 @@ def test_tasks_with_fewer_seeds_take_no_part():
 def test_tasks_whose_text_was_seen_take_no_part_unless_asked_for():
     parts = [difference(task, (0.1, 0.2)) for task in ("rte", "mrpc", "qnli")]
     assert [one.tasks for one in experiments.over_tasks(parts)] == [("rte", "mrpc")]
+    assert [one.tasks for one in experiments.over_tasks([*parts, difference("wnli", (9, 9))])] == [("rte", "mrpc")]
     assert [one.tasks for one in experiments.over_tasks(parts, leave_out=())] == [("rte", "mrpc", "qnli")]
     assert experiments.over_tasks(parts, leave_out=(*experiments.SEEN, "rte")) == []
 
@@ -112,11 +113,12 @@ def test_the_picture_over_tasks_has_every_kind_once_and_dense_at_zero():
         experiments.draw_over_tasks(axes, studies, cost)
         seen.append((axes.get_legend_handles_labels()[1], [text.get_text() for text in axes.get_legend().get_texts()]))
         points = {line.get_label(): line.get_xydata()[0] for line in axes.lines if line.get_label()[0] != "_"}
-        np.testing.assert_allclose(points["dense, compiled"], (2.0, 0.0))
-        assert [text.get_text() for text in axes.texts] == ["bfloat16", "movement,\nrate 5"]
+        np.testing.assert_allclose(points["dense float32, compiled"], (2.0, 0.0))
+        assert [text.get_text() for text in axes.texts] == ["movement,\nrate 5"]
 
     figure(draw, alt="Points.", caption="Points.")
     drawn, legend = seen[0]
-    assert legend == ["dense, by torch", "dense, compiled", "other blocks"]
+    dense = ["dense float32, torch", "dense bfloat16, torch", "dense float32, compiled"]
+    assert legend == [*dense, "other blocks"]
     assert set(drawn) == set(legend)
     assert "svg" in figure(lambda axes: experiments.draw_over_tasks(axes, studies, []), alt="x", caption="x").light

@@ -166,11 +166,48 @@ def test_differences_are_a_table_with_both_intervals():
     (found,) = standings(study())
     decided = comparisons(found, text=False)
     shown = repr(Differences(decided.cost, "against dense"))
-    for words in ("block_row:64 gradual at 5", "against dense", "-5.0 to -5.0 (3)", "not at hand", "worse"):
+    assert "against dense; groups: block_row:64" in shown
+    for words in ("gradual 5 ", "-5.0\u00a0to -5.0\u00a0(3)", "not at hand", "worse"):
         assert words in shown
     (alone,) = standings(study(seeds=(1,)))
     assert "one seed" in repr(Differences(comparisons(alone, text=False).cost))
-    assert "gradual at 5 against dense, 2 layers" in repr(Differences([*decided.rival, *decided.cost]))
+    assert "gradual 5 against 2 layers" in repr(Differences([*decided.rival, *decided.cost]))
+    sizes = [record_of(structure=text, score=0.7, seed=1, method="gradual") for text in ("row", "block_row:64")]
+    (study_,) = standings([*sizes, uncut(record_of(method="dense", rate=1.0, seed=1))])
+    shown = repr(Differences(comparisons(study_, text=False).cost, "points"))
+    assert "block_row:64  " in shown
+    assert shown.endswith("points; gradual 5")
+    both = [*comparisons(study_, text=False).cost, *decided.cost]
+    assert "block_row:64 reweighted 5 " in repr(Differences(both))
+
+
+def test_a_line_of_which_a_model_collapsed_is_marked():
+    records = study()
+    records[1]["flags"] = ["collapsed: accuracy 0.500, the majority class has 0.500"]  # two layers, seed 1
+    (found,) = standings(records)
+    decided = comparisons(found, text=False)
+    assert [one.collapsed for one in decided.rival] == [True, True]
+    assert [one.collapsed for one in decided.cost] == [False, True, False, False]
+    shown = repr(Differences(decided.cost))
+    assert "! 2 layers" in shown
+    assert "!: some model of the pair scored no more than the majority class" in shown
+    assert "!" not in repr(Differences(decided.choice))
+
+
+def test_a_variant_with_other_steps_stands_beside_dense_with_as_many():
+    def longer(record):
+        record["run"]["options"] = record["run"]["options"] | {"variant": "longer"}
+        record["stages"] = [stage | {"steps": 3 * stage["steps"]} for stage in record["stages"]]
+        return record
+
+    def runs():
+        return [uncut(record_of(method="dense", rate=1.0, score=0.8)), record_of(method="gradual", score=0.7)]
+
+    (alone,) = standings([*runs(), longer(record_of(method="gradual", score=0.75))])
+    assert {one.method for one in comparisons(alone, text=False).cost} == {"gradual"}
+    (both,) = standings([*runs(), *map(longer, runs())])
+    cost = {one.method: one.against for one in comparisons(both, text=False).cost}
+    assert cost == {"gradual": "dense", "gradual, longer": "dense, longer"}
 
 
 def test_a_score_is_called_by_what_it_measures():
@@ -204,15 +241,41 @@ def test_intervals_over_rows_are_known_again_by_what_was_predicted(tmp_path):
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
 def test_the_frontier_is_drawn_from_few_records_and_from_many(seeds):
     (found,) = standings(study(seeds))
-    drawn = figure(lambda ax: draw_frontier(ax, found), alt="Points.", caption="Points.")
-    for word in ("bag of words", "majority class", "fewer layers", "reweighted blocks"):
+    seen = []
+
+    def draw(ax):
+        draw_frontier(ax, found)
+        seen.append({line.get_label(): len(line.get_xdata()) for line in ax.lines if line.get_label()[0] != "_"})
+        low, high = ax.get_ylim()
+        assert 50 < low < 60 < 80 < high < 90  # the models fill the axis; the majority class, 50, is named at the edge
+
+    drawn = figure(draw, alt="Points.", caption="Points.")
+    for word in ("bag of words", "below: majority class 50.0", "fewer layers", "reweighted blocks"):
         assert word in drawn.light
+    dense = {"dense float32, torch", "dense bfloat16, torch", "dense float32, compiled"}
+    assert set(seen[0]) == dense | {"fewer layers", "gradual blocks", "reweighted blocks"}
     words = timed(uncut(record_of(method="bag-of-words", rate=1.0, score=0.7)), compiled=30.0)
     (timed_words,) = standings([*study(seeds)[:5], words])
     axes = figure(lambda ax: draw_frontier(ax, timed_words), alt="Points.", caption="Points.")
     assert "no transformer" in axes.light
     (untimed,) = standings([record_of()])
     assert "svg" in figure(lambda ax: draw_frontier(ax, untimed), alt="None.", caption="None.").light
+
+
+def test_several_panels_share_one_legend_and_one_axis():
+    pair = [standings(study((1,)))[0], standings([r for r in study((1, 2)) if r["run"]["method"] == "dense"])[0]]
+
+    def draw(axes):
+        draw_frontier(axes, *pair)
+        legends = [panel.get_legend() for panel in axes]
+        assert legends[0] is None
+        labels = [text.get_text() for text in legends[1].get_texts()]
+        assert "gradual blocks" in labels  # which the last panel has not
+        assert len(labels) == len(set(labels))
+        assert [panel.get_xlim() for panel in axes] == [axes[0].get_xlim()] * 2
+        assert [bool(panel.get_xlabel()) for panel in axes] == [False, True]
+
+    figure(draw, alt="Points.", caption="Points.", rows=2)
 
 
 @pytest.mark.parametrize(
