@@ -297,6 +297,11 @@ def prune_and_retrain():
     return [
         ("exact-count", lambda groups, rate: rate, "the rate that was asked for"),
         ("exact-count", lambda groups, rate: sum(groups) / max(1, round(sum(groups) / rate)), "rounds once for all"),
+        (
+            "exact-count",
+            lambda groups, rate: sum(groups) / sum(max(1, int(n / rate + 0.5)) for n in groups),
+            "takes the even neighbour",
+        ),
         ("masked-step", lambda w, *rest: w, "expected the pair (w, velocity)"),
         ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
         ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
@@ -312,6 +317,8 @@ def prune_and_retrain():
         ("verdict", verdict(by_row=pooled), "right in the same rows but for some ten"),
         ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
         ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
+        ("own-study", study | {"method": ["dense", "bag-of-words"]}, "groups are cut at 0 rates"),
+        ("own-study", study | {"method": ["gradual", "dense"], "rate": [1, 3]}, "groups are cut at 1 rate,"),
         ("own-study", {"methods": 1}, "methods"),
     ]
 
@@ -466,6 +473,7 @@ def on_top_of_distillation():
         ("own-stack", stack | {"parts": [dense, dense | {"layers": 3}]}, "no run cuts groups"),
         ("own-stack", stack | {"parts": [both, both | {"layers": 4}]}, "no run keeps layers and cuts nothing"),
         ("own-stack", stack | {"seed": 1, "parts": [dense, both]}, "one side has 1 seed"),
+        ("own-stack", stack | {"parts": [dense, both | {"layers": 4, "rate": 10}]}, "not a fair pair"),
     ]
 
 

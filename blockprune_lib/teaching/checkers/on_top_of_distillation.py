@@ -61,7 +61,7 @@ def _distance(student: list[Any], teacher: list[Any], real: Any, divided: bool =
 
 @exercise("own-stack")
 def own_stack(answer: Any) -> str:
-    """Two numbers of layers, at least one with groups cut and one without, three seeds each."""
+    """Two numbers of layers, one with groups cut and one without, as many weights in both (to a tenth), three seeds."""
     runs = planned(answer)
     layers = {run.layers for run in runs}
     expect(len(layers) >= 2, f"every run has {layers.pop() or 'all'} layers, at least two numbers of layers are needed")
@@ -73,8 +73,10 @@ def own_stack(answer: Any) -> str:
     expect(seeds >= 3, f"one side has {seeds} seed{'s' * (seeds > 1)}, three are needed")
     left = [sorted({round((run.layers or 0) / run.rate, 2) for run in group}) for group in (cut, whole)]
     told = [", ".join(f"{layers:g}" for layers in some) for some in left]
-    fair = "as much is left of both" if left[0] == left[1] else "not as much is left of both"
+    fair = any(abs(ours / theirs - 1) <= 0.1 for ours in left[0] for theirs in left[1])
+    unfair = f"not a fair pair: the weights of {told[0]} layers are left where groups are cut, of {told[1]} elsewhere"
+    expect(fair, unfair, "layers over rate is what is left: 3 layers at rate 1.5 keep the weights of 2")
     return (
         f"{len(runs)} runs: {len(cut)} with blocks on kept layers, {len(whole)} with layers alone; the weights of "
-        f"{told[0]} layers are left in the former, of {told[1]} in the latter, so {fair}"
+        f"{told[0]} layers are left in the former, of {told[1]} in the latter"
     )

@@ -19,10 +19,12 @@ def exact_count(answer: Function) -> str:
 
     def judge(groups: tuple[int, ...], rate: float) -> tuple[float, dict[str, float]]:
         kept, whole = [max(1, round(n / rate)) for n in groups], sum(groups)
+        up = [max(1, int(n / rate + 0.5)) for n in groups]
         return whole / sum(kept), {
             "that is the mean of the matrices' rates": float(
                 np.mean([n / k for n, k in zip(groups, kept, strict=True)])
             ),
+            "that rounds halves up, and Python's round takes the even neighbour": whole / sum(up),
             "that rounds once for all matrices": whole / max(1, round(whole / rate)),
             "that lets a matrix lose all of its groups": whole / (sum(round(n / rate) for n in groups) or np.inf),
             "that is the rate that was asked for": rate,
@@ -93,7 +95,7 @@ def verdict(answer: Function) -> str:
 
 @exercise("own-study")
 def own_study(answer: Any) -> str:
-    """Lists are swept over: method, rate and seed need at least two, two and three entries."""
+    """Lists are swept over: method, rate and seed need at least two, two and three entries; some run must cut."""
     runs = planned(answer)
     seen = {key: {getattr(run, key) for run in runs} for key in ("method", "rate", "seed")}
     for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
@@ -105,4 +107,6 @@ def own_study(answer: Any) -> str:
     ]
     remedy = f"each of {', '.join(baselines)} is a baseline"
     expect(seen["method"].intersection(baselines), "both methods reweight", remedy)
+    cut = {run.rate for run in runs if run.rate > 1 and run.method not in ("dense", "bag-of-words")}
+    expect(len(cut) >= 2, f"groups are cut at {len(cut)} rate{'s' * (len(cut) != 1)}, at least 2 are needed")
     return f"{len(runs)} runs: {len(seen['method'])} methods, {len(seen['rate'])} rates, {len(seen['seed'])} seeds"
