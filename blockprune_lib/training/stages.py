@@ -62,7 +62,8 @@ def train_reweighted(
     """Stage 2: train with sum over n, g of λ · α_g · ||W_g||_2 added, α_g = 1 / (||W_g|| + ε).
 
     `method="penalty"` adds the penalty of the current weights to the loss, once a step; groups become small.
-    `method="proximal"` shrinks each group by (learning rate) · λ · α_g after the optimiser's step; groups become zero.
+    `method="proximal"` shrinks each group by (learning rate) · λ · α_g after the optimiser's step; groups become zero
+    where that outweighs the step. AdamW rescales gradients and not this, so a λ for plain gradient steps is too weak.
     α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", every
     "4 epochs", or never (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from
     0 to its value over the stage. `which` are the flags of `prunable`. The rest as in `fine_tune` and
