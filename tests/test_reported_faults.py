@@ -1,4 +1,4 @@
-"""Ten kinds of fault that users reported of other libraries, and the tests that keep each kind out of this one.
+"""Twelve kinds of fault that users reported of other libraries, and the tests that keep each kind out of this one.
 
 Each kind began with a script that failed here once. A test below is no variation of that script: it comes at the kind
 from another side. To see them: `python -m pytest tests/test_reported_faults.py -v`; to add one, name it here.
@@ -71,6 +71,7 @@ KINDS = {
             "nn/test_convert::test_a_weight_that_does_more_than_a_linears_is_said_at_once_and_refused",
             "nn/test_convert::test_weights_that_are_still_to_come_are_named",
             "pruning/test_architectures::test_quantised_layers_are_named",
+            "pruning/test_architectures::test_thin_matrices_beside_one_that_their_product_fits_are_named",
             "pruning/test_architectures::test_a_tied_layer_of_a_plain_module_is_left_alone",
         ),
     ),
@@ -138,6 +139,29 @@ KINDS = {
             "nn/test_engine::test_a_head_reads_the_first_token_wherever_the_text_lies",
             "nn/test_engine::test_a_mask_that_is_not_padding_goes_through_the_layers",
             "nn/test_engine::test_layer_by_layer_where_the_compiled_call_cannot_tell",
+            "nn/test_engine::test_without_tokens_it_says_what_the_dense_model_says",
+        ),
+    ),
+    "K": Kind(
+        "what is packed does not follow what a user changes, or gives another type",
+        "an activation that was put in after sparsify was never called",
+        (
+            "nn/test_engine::test_an_activation_that_is_put_in_later_takes_the_place_of_the_fused_one",
+            "nn/test_engine::test_a_module_that_is_replaced_is_seen",
+            "kernels/test_functional::test_under_autocast_the_result_has_the_type_of_a_dense_layers",
+        ),
+    ),
+    "L": Kind(
+        "a refusal blocks the way on, names the wrong thing, or comes bare from the system",
+        "a recipe that was refused left a folder that refused the mended one",
+        (
+            "experiments/test_sweep::test_a_folder_in_which_nothing_was_done_takes_another_recipe",
+            "experiments/test_sweep::test_what_cannot_be_a_folder_is_refused_with_what_would_do",
+            "cli/test_run::test_what_cannot_be_meant_ends_with_a_sentence",
+            "cli/test_run::test_a_report_of_nothing",
+            "pruning/test_architectures::test_a_packed_model_is_told_the_way_back",
+            "pruning/test_architectures::test_flags_must_be_flags",
+            "pruning/test_architectures::test_a_warning_names_the_line_of_the_one_who_called_and_comes_once",
         ),
     ),
 }

@@ -48,6 +48,7 @@ def speeds() -> str:
         f"fast as PyTorch eager in float32 on the same machine, 95 % interval in brackets. {' and '.join(machines)}, "
         f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
         + "".join(f"; {name} is the same processor held to those instructions" for name in held)
+        + ". The weights were drawn at random, so these rows have no accuracy: every accuracy below is MiniLM's"
         + f". Records under `book/results/`: {files}."
     )
     return "\n".join([*lines, "", foot])

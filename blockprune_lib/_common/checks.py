@@ -94,6 +94,19 @@ def one_of(value: Any, name: str, allowed: Iterable[Word], remedy: str = "") -> 
     raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{': ' if hints else ''}{' '.join(hints)}")
 
 
+def unknown_word(word: str, known: Iterable[str], name: str) -> str:
+    """What is said of a word that nobody knows, as `one_of` says it.
+
+    >>> unknown_word("pooller", ["pooler", "classifier"], "a flag")
+    "a flag must be one of pooler, classifier; got 'pooller': did you mean 'pooler'?"
+    """
+    try:
+        one_of(word, name, known)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def finite_number(value: Any, name: str, at_least: float, hint: str, above: bool = False) -> float:
     """`value` as a float, at least (or `above`) a bound; raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, Real):

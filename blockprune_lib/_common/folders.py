@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+
+def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
+    """`folder` as a path; raises ValueError unless it is a folder, or one can be made there. Nothing is left behind.
+
+    >>> check_place("/dev/null/runs")
+    Traceback (most recent call last):
+    ValueError: folder must be a folder, or a place for one; got '/dev/null/runs', but '/dev/null' is a file: ...
+    """
+    place = Path(folder)
+    said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
+    there, missing = place, place
+    while not there.exists() and there != there.parent:
+        there, missing = there.parent, there
+    if not there.is_dir():
+        raise ValueError(f"{said} {str(there)!r} is a file: runs/mine would do")
+    if there != place:
+        try:
+            missing.mkdir()
+        except FileExistsError:  # another process was faster
+            return place
+        except OSError as error:
+            raise ValueError(f"{said} {str(missing)!r} cannot be made ({error.strerror}): runs/mine would do") from None
+        with suppress(OSError):  # likewise
+            missing.rmdir()
+    return place
 
 
 @contextmanager

@@ -41,12 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, RuntimeError, FloatingPointError, ImportError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; no half file was left", file=sys.stderr)
         return 130
     return 0
+
+
+def _told(error: BaseException) -> str:
+    """An error's own sentence; of one that the system made, what it says and of which file."""
+    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.filename and error.strerror:
+        return f"{str(error.filename)!r} must be usable; got {error.strerror!r}: another file or folder would do"
+    return str(error)
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Plan, then run, then print."""
     from .. import experiments
+    from .._common.folders import check_place
     from ..experiments import estimate, report
 
     recipe = _recipe(options)
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
     how = {name: getattr(options, name) for name in ("shard", "processes", "extend")}
     if not options.quiet:
         how |= {"say": partial(print, file=sys.stderr, flush=True), "progress": sys.stderr.isatty()}
+    check_place(options.folder, "--folder")
     new = not (Path(options.folder) / "records").exists()  # to go on, nobody waits for it again
     if new and not options.quiet and (left := estimate.hours(runs)) > _WORTH_SAYING:
         print(f"about {left:.1f} hours of training here", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._common.callers import users_line
 from .._common.checks import one_of, positive_int
 from .._common.moved import renamed
 from . import glue, hub, labels, metrics
@@ -184,7 +185,7 @@ def from_datasets(
         columns["label"] = found.values[split]
         glue.check_rows(columns, fields, split)
     if not found.names and found.notes:
-        warnings.warn(f"{name}: {found.notes[0]}", stacklevel=2)
+        warnings.warn(f"{name}: {found.notes[0]}", stacklevel=users_line())
     fitting = [known for known in metrics.METRIC_SETS if (known == "correlation") != bool(found.names)]
     metric_set = one_of(metric or fitting[0], f"metric for {'classes' if found.names else 'a regression'}", fitting)
     counts = {"train": train, "validation": validation}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -64,7 +65,7 @@ class RunState:
         self.task = load_task(run)
         if run.description is not None and (self.task.regression or self.task.notes):  # what the files were taken for
             report(self.task.describe())
-        self.loaded = models.load(run.model, task=self.task, seed=run.seed)
+        self.loaded = load_model(run, self.task)
         self.model, self.tokenizer = self.loaded
         select_model(self.model, self.structure, run.rate, **run.which)  # dry run: raises for a matrix it cannot cut
         self.whole = _weights_of(self.model, run.which)
@@ -139,6 +140,14 @@ class RunState:
             parts = [[stage.key, stage.action, dict(stage.changes), *identity] for stage, identity in self._done]
         origin = [self.run.model, self.loaded.sha256, self.task.fingerprint, self.run.seed]
         return hashlib.sha256(json.dumps([*origin, *parts], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_model(run: Run, task: Task) -> models.LoadedModel:
+    """The model of a run, with a head for its task; an error names the recipe's key."""
+    try:
+        return models.load(run.model, task=task, seed=run.seed)
+    except ValueError as error:
+        raise ValueError(re.sub(r"^name\b", "recipe: model", str(error))) from None
 
 
 def load_task(run: Run) -> Task:

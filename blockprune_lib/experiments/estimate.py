@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..data import models
 from ..training.arguments import in_bfloat16
-from .actions import load_task
+from .actions import load_model, load_task
 from .run_spec import Run
 
 _BATCH, _STEPS = 32, 3
@@ -72,7 +71,7 @@ def _stages(run: Run, text: _Text | None) -> Iterable[tuple[str, float]]:
 def _measure(run: Run) -> _Text:
     """The tokens of the run's task, and the pace of a few steps of its model at its length."""
     task = load_task(run)
-    model, tokenizer = models.load(run.model, task=task)
+    model, tokenizer = load_model(run, task)
     settings = run.settings("fine_tune")
     count = len(task.train)
     some = task.train.select(range(0, count, max(1, count // _SAMPLE)))

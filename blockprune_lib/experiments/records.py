@@ -15,6 +15,7 @@ from ..training.report import StageReport
 from .run_spec import Run
 
 FORMAT = "blockprune run, version 1"
+_INSTEAD = "the folder that `blockprune run --folder` wrote would do"
 Scores = dict[str, float]
 Facts = dict[str, Any]
 
@@ -82,10 +83,12 @@ def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Every record under a folder, in the order of their names; raises ValueError where there is none."""
     source = Path(folder)
     if not source.exists():
-        raise ValueError(f"there is no folder {str(source)!r}")
+        raise ValueError(f"there is no folder {str(source)!r}: {_INSTEAD}")
+    if source.is_file() and not _is_record(source):
+        raise ValueError(f"{str(source)!r} must be a record; got another file: {_INSTEAD}")
     paths = [source] if source.is_file() else sorted(p for p in source.rglob("*.json") if _is_record(p))
     if not paths:
-        raise ValueError(f"{str(source)!r} holds no record of blockprune run")
+        raise ValueError(f"{str(source)!r} holds no record of blockprune run: {_INSTEAD}")
     return [read(path) for path in paths]
 
 

@@ -74,6 +74,10 @@ class Run(Settings):
         parts = [self.settings(key) for key in keys]
         limits = [part.max_steps for part in parts if part.max_steps > 0]
         if 0 < len(limits) < len(parts):
-            raise ValueError(f"recipe: give max_steps to all of {' and '.join(keys)}, or epochs to all")
+            given = ", ".join(f"{key} {part.max_steps}" for key, part in zip(keys, parts, strict=True))
+            raise ValueError(
+                f"recipe: max_steps must be given to all of {' and '.join(keys)}, or to none (-1); got {given}: "
+                f"{keys[[part.max_steps for part in parts].index(-1)]}.max_steps={limits[0]} would do"
+            )
         length = {"max_steps": sum(limits)} if limits else {"epochs": sum(part.epochs for part in parts)}
         return self.settings(stage.key).replace(**length)

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from .._common.checks import positive_int
+from .._common.checks import whole_number
 from .._common.files import read_json, write_json
-from .._common.folders import refuse_another, refuse_foreign_files
+from .._common.folders import check_place, refuse_another, refuse_foreign_files
 from ..machine.cpu import processor
 from .actions import Reporter
 from .recipe import plan
@@ -30,16 +30,17 @@ def run(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
 
-    `folder` keeps stages, models and records, and belongs to this recipe: another one's is refused, unless `extend`
-    says to add to it. `shard` "i/n" does the i-th of n parts of the runs. `processes` share this machine's cores.
-    `progress` shows a bar for each stage; `say` is told a line at each. Raises as `recipe.plan` and `runner.run_one`.
+    `folder` keeps stages, models and records, and belongs to this recipe: once another one has begun there, that is
+    refused, unless `extend` says to add to it. `shard` "i/n" does the i-th of n parts of the runs. `processes` share
+    this machine's cores. `progress` shows a bar for each stage; `say` is told a line at each. Raises as `recipe.plan`
+    and `runner.run_one`, and ValueError where `folder` can be none.
 
     >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
     """
     report = say or (lambda line: None)
     mine = part_of(plan(recipe), shard)
-    positive_int(processes, "processes")
-    place = Path(folder)
+    whole_number(processes, "processes", at_least=1)
+    place = check_place(folder)
     if PartialState().is_main_process:
         _claim(place, recipe, extend)
     PartialState().wait_for_everyone()
@@ -61,11 +62,16 @@ def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
     card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
     if not card.exists():
         refuse_foreign_files(folder)
-    elif not extend:
+    elif not extend and _begun(folder):
         refuse_another(read_json(card), asked, f"{str(folder)!r} holds another run (--extend adds to it)")
         return
     (folder / "records").mkdir(parents=True, exist_ok=True)
     write_json(card, asked)
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a folder has a stage or a record: one whose recipe was refused has none, and may be another recipe's."""
+    return any(entry for part in ("stages", "records", "models") for entry in (folder / part).glob("*"))
 
 
 def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:

@@ -31,9 +31,10 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
     bias     (M,) or None
     activation   "gelu" returns gelu(y), the exact form of `torch.nn.functional.gelu`, off by at most 1e-6 + 2e-7 |y|
 
-    Returns (..., M). x, the weights and the bias have one float type and one device. float32, bfloat16 and float16 on
-    the CPU run on the packed weights, and are added up in float32; anything else goes through `packed.to_dense()`, and
-    a DenseProductWarning says so once. An element of x that no stored group reads cannot change y, not even NaN.
+    Returns (..., M), under autocast in its type. x, the weights and the bias have one float type and one device.
+    float32, bfloat16 and float16 on the CPU run on the packed weights, and are added up in float32; anything else goes
+    through `packed.to_dense()`, and a DenseProductWarning says so once. An element of x that no stored group reads
+    cannot change y, not even NaN.
     Gradients of any order, `torch.compile(fullgraph=True)`, `torch.export`, `torch.func`, `torch.jit.trace` and
     `torch.fx` work; `torch.onnx.export` writes dense weights, and warns. A program that was exported or traced and
     saved needs `from blockprune_lib import linear` where it is loaded.
@@ -51,9 +52,9 @@ def linear(x: Tensor, packed: PackedMatrix, bias: Tensor | None = None, *, activ
         check_packed(packed)
         check_activation(activation)
     if watched(x, packed.values):
-        return activated(traced_linear(x, packed, bias), activation)
+        return as_autocast(activated(traced_linear(x, packed, bias), activation), packed.values)
     plan = plan_of(packed) if packed.columns.is_cpu else None
-    return apply(x, packed, bias, plan, activation)
+    return as_autocast(apply(x, packed, bias, plan, activation), packed.values)
 
 
 def apply(
@@ -76,6 +77,14 @@ def apply(
     ):
         return activated(_Linear.apply(x, values, bias, packed, plan), activation)
     return _product(plan.forward, x, values, bias, activation is not None)
+
+
+def as_autocast(y: Tensor, values: Tensor) -> Tensor:
+    """A result in the type that autocast gives what `torch.nn.functional.linear` returns, where that is on."""
+    kind = "cpu" if values.is_cpu else "cuda" if values.is_cuda else ""
+    if kind and torch.is_autocast_enabled(kind) and values.dtype is not torch.float64:
+        return y.to(torch.get_autocast_dtype(kind))
+    return y
 
 
 def activated(y: Tensor, activation: str | None) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from threadpoolctl import threadpool_limits
 
+from .._common.callers import users_line
 from .._common.checks import positive_int
 from .cpu import processor
 
@@ -32,7 +33,7 @@ def threads(number: int) -> Iterator[None]:
     usable = processor().usable_cores
     if number > usable:  # allowed, because seeing them fight is worth a chapter
         message = f"threads: {number} threads on {usable} usable core(s) will wait for each other"
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warnings.warn(message, RuntimeWarning, stacklevel=users_line())
     before = threads_in_force()
     try:
         with threadpool_limits(number, user_api="blas"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._common.checks import positive_int
 from ..kernels.arguments import check_activation
-from ..kernels.functional import activated, apply
+from ..kernels.functional import activated, apply, as_autocast
 from ..kernels.operator import plan_for, version
 from ..kernels.plan import Plan
 from ..kernels.traced import traced_linear, watched
@@ -147,7 +147,10 @@ class BlockSparseLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W as a dense matrix (M, N), differentiable; made anew at each use, for code that looks at weights."""
+        """W as a dense matrix (M, N), differentiable, for code that looks at weights; made anew at each use.
+
+        Writing to it changes nothing: what is stored, and may be written to, is `values`.
+        """
         return self.packed.to_dense()
 
     @property
@@ -156,12 +159,17 @@ class BlockSparseLinear(nn.Module):
         return self.packed.density
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in_features) → (..., out_features), through the activation if there is one."""
+        """x (..., in_features) → (..., out_features), through the activation if there is one.
+
+        Under autocast the result has autocast's type, as an `nn.Linear`'s has; it is computed in the weights' own.
+        """
         values: Any = self._parameters["values"]  # where it is: `__getattr__` costs as much as a small layer
         if watched(x, values):
-            return activated(traced_linear(x, self.packed, self.bias), self.activation)
-        packed, plan = self._prepared(values)
-        return apply(x, packed, self._parameters["bias"], plan, self.activation)
+            y = activated(traced_linear(x, self.packed, self.bias), self.activation)
+        else:
+            packed, plan = self._prepared(values)
+            y = apply(x, packed, self._parameters["bias"], plan, self.activation)
+        return as_autocast(y, values)
 
     def _prepared(self, values: Tensor) -> tuple[PackedMatrix, Any]:
         """The packed matrix and its plan; made, and every index checked, when a tensor is another or was written to."""

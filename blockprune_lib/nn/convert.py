@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from .._common.callers import users_line
 from .._common.checks import finite_number, one_of
 from ..kernels.precision import PRECISIONS, check_precision
 from ..machine.peak import fastest_precision
@@ -166,7 +167,7 @@ def _warn_of_dense(layers: dict[str, BlockSparseLinear], inside: set[str]) -> No
             f"of its elements, and {layer.structure} usually breaks even with dense at about {break_even[name]:.2f}. "
             'keep_dense_above="measured" measures here and leaves such layers dense'
         )
-        warnings.warn(message, TooDenseWarning, stacklevel=3)
+        warnings.warn(message, TooDenseWarning, stacklevel=users_line())
 
 
 def _refuse_shared(model: nn.Module, linears: dict[str, nn.Linear]) -> None:

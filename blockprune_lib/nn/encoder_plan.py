@@ -78,7 +78,7 @@ class EncoderPlan:
                 raise Unfit(f"a layer is a {what}")
         layers = np.zeros(len(modules), LAYER)
         kept: list[Any] = [layers]
-        watched = Watched()
+        watched = Watched(encoder)
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = module.get_submodule(getattr(names, name))
@@ -99,7 +99,7 @@ class EncoderPlan:
         return cls(wanted, dtype, layers, heads, width, inner, kept, watched, hollow, position)
 
     def holds(self) -> bool:
-        """Whether every tensor is still the one that the plan was made from, and unchanged since."""
+        """Whether every module and tensor is still the one that the plan was made from, and unchanged since."""
         return self.watched.holds()
 
     def run(self, hidden: Tensor, shown: Tensor, threads: int) -> Tensor:

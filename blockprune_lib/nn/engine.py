@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.dense_path import PACKED_TYPES
-from ..pruning.architectures import LayerPaths, layer_paths
+from ..pruning.architectures import LayerPaths, layer_paths, part_of
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_plan import EncoderPlan, Unfit
 
@@ -51,12 +51,32 @@ def attach(model: nn.Module, precision: str = "float32") -> None:
             encoder.forward = CompiledForward(encoder, precision)
 
 
+def heed_activations(encoder: Any) -> list[tuple[dict[str, Any], str, Any]]:
+    """Let a layer stop doing the GELU that it took over where another activation was put in that one's place since.
+
+    Returns (the modules of its parent, its name there, the module) of each activation that a layer still does.
+    """
+    taken: list[tuple[dict[str, Any], str, Any]] = []
+    if (paths := layer_paths(encoder)) is None:
+        return taken
+    for layer in part_of(encoder, paths.layers):
+        inner, follows = part_of(layer, paths.inner), part_of(layer, paths.activation)
+        if isinstance(inner, BlockSparseLinear) and inner.activation is not None:
+            parent, _, name = paths.activation.rpartition(".")
+            if isinstance(follows, nn.Identity):
+                taken.append((layer.get_submodule(parent)._modules, name, follows))
+            else:
+                inner.activation = None
+    return taken
+
+
 class CompiledForward:
     """An encoder's `forward`: the compiled call where it can be made, else the forward of the encoder's own class."""
 
     def __init__(self, encoder: Any, precision: str = "float32") -> None:
         self.encoder, self.precision, self.last = encoder, precision, "not called yet"
         self._plans: dict[str, EncoderPlan] = {}
+        self._taken: list[tuple[dict[str, Any], str, Any]] | None = None  # where an activation stood that a layer does
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any, **more: Any) -> Any:
@@ -64,6 +84,8 @@ class CompiledForward:
         own = type(self.encoder).forward
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return own(self.encoder, *arguments, **more)
+        if self._taken is None or any(holder.get(name) is not module for holder, name, module in self._taken):
+            self._taken = heed_activations(self.encoder)
         first, *names = _names(own)
         given = dict(zip((first, *names), arguments, strict=False)) | more
         found, self.last = self.compiled(given.pop(first, None), given)

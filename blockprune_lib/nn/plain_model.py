@@ -8,7 +8,7 @@ from torch import nn
 
 from ..pruning.architectures import part_of
 from .block_sparse_linear import BlockSparseLinear
-from .engine import CompiledForward, encoders_of
+from .engine import CompiledForward, encoders_of, heed_activations
 from .places import named_sparse_layers
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -44,6 +44,7 @@ def densify(model: Model) -> Model:
     for encoder, paths in encoders_of(model):
         if isinstance(encoder.__dict__.get("forward"), CompiledForward):
             del encoder.forward
+        heed_activations(encoder)
         for layer in part_of(encoder, paths.layers):
             inner = part_of(layer, paths.inner)
             if isinstance(inner, BlockSparseLinear) and inner.activation is not None:

@@ -1,4 +1,4 @@
-"""The tensors that a plan was made of: whether they are still there, and still hold the same numbers."""
+"""The modules and tensors that a plan was made of: whether they are still there, and still hold the same numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ class Watched:
 
     torch counts most writes; of those that it does not (`tensor.data.mul_`, NumPy views), a few numbers of each tensor
     tell, so that one in the middle of a matrix may go unseen. The memory is held, so that no other tensor, such as what
-    `model.half().float()` makes, can come to lie there.
+    `model.half().float()` makes, can come to lie there. `model`: whose modules must stay, each in its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
+        held = [module._modules for module in model.modules() if module._modules]
+        self._modules = [(modules, tuple(modules.values())) for modules in held]
         self._tensors: list[tuple[dict[str, Any], str, Tensor | None, Any, Tensor | None]] = []
         self._places, self._seen = np.zeros(0, np.int64), 0
 
@@ -39,6 +41,7 @@ class Watched:
         """Whether all is as it was when watching began."""
         here = all(holder.get(name) is tensor and _state(tensor) == state
                    for holder, name, tensor, state, _ in self._tensors)  # fmt: skip
+        here = here and all(tuple(modules.values()) == were for modules, were in self._modules)
         return here and sampled(self._places) == self._seen
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from torch import nn
 
+from .._common.checks import unknown_word
 from .part_names import body_of, part_by_name
-from .passed_over import A_COPY, computed_by, matrices, plain, say, shares_otherwise
+from .passed_over import A_COPY, adapters_of_ones_own, computed_by, kinds, matrices, plain, say, shares_otherwise
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ ENOUGH = 0.05
 
 
 def prunable(
-    model: nn.Module, *, embeddings: bool = False, pooler: bool = False, classifier: bool = False
+    model: nn.Module, *, embeddings: bool = False, pooler: bool = False, classifier: bool = False, **unknown: bool
 ) -> dict[str, nn.Module]:
     """The modules whose `.weight` (M, N) is pruned, {module name: module}, in the order of `named_modules()`.
 
@@ -143,6 +144,8 @@ def prunable(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}: models.load() gives one")
     wanted = {"encoder": True, "embeddings": embeddings, "pooler": pooler, "classifier": classifier}
+    for flag in unknown:
+        raise TypeError(unknown_word(flag, [*wanted][1:], "a flag"))
     for flag, value in wanted.items():
         if not isinstance(value, bool):
             raise TypeError(f"{flag} must be True or False; got {value!r}")
@@ -169,8 +172,8 @@ def prunable(
     tied = _leave_tied(model, found, embeddings)
     _refuse_nothing(model, found, passed_over, packed, tied)
     if passed_over:
-        say(model, f"not pruned in {type(model).__name__}: {_kinds(passed_over)}")
-    for message in tied:
+        say(model, f"not pruned in {type(model).__name__}: {kinds(passed_over)}")
+    for message in [*tied, *adapters_of_ones_own(model, found)]:
         say(model, message)
     if under := [name for name in found if name.split(".")[-1] == "base_layer"]:
         line = "model = model.merge_and_unload() first would do"
@@ -244,26 +247,23 @@ def _refuse_nothing(
 ) -> None:
     weights: list[Any] = [module.weight for module in found.values()]
     here, beyond = sum(weight.numel() for weight in weights), sum(count for _, count in passed_over.values())
-    why = "".join(f"; {reason}" for reason in ([f"not pruned: {_kinds(passed_over)}"] if passed_over else []) + tied)
+    why = "".join(f"; {reason}" for reason in ([f"not pruned: {kinds(passed_over)}"] if passed_over else []) + tied)
     if found and not packed and here < ENOUGH * (here + beyond):
         share = f"{100 * here / (here + beyond):.2g} % of its matrices"
         raise ValueError(f"model {type(model).__name__} has nearly nothing to prune, {share}{why}")
+    if not found and packed:
+        raise ValueError(
+            f"model {type(model).__name__} has nothing to prune: all of it is block-sparse already{why}; "
+            "densify(model) first would do"
+        )
     if not found:
         model_type = architecture(model)
         looked = f"encoder matrix of {model_type!r}" if model_type else "nn.Linear"
         *names, last = (family.name for family in ARCHITECTURES)
         raise ValueError(
-            f"model {type(model).__name__} has nothing to prune: no {looked} that is not block-sparse yet was "
+            f"model {type(model).__name__} has nothing to prune: no {looked} was "
             f"found{why}; a {', '.join(names)} or {last} model, or any module with nn.Linear layers, would do"
         )
-
-
-def _kinds(passed_over: dict[str, tuple[str, int]]) -> str:
-    """What was passed over, each kind once, with its first name."""
-    kinds: dict[str, list[str]] = {}
-    for name, (kind, _) in passed_over.items():
-        kinds.setdefault(kind, []).append(name)
-    return "; ".join(f"{len(names)} of {kind}, the first {names[0]!r}" for kind, names in kinds.items())
 
 
 def parameter_name(module_name: str) -> str:

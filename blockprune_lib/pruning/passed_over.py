@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
+
+from .._common.callers import users_line
 
 
 class PassedOverWarning(UserWarning):
@@ -22,14 +24,13 @@ class PassedOverWarning(UserWarning):
 #: What unties a weight that two modules share.
 A_COPY = "module.weight = nn.Parameter(module.weight.detach().clone()) on one of them first would do"
 
-_said: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
-
-def say(model: nn.Module, message: str, stacklevel: int = 3) -> None:
-    """Warn of something about `model`, once."""
-    if message not in _said.setdefault(model, set()):
-        _said[model].add(message)
-        warnings.warn(message, PassedOverWarning, stacklevel=stacklevel + 1)
+def say(model: nn.Module, message: str) -> None:
+    """Warn of something about `model`, once, at the line that called the library; a copy of it knows what was said."""
+    said: set[str] = vars(model).setdefault("_blockprune_said", set())
+    if message not in said:
+        said.add(message)
+        warnings.warn(message, PassedOverWarning, stacklevel=users_line())
 
 
 def computed_by(linear: nn.Module) -> str:
@@ -77,6 +78,25 @@ def shares_otherwise(module: nn.Module, weight: object) -> str:
     return more_than_linear(module)
 
 
+def adapters_of_ones_own(model: nn.Module, found: dict[str, nn.Module]) -> list[str]:
+    """What to say of two thin Linears beside a third one whose shape theirs, multiplied, have: low-rank adapters."""
+    names = {id(module): name for name, module in found.items() if isinstance(module, nn.Linear)}
+    pairs = list[tuple[str, str, str, int]]()
+    for parent in model.modules():
+        beside = [child for child in parent.children() if isinstance(child, nn.Linear) and id(child) in names]
+        for one, other, third in permutations(beside if len(beside) <= 9 else [], 3):
+            (rank, inputs), (outputs, again) = one.weight.shape, other.weight.shape
+            if rank == again and 4 * rank <= min(inputs, outputs) and third.weight.shape == (outputs, inputs):
+                pairs.append((names[id(one)], names[id(other)], names[id(third)], rank))
+    if not pairs:
+        return []
+    down, up, whole, rank = pairs[0]
+    return [
+        f"{len(pairs)} pairs of thin matrices are pruned like any other, the first {down!r} and {up!r} of rank {rank} "
+        f"beside {whole!r}: if they are adapters, adding their product to that weight first would do"
+    ]
+
+
 def plain(weight: object) -> bool:
     """Whether a weight is a parameter of floats: not quantised, not sharded into a type of its own, not yet to come."""
     return (
@@ -103,6 +123,14 @@ def matrices(module: Any) -> Iterator[tuple[str, int]]:
         total = sum(parameter.numel() for parameter in module._parameters.values() if _is_matrix(parameter))
         if total:
             yield f"{kind.__name__}, which is no nn.Linear", total
+
+
+def kinds(passed_over: dict[str, tuple[str, int]]) -> str:
+    """What was passed over, each kind once, with its first name."""
+    found: dict[str, list[str]] = {}
+    for name, (kind, _) in passed_over.items():
+        found.setdefault(kind, []).append(name)
+    return "; ".join(f"{len(names)} of {kind}, the first {names[0]!r}" for kind, names in found.items())
 
 
 def _is_matrix(parameter: Tensor | None) -> bool:

@@ -10,6 +10,8 @@ from blockprune_lib.experiments import SCHEMA
 
 from ..helpers.small_runs import STEPS, recipe
 
+ROWS = ("--set", "task=rte", "--set", "structure=row", "--set", "rate=2")
+
 
 @pytest.fixture
 def file(material, tmp_path):
@@ -66,10 +68,25 @@ def test_settings_alone_make_a_recipe(material, tmp_path, capsys):
         (["--set", "rate=5", "--set", "rate.deep=1"], "rate must hold keys; got 5"),
         (["--set", "rates=5"], "there is no 'rates'; did you mean 'rate'?"),
         (["--set", "task=rte"], "recipe lacks structure, rate"),
+        ([*ROWS, "--folder", __file__], f"--folder must be a folder, or a place for one; got {__file__!r}"),
+        (
+            [*ROWS, "--folder", "runs", "--processes", "0"],
+            "processes must be a whole number of at least 1; got 0: 1 would",
+        ),
+        (
+            [*ROWS, "--folder", "runs", "--set", "model=/none"],
+            "recipe: model: there is no folder '/none'; a model folder",
+        ),
+        (
+            [*ROWS, "--set", "reweight.max_steps=9", "--set", "retrain.max_steps=-1", "--plan"],
+            "max_steps must be given to "
+            "all of reweight and retrain, or to none (-1); got reweight 9, retrain -1: retrain.max_steps=9 would do",
+        ),
         (["--set", "task=rte", "--set", "structure=row", "--set", "rate=2"], "--folder must say where the run is kept"),
     ],
 )
-def test_what_cannot_be_meant_ends_with_a_sentence(flags, says, capsys):
+def test_what_cannot_be_meant_ends_with_a_sentence(flags, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert main(["run", *flags]) == 2
     error = capsys.readouterr().err
     assert says in error
@@ -98,12 +115,20 @@ def test_an_anchor_is_changed_in_one_place_only(file, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "says"),
-    [([], "FOLDER must be one"), (["nowhere"], "there is no folder 'nowhere'"), (["."], "holds no record")],
+    [
+        ([], "FOLDER must be one"),
+        (["nowhere"], "there is no folder 'nowhere': the folder that"),
+        (["."], "holds no record"),
+        (["recipe.yaml"], "'recipe.yaml' must be a record; got another file: the folder that `blockprune run"),
+    ],
 )
 def test_a_report_of_nothing(flags, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("task: rte")
     assert main(["report", *flags]) == 2
-    assert says in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert says in said
+    assert "delete" not in said
 
 
 def test_the_schema_prints(capsys):

@@ -262,7 +262,7 @@ def test_runs_that_would_overwrite_one_another_are_refused(lists):
         ({"retrain": {"support": "sparse"}}, "recipe: retrain.support must be one of 'masks', 'packed'"),
         ({"retrain": {"distil": 1.5}}, "recipe: retrain.distil must be a number from 0 to 1"),
         ({"retrain": {"temperature": 0}}, "recipe: retrain.temperature must be a number above 0"),
-        ({"method": "gradual", "retrain": {"max_steps": 5}}, "give max_steps to all of reweight and retrain"),
+        ({"method": "gradual", "retrain": {"max_steps": 5}}, "max_steps must be given to all of reweight and retrain"),
         ({"embeddings": True, "retrain": {"freeze_embeddings": True}}, "embeddings: true prunes what"),
     ],
 )  # fmt: skip

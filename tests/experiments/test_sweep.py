@@ -93,10 +93,26 @@ def test_a_folder_of_something_else_is_left_alone(extend, material, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_file_in_the_folders_place(material, tmp_path):
+def test_a_folder_in_which_nothing_was_done_takes_another_recipe(material, tmp_path):
+    """As one that was refused by the model leaves it, on any path through the code."""
+    for wrong in ({"structure": "block_row:9999"}, {"model": str(tmp_path / "none")}):
+        with pytest.raises(ValueError, match=r"9999|model: there is no folder"):
+            experiments.run(recipe(material, **wrong), tmp_path / "runs")
+    record = one(material, tmp_path / "runs")
+    assert record["run"]["structure"] == "block_row:8"
+    with pytest.raises(ValueError, match="holds another run"):
+        experiments.run(recipe(material, rate=4), tmp_path / "runs")
+
+
+def test_what_cannot_be_a_folder_is_refused_with_what_would_do(material, tmp_path):
     (tmp_path / "runs").write_text("")
-    with pytest.raises((OSError, ValueError), match="runs"):
-        experiments.run(recipe(material), tmp_path / "runs")
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "deep" / "er"):
+        with pytest.raises(
+            ValueError, match=r"folder must be a folder, or a place for one.*is a file: runs/mine would"
+        ):
+            experiments.run(recipe(material), folder)
+    with pytest.raises(ValueError, match=r"'/proc/x' cannot be made \(No such file or directory\): runs/mine would"):
+        experiments.run(recipe(material), "/proc/x/y")
 
 
 def test_a_recipe_that_cannot_be_planned_makes_no_folder(material, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import linear as dense_linear
 
-from blockprune_lib import BlockStructure, PackedMatrix, expand, pack
+from blockprune_lib import BlockSparseLinear, BlockStructure, PackedMatrix, expand, pack
 from blockprune_lib.kernels import linear, linear_reference
 
 from ..helpers.references import structure_texts
@@ -275,11 +275,24 @@ def test_other_devices_take_the_dense_path() -> None:
         linear(torch.randn(4, 12), PackedMatrix(s, (16, 12), *parts))
 
 
-def test_autocast_keeps_the_weights_type() -> None:
-    packed = pack(torch.randn(8, 8), BlockStructure.block_row(4))
-    with torch.autocast("cpu", torch.bfloat16):
-        y = linear(torch.randn(3, 8).bfloat16(), packed)
-    assert y.dtype == torch.float32
+@pytest.mark.parametrize("cast", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("activation", [None, "gelu"])
+def test_under_autocast_the_result_has_the_type_of_a_dense_layers(cast: torch.dtype, activation: str | None) -> None:
+    """It is computed in the weights' type; in float64, with which autocast does nothing, all stays."""
+    layer = BlockSparseLinear(8, 6, BlockStructure.block_row(4), activation=activation)
+    dense, x = layer.dense(), torch.randn(3, 8)
+    for each in (x, x.to(cast), x.clone().requires_grad_()):
+        exact = layer(each.float())
+        with torch.autocast("cpu", cast):
+            found, wanted = layer(each), dense(each)
+            plain = linear(each, layer.packed, layer.bias, activation=activation)
+        assert found.dtype == plain.dtype == wanted.dtype == cast
+        assert torch.equal(found, exact.to(cast))
+        found.float().sum().backward()
+        assert layer.values.grad is not None
+        assert layer.values.grad.dtype == torch.float32
+    with torch.autocast("cpu", cast):
+        assert layer.double()(x.double()).dtype == torch.float64
 
 
 PACKED = pack(torch.ones(6, 8), BlockStructure.block_row(4))

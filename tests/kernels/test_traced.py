@@ -89,8 +89,8 @@ def test_compiled_under_autocast_the_weights_stay() -> None:
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     with torch.autocast("cpu", torch.bfloat16):
         y = compiled(x)
-    assert y.dtype == torch.float32
-    near(y, exact(layer)(x.float()))
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), exact(layer)(x.float()), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("strict", [False, True])

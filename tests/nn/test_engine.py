@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import blockprune_lib as bp
 from blockprune_lib.nn.engine import visible
+from blockprune_lib.pruning.architectures import layer_paths
 
 from ..helpers.references import structure_texts
 
@@ -240,6 +241,39 @@ def test_a_mask_that_is_not_padding_goes_through_the_layers():
     with torch.inference_mode():
         sparse.encoder(torch.randn(1, 9, 48), attention_mask=causal)
     assert sparse.encoder.forward.last == "the mask is not one of padding"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_activation_that_is_put_in_later_takes_the_place_of_the_fused_one(name):
+    """After a call and before the first, compiled, layer by layer, and made dense again."""
+    for early in (True, False):
+        exact, sparse = both(name, "block_column:4")
+        ids = torch.randint(3, 60, (2, 9))
+        if not early:
+            close(states(sparse, ids), states(exact, ids))
+        for model in (exact, sparse):
+            encoder = next(m for m in model.modules() if layer_paths(m))
+            paths = layer_paths(encoder)
+            for layer in encoder.layer:
+                layer.set_submodule(paths.activation, torch.nn.ReLU())
+        back = bp.densify(copy.deepcopy(sparse))
+        wanted = states(exact, ids)
+        close(states(sparse, ids), wanted)
+        assert encoder_of(sparse).forward.last == "compiled"
+        close(sparse(ids).last_hidden_state.detach(), wanted)
+        close(states(back, ids), wanted)
+
+
+def test_a_module_that_is_replaced_is_seen():
+    exact, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (2, 9))
+    states(sparse, ids)
+    other = torch.nn.Linear(80, 48)
+    sparse.encoder.layer[1].output.dense, exact.encoder.layer[1].output.dense = other, copy.deepcopy(other).double()
+    close(states(sparse, ids), states(exact, ids))
+    sparse.encoder.layer, exact.encoder.layer = sparse.encoder.layer[:1], exact.encoder.layer[:1]
+    close(states(sparse, ids), states(exact, ids))
+    assert sparse.encoder.forward.last == "compiled"
 
 
 def test_weights_that_change_are_read_again():

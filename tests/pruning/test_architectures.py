@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
+import blockprune_lib as bp
 from blockprune_lib.pruning.architectures import (
     ARCHITECTURES,
     architecture,
@@ -153,7 +156,7 @@ def test_a_bert_whose_encoder_is_gone_is_an_error() -> None:
     for name in list(prunable(model)):
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, nn.Identity())
-    with pytest.raises(ValueError, match="no encoder matrix of 'bert' that is not block-sparse yet was found"):
+    with pytest.raises(ValueError, match="no encoder matrix of 'bert' was found"):
         prunable(model)
 
 
@@ -166,8 +169,49 @@ def test_what_is_no_module_is_refused(model: object) -> None:
 def test_flags_must_be_flags() -> None:
     with pytest.raises(TypeError, match="classifier must be True or False; got 'yes'"):
         prunable(nn.Linear(2, 2), classifier="yes")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        prunable(nn.Linear(2, 2), heads=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^a flag must be one of .*; got 'pooller': did you mean 'pooler'\?$"):
+        prunable(nn.Linear(2, 2), pooller=True)
+
+
+class Adapted(nn.Module):
+    def __init__(self, rank: int, before: int = 32, after: int = 24) -> None:
+        super().__init__()
+        self.base, self.down = nn.Linear(before, after), nn.Linear(before, rank, bias=False)
+        self.up = nn.Linear(rank, after, bias=False)
+
+
+def test_thin_matrices_beside_one_that_their_product_fits_are_named() -> None:
+    with pytest.warns(PassedOverWarning, match=r"2 pairs of thin .* '0.down' and '0.up' of rank 4 beside '0.base'"):
+        prunable(nn.Sequential(Adapted(4), nn.ReLU(), Adapted(6)))
+    prunable(nn.Sequential(Adapted(20)))
+    prunable(nn.Sequential(nn.Linear(32, 4), nn.Linear(4, 24)))
+
+
+def test_a_packed_model_is_told_the_way_back() -> None:
+    packed = bp.sparsify(nn.Sequential(nn.Linear(8, 8)), bp.BlockStructure.row(), keep_dense_above=1.0)
+    for again in (prunable, lambda m: bp.prune(m, bp.BlockStructure.row(), 2.0)):
+        with pytest.raises(ValueError, match=r"all of it is block-sparse already; densify\(model\) first would do"):
+            again(packed)
+
+
+def test_a_warning_names_the_line_of_the_one_who_called_and_comes_once() -> None:
+    """However deep inside the library it was noticed, and whatever of torch's stands between; copies know of it."""
+    structure = bp.BlockStructure.row()
+    for call in (prunable, lambda m: bp.prune(m, structure, 2.0), lambda m: bp.sparsify(m, structure)):
+        model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        model[1].weight = model[0].weight
+        with pytest.warns((PassedOverWarning, bp.nn.TooDenseWarning)) as said:
+            call(model)
+        assert {warning.filename for warning in said} == {__file__}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            prunable(bp.densify(copy.deepcopy(model)))
+    lines = (
+        "import torch.nn as nn, blockprune_lib as bp", "m = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))",
+        "m[1].weight = m[0].weight", "bp.prunable(m)",
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert "<string>:4: PassedOverWarning" in done.stderr
 
 
 # --- the register ---
@@ -363,8 +407,7 @@ def test_what_is_passed_over_is_said_once() -> None:
         found = prunable(model)
     assert list(found) == [f"layers.{i}.linear{j}" for i in range(2) for j in (1, 2)]
     assert list(prunable(model)) == list(found)  # a second warning would be an error here
-    with pytest.warns(PassedOverWarning):
-        prunable(copy.deepcopy(model))
+    prunable(copy.deepcopy(model))  # nor does a copy say it again
 
 
 def test_a_model_of_which_nearly_nothing_can_be_pruned_is_an_error() -> None:
