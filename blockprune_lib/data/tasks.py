@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,14 +110,16 @@ class Task:
         }  # fmt: skip
 
     def __repr__(self) -> str:
+        label = self.train[0]["label"]
         example = " | ".join(f'"{self.train[0][column]}"' for column in self.text)
+        example += f" -> {self.label_names[label] if self.label_names else label}"
         rows = {
             "task": f"{self.name} ({self.source})",
             "rows": self._rows(),
             "text": ", ".join(self.text),
             "labels": ", ".join(self.label_names) or "numbers: a regression",
-            "metric": f"{self.primary}; the commonest label alone scores {self.majority[self.primary]:.3f}",
-            "example": f"{example} -> {self.train[0]['label']}",
+            "metric": f"{self.primary}; the majority class alone scores {self.majority[self.primary]:.3f}",
+            "example": textwrap.fill(example, 64, break_long_words=False).replace("\n", "\n" + " " * 9),
             "sha256": self.fingerprint,
             "notes": "; ".join(self.notes),
         }

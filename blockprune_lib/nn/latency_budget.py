@@ -109,14 +109,19 @@ class Budget(Printed):
         return [("matrix", "cut", "ms", "loss"), *rows, ("all", kept, f"{ms:.3f}", f"{100 * self.loss:.2g} %")]
 
     def _caption(self) -> str:
-        of = "the variance of the model's outputs" if self.with_data else "the squared norm of the weights"
+        of = (
+            "squared changes of the model's outputs, as shares of their variance" if self.with_data
+            else "shares of the squared norm of the weights"
+        )  # fmt: skip
         timed, above = self.measured, _common_parent([*self.choices]).removesuffix(".")
-        measured = "" if timed is None else f", measured {timed.median:.3g} [{timed.q1:.3g}, {timed.q3:.3g}] ms"
-        moved = "" if self.moved is None else f"; all together the outputs moved by {self.moved:.1%} of it"
+        measured = (
+            "" if timed is None else f", measured {timed.median:.3g} ms (quartiles {timed.q1:.3g} and {timed.q3:.3g})"
+        )
+        moved = "" if self.moved is None else f"; measured on the pruned model, {self.moved:.1%}"
         return (
             f"asked {self.ms:.3g} ms a call, predicted {self.predicted_ms:.3g} ms with {self.costs.rest_ms:.3g} ms for "
             f"everything else{measured}; possible {self.costs.least_ms:.3g} to {self.costs.dense_ms:.3g} ms; losses "
-            f"are expected shares of {of}{moved}{f'; all matrices are in {above}' if above else ''}"
+            f"are expected {of}{moved}{f'; all matrices are in {above}' if above else ''}"
         )
 
 

@@ -340,8 +340,8 @@ def test_results_print_themselves():
     assert "block_column:8 at 2" in repr(costs)
     assert "8 of 16 x 16" in repr(costs)
     with_data = budget(model, between(costs, 0.5), costs=costs, inputs=[example()], verify=False, trials=2)
-    assert "shares of the variance of the model's outputs" in repr(with_data)
-    assert f"the outputs moved by {with_data.moved:.1%} of it" in repr(with_data)
+    assert "as shares of their variance" in repr(with_data)
+    assert f"measured on the pruned model, {with_data.moved:.1%}" in repr(with_data)
     plain = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
     shapes = {"0.weight": (8, 8), "1.weight": (4, 8)}
     times = {(8, 8): (2.0, 1.0), (4, 8): (1.0, 0.5)}

@@ -1,6 +1,7 @@
 """Each chapter's checkers name the usual slips; what is no answer at all is refused with a sentence, never an error."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import stats
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.teaching import check, checking
+from blockprune_lib.teaching.checkers.your_own_model import unbeaten
 
 ROWS = BlockStructure.block_row(2)
 NO_ANSWERS = [
@@ -415,11 +417,15 @@ def storing():
 
 
 def your_own_model():
-    def greedy(times, losses, limit):
-        return [loss.index(min(loss)) for loss in losses]
+    def every(times, losses):
+        candidates = [zip(*row, strict=True) for row in zip(times, losses, strict=True)]
+        return sorted({tuple(map(sum, zip(*choice, strict=True))) for choice in product(*candidates)})
 
-    def quickest(times, losses, limit):
-        return [time.index(min(time)) for time in times]
+    def one_by_one(times, losses):
+        return unbeaten([[time for time, _ in every(times, losses)]], [[loss for _, loss in every(times, losses)]])
+
+    def quickest(times, losses):
+        return unbeaten(times, losses)[:1]
 
     own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.3], "majority": 0.5, "dense": 0.9,
            "scores": [0.4, 0.6, 0.8], "kept": [True, True, False], "ship": 1}  # fmt: skip
@@ -428,19 +434,34 @@ def your_own_model():
         ("one-rate", lambda rest, dense, asked: dense / (asked - rest), "no rate is below 1"),
         ("one-rate", lambda rest, dense, asked: max(1.0, dense / max(asked - rest, 0.1)), "not None"),
         ("one-rate", lambda rest, dense, asked: "2", "expected a number"),
-        ("best-choice", greedy, "above the limit"),
-        ("best-choice", quickest, "another choice within the limit loses less"),
-        ("best-choice", lambda times, losses, limit: [0], "a candidate for each of 2 matrices"),
-        ("best-choice", lambda times, losses, limit: [9] * len(times), "not every number is a candidate's"),
-        ("own-budget", own | {"asked": [1.0]}, "three are needed"),
+        ("trade-off", every, "(4, 0.5) is beaten, or no choice reaches it"),
+        ("trade-off", quickest, "(4, 0.125) is missing"),
+        ("trade-off", one_by_one, "10 matrices with 4 candidates each take"),
+        ("trade-off", lambda times, losses: unbeaten(times, losses)[::-1], "not in order of time"),
+        ("trade-off", lambda times, losses: [(1, 2, 3)], "expected a list of pairs (time, loss)"),
+        ("trade-off", lambda times, losses: sorted(2 * unbeaten(times, losses)), "more than once"),
+        ("trade-off", lambda times, losses: None, "the function returns nothing yet"),
+        ("own-budget", own | {"asked": [1.0]}, "three budgets or more"),
         ("own-budget", own | {"asked": [1.0, 1.0, 2.0]}, "the same budget was asked for twice"),
         ("own-budget", own | {"measured": [1.0, 2.0]}, "3 times in ms"),
-        ("own-budget", own | {"kept": [True] * 3}, "budget 2 takes 10.0% longer than was asked, and 'kept' says True"),
-        ("own-budget", own | {"kept": [True, False, False]}, "budget 1 takes no longer than was asked"),
+        (
+            "own-budget",
+            own | {"kept": [True] * 3},
+            "budget 2 takes 10.0% longer than was asked, and 'kept' says True",
+        ),
+        (
+            "own-budget",
+            own | {"kept": [True, False, False]},
+            "budget 1 takes no longer than was asked",
+        ),
         ("own-budget", own | {"kept": "all"}, "3 times True or False"),
         ("own-budget", own | {"ship": 2}, "budget 2 was not kept"),
         ("own-budget", own | {"ship": 0}, "budget 0 scores no more than the majority class"),
-        ("own-budget", own | {"ship": None}, "budget 1 was kept and scores above the majority class: it could ship"),
+        (
+            "own-budget",
+            own | {"ship": None},
+            "budget 1 was kept and scores above the majority class: it could ship",
+        ),
         ("own-budget", own | {"ship": 7}, "a number from 0 to 2 or None"),
         ("own-budget", own | {"dense": 0.4}, "a model that has learnt nothing"),
         ("own-budget", own | {"scores": [0.6, 2.0, 0.6]}, "numbers from -1 to 1"),

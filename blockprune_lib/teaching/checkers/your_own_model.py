@@ -1,20 +1,23 @@
-"""Checkers of *your-own-model*: one rate for a promise, the best choice within a limit, budgets that were kept."""
+"""Checkers of *your-own-model*: one rate for a promise, the whole trade-off, budgets that were kept."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...pruning.allocation import cheapest_choice
 from ..exercises import Function, exercise, expect, fields, is_number, number, plain, positive
 
 #: A budget is kept where a call takes at most this much longer than was asked.
 LATE = 0.05
+#: Seconds for 10 matrices: a million choices, one by one, take longer, and what is asked for takes a hundredth.
+SLOW = 1.0
+#: Times and losses: a row for each matrix, a number for each of its candidates.
+Tables = tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]
 
 
 @exercise("one-rate", "rate(rest, dense, asked)")
@@ -22,7 +25,7 @@ def one_rate(answer: Function) -> str:
     """What is left for the matrices is what was asked less the rest; a rate is never below 1."""
     for rest, dense, asked in ((1.0, 8.0, 5.0), (2.0, 6.0, 2.5), (1.0, 8.0, 20.0), (3.0, 4.0, 3.0), (3.0, 4.0, 1.0)):
         got, left = answer(rest, dense, asked), asked - rest
-        where = f"for a rest of {rest:g}, matrices of {dense:g} and {asked:g} asked"
+        where = f"for rest={rest:g}, dense={dense:g} and asked={asked:g}"
         if left <= 0:
             expect(got is None, f"{where} it gives {got!r}, not None", "the rest alone takes what was asked, or more")
             continue
@@ -36,50 +39,59 @@ def one_rate(answer: Function) -> str:
     return "it keeps the promise in five cases, and says where it cannot be kept"
 
 
-@exercise("best-choice", "choose(times, losses, limit)")
-def best_choice(answer: Function) -> str:
-    """Trying each matrix's best in turn may spend the time where it helps least; keep every way to spend it."""
+@exercise("trade-off", "trade_off(times, losses)")
+def trade_off(answer: Function) -> str:
+    """Every pair of sums that none beats; partial choices that are beaten can be forgotten after each matrix."""
     rng = np.random.default_rng(5)
-    small = [([[3, 1], [3, 1]], [[0.0, 0.5], [0.0, 0.1]], 4), ([[2, 5]], [[1.0, 0.0]], 1), ([[0, 2]], [[0.3, 0.3]], 2)]
-    for matrices in (3, 4):
-        small.append((_times(rng, matrices, 3), rng.random((matrices, 3)).tolist(), 4 * matrices))
-    for times, losses, limit in small:
-        where = f"for times {times} and a limit of {limit}"
-        every = [choice for choice in product(*map(range, map(len, times))) if _sum(times, choice) <= limit]
-        _judge(answer, times, losses, limit, min((_sum(losses, choice) for choice in every), default=None), where)
-    times, losses = _times(rng, 40, 4), rng.random((40, 4)).tolist()
-    limit = 40 * 5
-    best = cheapest_choice(times, losses, limit, steps=limit - sum(map(min, times)))
-    _judge(answer, times, losses, limit, _sum(losses, best), "for 40 matrices with 4 candidates each")
-    return "it finds the least loss in six cases, one of them with 4 to the power of 40 choices"
+    small: list[Tables] = [([[3, 1], [3, 1]], [[0.0, 0.5], [0.0, 0.125]])]
+    small += [([[2, 5, 7]], [[0.5, 0.0, 0.25]]), ([[0, 2], [1, 1]], [[0.25, 0.25], [0.5, 0.0]])]
+    small += [_drawn(rng, matrices, 3, unit=0.5) for matrices in (3, 4)]
+    for times, losses in small:
+        _judge(answer, times, losses, f"for times {times} and losses {losses}")
+    times, losses = _drawn(rng, 10, 4)
+    begun = time.thread_time()
+    _judge(answer, times, losses, "for 10 matrices with 4 candidates each")
+    took = time.thread_time() - begun
+    expect(took < SLOW, f"10 matrices with 4 candidates each take {took:.1f} s, and 40 would never end",
+           "which partial choices need not be kept?")  # fmt: skip
+    _judge(answer, *_drawn(rng, 40, 4), "for 40 matrices with 4 candidates each")
+    return "it finds every pair in seven cases, one of them with 4 to the power of 40 choices"
 
 
-def _judge(
-    answer: Function, times: list[list[int]], losses: list[list[float]], limit: int, least: float | None, where: str
-) -> None:
-    got = answer([list(time) for time in times], [list(loss) for loss in losses], limit)
-    if least is None:
-        expect(got is None, f"{where} nothing fits; it should return None, not {got!r:.60}")
-        return
-    row = isinstance(got, (list, tuple)) or (isinstance(got, np.ndarray) and got.ndim == 1)
-    right = row and len(got) == len(times)
-    expect(right, f"{where} it returned {got!r:.60}, expected a candidate for each of {len(times)} matrices")
-    numbers = [int(c) for c in got if is_number(c) and float(c).is_integer()]
-    valid = len(numbers) == len(times) and all(0 <= c < len(time) for c, time in zip(numbers, times, strict=True))
-    expect(valid, f"{where} it returned {got!r:.60}, in which not every number is a candidate's")
-    spent, lost = _sum(times, numbers), _sum(losses, numbers)
-    expect(spent <= limit, f"{where} the times sum to {spent:g}, above the limit")
-    hint = "another choice within the limit loses less; is the quickest gain always the best one?"
-    expect(lost <= least + 1e-9, f"{where} the losses sum to {lost:.4g}, and {least:.4g} is possible", hint)
+def unbeaten(times: Sequence[Sequence[float]], losses: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """The pairs (time, loss) of all choices that no other pair beats, in order of time."""
+    found = [(0.0, 0.0)]
+    for row in zip(times, losses, strict=True):
+        pairs = sorted((spent + t, lost + more) for spent, lost in found for t, more in zip(*row, strict=True))
+        least = np.minimum.accumulate([math.inf, *(lost for _, lost in pairs)])
+        found = [pair for pair, before in zip(pairs, least, strict=False) if pair[1] < before]
+    return found
 
 
-def _times(rng: np.random.Generator, matrices: int, candidates: int) -> list[list[int]]:
-    rows: list[list[int]] = rng.integers(1, 10, size=(matrices, candidates)).tolist()
-    return rows
+def _judge(answer: Function, times: Sequence[Sequence[float]], losses: Sequence[Sequence[float]], where: str) -> None:
+    got, right = answer([[*row] for row in times], [[*row] for row in losses]), unbeaten(times, losses)
+    expect(got is not None, f"{where} the function returns nothing yet")
+    rows = [*got] if isinstance(got, (list, tuple, np.ndarray)) else []
+    pairs = [tuple(row) for row in rows if isinstance(row, (list, tuple, np.ndarray)) and len(row) == 2]
+    valid = bool(rows) and len(pairs) == len(rows) and all(map(is_number, (value for pair in pairs for value in pair)))
+    expect(valid, f"{where} it returned {got!r:.60}, expected a list of pairs (time, loss)")
+    found = [(float(time), float(loss)) for time, loss in pairs]
+    expect(found == sorted(found), f"{where} the pairs are not in order of time")
+    more, less = [pair for pair in found if pair not in right], [pair for pair in right if pair not in found]
+    expect(not more, f"{where} the pair {_said(more)} is beaten, or no choice reaches it", "another is as quick and "
+           "loses as little, or the sums are wrong")  # fmt: skip
+    expect(not less, f"{where} the pair {_said(less)} is missing", "a choice reaches it, and none beats it")
+    expect(len(found) == len(right), f"{where} a pair is there more than once")
 
 
-def _sum(table: Sequence[Sequence[float]], choice: Sequence[int]) -> float:
-    return sum(row[c] for row, c in zip(table, choice, strict=True))
+def _said(pairs: list[tuple[float, float]]) -> str:
+    return "({:g}, {:g})".format(*pairs[0]) if pairs else ""
+
+
+def _drawn(rng: np.random.Generator, matrices: int, candidates: int, unit: float = 1.0) -> Tables:
+    """Times and losses whose sums are exact in floating point."""
+    times = unit * rng.integers(1, 10, size=(matrices, candidates))
+    return times.tolist(), (rng.integers(0, 64, size=(matrices, candidates)) / 64).tolist()
 
 
 @exercise("own-budget")
@@ -94,7 +106,7 @@ def own_budget(answer: Any) -> str:
         one.tolist() if isinstance(one, (np.ndarray, torch.Tensor)) else one for one in (asked, measured, scores, kept)
     )
     count = len(asked) if isinstance(asked, (list, tuple)) else 0
-    expect(count >= 3, f"it asks for {count} budgets, three are needed")
+    expect(count >= 3, f"'asked' should be a list of three budgets or more, in ms; it has {count}")
     for name, values in (("asked", asked), ("measured", measured)):
         expect(positive(values, count), f"{name!r} should be {count} times in ms, got {values!r:.60}")
     expect(len({round(float(ms), 6) for ms in asked}) == count, "the same budget was asked for twice")
@@ -113,7 +125,10 @@ def own_budget(answer: Any) -> str:
             expect(bool(one) == (by <= LATE), f"budget {at} {longer}, and 'kept' says {one}")
     fit = [at for at in range(count) if said[at] and shares[at] > majority]
     if ship is None:
-        expect(not fit, f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship")
+        expect(
+            not fit,
+            f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship",
+        )
         return f"{sum(map(bool, said))} of {count} were kept, and none of them is worth shipping"
     expect(is_number(ship) and ship in range(count), f"'ship' should be a number from 0 to {count - 1} or None")
     expect(said[int(ship)], f"budget {ship} was not kept, and it is to be shipped")
