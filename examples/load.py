@@ -124,14 +124,21 @@ async def _timed(
 
 
 async def closed(
-    url: str, texts: Sequence[str], seconds: float, clients: int
+    url: str,
+    texts: Sequence[str],
+    seconds: float,
+    clients: int,
+    requests: float = float("inf"),
 ) -> Load:
-    """So many clients; each waits for its answer, then asks again."""
+    """So many clients; each waits for its answer, then asks again.
+
+    It ends after `seconds`, or when `requests` have been sent.
+    """
     load, begun = Load(), time.perf_counter()
     connections = [Connection(url) for _ in range(clients)]
 
     async def client(number: int) -> None:
-        while time.perf_counter() < begun + seconds:
+        while number < requests and time.perf_counter() < begun + seconds:
             text = texts[number % len(texts)]
             await _timed(
                 connections[number % clients],

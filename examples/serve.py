@@ -53,9 +53,10 @@ def classifier(model: Any, tokenizer: Any) -> Answerer:
 
 
 class Batches:
-    """Answer what waits as one batch, in one thread.
+    """Answer all texts that wait as one batch, in one thread.
 
-    What comes meanwhile is the next batch: nobody waits for more to come.
+    Those that come while it runs make the next one. A batch is not held
+    back until it is full.
     """
 
     def __init__(self, answer: Answerer, most: int, waiting: int) -> None:

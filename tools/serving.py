@@ -1,9 +1,10 @@
 """A text service under load, with the model dense, compiled and pruned: requests a second and how long they take.
 
-`python -m tools.serving bert-base` (about two minutes) writes book/results/serve-bert-base-CLASS.json. The service is
-examples/serve.py, the load examples/load.py. Every variant is a server of its own, all are started first, and take
-turns: one has the load, the others sleep. The model has one thread, so that HTTP and the load have the other of two
-cores. How long a model takes does not depend on what it learned: bert-base is drawn at random.
+`python -m tools.serving bert-base` (about ten minutes, on a quiet machine) writes
+book/results/serve-bert-base-CLASS.json. The service is examples/serve.py, the load examples/load.py. Every variant is a
+server of its own, all are started first, and take turns: one has the load, the others sleep; with clients, each answers
+the same requests. The model has one thread, so that HTTP and the load have the other of two cores. How long a model
+takes does not depend on what it learned: bert-base is drawn at random.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
     f"{what}, {precision}": (what, precision) for what in (DENSE, WHOLE, CUT) for precision in ("float32", "bfloat16")
 }
 MOST, PERCENTILES = 32, (50, 95, 99)
+#: A p99 of fewer requests rests on fewer than ten.
+FOR_P99 = 1000
 #: Texts that are compared with the dense model's answers.
 COMPARED = 32
 
@@ -125,12 +128,14 @@ def measure(addresses: Mapping[str, str], texts: list[str], loads: list[dict[str
     for load in loads:
         runs: dict[str, list[Load]] = {variant: [] for variant in addresses}
         for _ in range(rounds):
+            texts = draw.sample(texts, len(texts))
             for variant in draw.sample(list(addresses), len(addresses)):
                 url = f"{addresses[variant]}/classify"
-                texts = draw.sample(texts, len(texts))
-                asked = closed if "clients" in load else open_ended
-                how = load["clients"] if "clients" in load else load["rate"]
-                runs[variant].append(asyncio.run(asked(url, texts, load["seconds"], how)))
+                if "clients" in load:
+                    asked = closed(url, texts, float("inf"), load["clients"], load["requests"])
+                else:
+                    asked = open_ended(url, texts, load["seconds"], load["rate"])
+                runs[variant].append(asyncio.run(asked))
         variants = with_ratios({name: summary(of) for name, of in runs.items()})
         found.append({"load": load, "rounds": rounds, "provenance": provenance(), "variants": variants})
         print(table(found[-1]), flush=True)
@@ -165,18 +170,36 @@ def with_ratios(variants: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(case: Mapping[str, Any]) -> str:
-    """One kind of load, as Markdown."""
-    rows = dict[str, list[str]]()
-    for name, found in case["variants"].items():
+    """One kind of load, as Markdown; p99 only where every variant answered enough requests."""
+    rows, variants = dict[str, list[str]](), case["variants"]
+    enough = min(found["answered"] for found in variants.values()) >= FOR_P99
+    shares = [share for share in PERCENTILES if share < 99 or enough]
+    for name, found in variants.items():
         rate, ratio, ms = found["per_second"], found["ratio"], found["ms"]
-        times = [ms[f"p{share}"] for share in PERCENTILES]
-        rows[name] = [
+        rows[_short(name)] = [
             f"{rate['median']:.0f}",
             f"{ratio['median']:.1f} ({ratio['q1']:.1f} to {ratio['q3']:.1f})",
-            *(f"{time:.{1 if time < 100 else 0}f}" for time in times),
+            _same(variants, name),
+            *(f"{ms[f'p{share}']:.{1 if ms[f'p{share}'] < 100 else 0}f}" for share in shares),
         ]
-    columns = ["per s", "ratio", *(f"p{share}" for share in PERCENTILES)]
-    return "\n".join(markdown.table(columns, rows, names="served", cells="---:"))
+    columns = ["per s", "to dense f32", "to same", *(f"p{share}" for share in shares)]
+    return "\n".join(markdown.table(columns, rows, names="engine", cells="---:"))
+
+
+def _same(variants: Mapping[str, Any], name: str) -> str:
+    """Requests a second as a ratio to dense in the same precision and round, median; empty where that was not run."""
+    dense = variants.get(f"{DENSE}, {name.rpartition(', ')[2]}")
+    if dense is None:
+        return ""
+    own, other = variants[name]["per_second"]["values"], dense["per_second"]["values"]
+    return f"{np.median([one / of for one, of in zip(own, other, strict=True)]):.1f}"
+
+
+def _short(name: str) -> str:
+    """A variant as the head of its row."""
+    for long, short in ((CUT, "cut"), (WHOLE, "compiled"), ("float32", "f32"), ("bfloat16", "bf16")):
+        name = name.replace(long, short)
+    return name
 
 
 def differences(addresses: Mapping[str, str], texts: list[str]) -> dict[str, float]:
@@ -214,8 +237,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--serve", nargs=3, metavar=("VARIANT", "PORT", "THREADS"), help=argparse.SUPPRESS)
     parser.add_argument("--clients", type=int, action="append", help="may be repeated; default: 1 and 16")
     parser.add_argument("--rate", type=float, action="append", help="requests a second; may be repeated")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one turn")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--requests", type=int, default=436, help="of one turn with --clients")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of one turn with --rate")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
     parser.add_argument("--variant", action="append", choices=list(VARIANTS), help="may be repeated; default: all")
     parser.add_argument("--extend", action="store_true", help="add to the cases of the record that is there")
@@ -226,11 +250,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     variants = options.variant or [name for name, (_, precision) in VARIANTS.items() if precision in precisions()]
     texts, told = sentences(872)
-    loads = [{"clients": number, "seconds": options.seconds} for number in options.clients or ()]
+    many: list[int] = options.clients or ([] if options.rate else [1, 16])
+    loads = [{"clients": number, "requests": options.requests} for number in many]
     loads += [{"rate": number, "seconds": options.seconds} for number in options.rate or ()]
     with servers(options.model, variants, options.threads) as addresses:
         differ = differences(addresses, texts[:COMPARED])
-        cases = measure(addresses, texts, loads or [{"clients": 16, "seconds": options.seconds}], options.rounds)
+        cases = measure(addresses, texts, loads, options.rounds)
     file = RESULTS / f"serve-{options.model}-{machine_class()}.json"
     earlier = read_json(file)["cases"] if options.extend else []
     record = {

@@ -1,23 +1,30 @@
-"""Tables of book/serve-it.md, from the records of `tools.serving` and of `tools.benchmarks`."""
+"""Tables of book/serve-it.md, from the records of `tools.serving`, of `tools.benchmarks` and of the study."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from blockprune_lib import experiments
+from blockprune_lib.data.glue import TITLES
+from blockprune_lib.experiments.deciding import comparisons
+from blockprune_lib.experiments.report import interval
+from blockprune_lib.experiments.standing import standings
+from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
-from tools.serving import CUT, DENSE, WHOLE, table
+from tools.serving import CUT, DENSE, FOR_P99, RATE, STRUCTURE, WHOLE, table
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 
 
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
-    return {"batches": batches(), "serving": serving()}
+    return {"batches": batches(), "serving": serving(), "accuracy": accuracy()}
 
 
 def serving() -> str:
@@ -29,29 +36,52 @@ def serving() -> str:
 def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
-    differ, cores = max(record["differences"].values()), "one" if record["threads"] == 1 else record["threads"]
+    differ = _rounded_up(max(record["differences"].values()))
     head = (
-        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores, {cores} of them for the "
-        f"model's {record['threads']} thread{'s' * (record['threads'] > 1)}. {text['count']} sentences of "
-        f"{text['name']} ({text['source']}), {text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on "
-        f"average; at most {record['most']} in a batch. *Dense* is eager "
-        "PyTorch; *compiled* means that this library runs the whole encoder as one call. Where nothing is cut, the "
-        f"probabilities in the answers differ from dense float32's by {differ:.1g} at most, bfloat16 included. From "
-        f"the record `book/results/{name}.json`."
+        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores; the model has "
+        f"{record['threads']} thread{'s' * (record['threads'] > 1)}, the rest of the server and the load share what is "
+        f"left. {text['count']} sentences of {text['name']} ({text['source']}), {text['shortest']} to "
+        f"{text['longest']} tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. *Dense* is "
+        "eager PyTorch; *compiled*: this library runs the whole encoder as one call, nothing cut; *cut*: the same with "
+        f"`{STRUCTURE}` at rate {RATE:g}. Where nothing is cut, the probabilities in the answers differ from dense "
+        f"float32's by {differ} at most, bfloat16 included. Faster dense engines are not here: the table of "
+        f"[batches](serve-batches) has them. From the record `book/results/{name}.json`."
     )
     parts = [head]
     for case in sorted(record["cases"], key=lambda case: tuple(case["load"].items())):
         answered = [found["answered"] for found in case["variants"].values()]
         failed = sum(found["failed"] for found in case["variants"].values())
         parts.append(
-            f"*{_load(case['load'])}*, {case['rounds']} rounds, every row once in each; a row answered {min(answered)} "
-            f"to {max(answered)} requests in all, and {failed or 'none'} failed. *Per s*: requests a second, median "
-            "over rounds. *Ratio*: to the first row in the same round, median (quartiles). *p50, p95, p99*: "
-            "milliseconds within which so many per cent of a row's requests were answered"
-            + ("; of fewer than 100 requests p99 is the slowest." if min(answered) < 100 else ".")
+            f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them every engine had "
+            f"{_turn(case['load'])}. An engine answered {min(answered)} to {max(answered)} requests in all, and "
+            f"{failed or 'none'} failed."
         )
         parts += [table(case), *_factors(case)]
+    parts.append(
+        "*per s*: requests a second, median over rounds. *to dense f32*: times as many as dense float32 in the same "
+        "round, median (quartiles); *to same*: as dense in the same precision, median. *p50*, *p95*: so many "
+        "per cent of an engine's requests were answered within so many ms"
+        + (f"; a p99 needs {FOR_P99:,} requests an engine." if min(answered) < FOR_P99 else ".")
+    )
     return "\n\n".join(parts)
+
+
+def _turn(load: Mapping[str, Any]) -> str:
+    if "requests" in load:
+        return f"the same {load['requests']} requests"
+    return f"{load['seconds']:g} s, with sentences drawn anew"
+
+
+def _rounded_up(value: float) -> str:
+    """Two digits, never less than the value.
+
+    >>> _rounded_up(0.002445)
+    '0.0025'
+    """
+    if value == 0:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit - 1e-9) * unit:.2g}"
 
 
 def _factors(case: Mapping[str, Any]) -> list[str]:
@@ -64,10 +94,8 @@ def _factors(case: Mapping[str, Any]) -> list[str]:
             told.append(f"{np.median(whole / dense):.1f} and {np.median(cut / whole):.1f} in {precision}")
     if not told:
         return []
-    return [
-        "Two things multiply here, the compiled call and the cut. As factors of requests a second in the same round "
-        f"(medians), they are {', '.join(told)}."
-    ]
+    padding = "" if case["load"].get("clients") == 1 else ", which also leaves out padding,"
+    return [f"Factors of the compiled call{padding} and of the cut, medians over rounds: {', '.join(told)}."]
 
 
 def _load(load: Mapping[str, Any]) -> str:
@@ -77,26 +105,69 @@ def _load(load: Mapping[str, Any]) -> str:
 
 
 def batches() -> str:
-    """What padding costs who computes it, from the record of sentences of mixed lengths."""
-    sentences = []
+    """Padding, engines and the cut in one batch of sentences of mixed lengths: a table for each record."""
+    parts, columns = list[str](), ["as they come", "sorted", "error, %"]
     for path in sorted(RESULTS.glob("bench-lengths-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        case = record["cases"][0]
+        case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
         what, engines = case["what"], {engine["key"]: engine for engine in case["engines"]}
         lengths, number = what["lengths"], what["batch"]
-        padded, rate = number * max(lengths), lambda key, n=number, of=engines: _per_second(of[key], n)
-        ours = [key for key in engines if key.startswith("blockprune") and key.endswith("f32")]
-        best = max(ours, key=lambda key: rate(key))
-        sentences.append(
+        padded, tokens = number * max(lengths), sum(lengths)
+        dense = [engine for key, engine in engines.items() if not key.startswith("blockprune")]
+        ours = [engine for key, engine in engines.items() if key.startswith("blockprune")]
+        rows = dict[str, list[str]]()
+        for engine in [engines["torch"], *_best(dense, number), *_best(ours, number)]:
+            ahead = engines.get(f"{engine['key'].removesuffix('-sorted')}-sorted")
+            plain = engines[engine["key"].removesuffix("-sorted")]
+            cells = [_rate(plain, number), _rate(ahead, number), f"{100 * engine['error']:.2g}"]
+            name = plain["name"] if plain in dense else plain["name"].replace("blockprune ", "*cut*, ")
+            rows[name] = cells
+        parts += [
             f"Recorded on {record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]}), one "
-            f"thread: {number} sentences with {sum(lengths)} tokens, {padded} with padding, as one batch of "
-            f"{what['model']}. PyTorch's dense float32 answers {rate('torch'):.0f} a second as they come, and "
-            f"{rate('torch-sorted'):.0f} if they are sorted by length and run eight at a time; this library at rate "
-            f"{what['rate']:g} ({best.split()[1]}, float32) answers {rate(best):.0f} as they come "
-            f"(`book/results/{path.name}`)."
-        )
-    return "\n\n".join(sentences)
+            f"thread: {number} sentences with {tokens} tokens, {padded} with padding, as one batch of {what['model']}; "
+            f"of each precision the fastest dense engine and the fastest structure of this library at rate "
+            f"{what['rate']:g}.",
+            "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
+            "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
+            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding. That alone "
+            f"explains about {padded / tokens:.1f} times at most, since {padded} tokens become {tokens}; the record "
+            f"has no compiled model without a cut, to tell the rest apart (`book/results/{path.name}`).",
+        ]
+    return "\n\n".join(parts)
+
+
+def _best(engines: list[Engine], sentences: int) -> list[Engine]:
+    """Of each precision the engine that answers most, sorted or not, in the order of precisions."""
+    found: dict[str, Engine] = {}
+    for engine in engines:
+        other = found.get(engine["precision"])
+        if other is None or _per_second(engine, sentences) > _per_second(other, sentences):
+            found[engine["precision"]] = engine
+    return list(found.values())
+
+
+def _rate(engine: Engine | None, sentences: int) -> str:
+    return "" if engine is None else f"{_per_second(engine, sentences):.0f}"
 
 
 def _per_second(engine: Engine, sentences: int) -> float:
     return 1e3 * sentences / float(engine["ms"]["median"])
+
+
+def accuracy() -> str:
+    """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
+    found = [comparisons(study, text=False) for study in standings(readme_accuracy._records())]
+    pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
+    ours = [one for one in pooled if one.rate == RATE and one.method == "reweighted"]
+    if not ours:
+        return ""
+    (one,) = ours
+    ends = interval(one.by_seed)
+    low, high = (-100 * end for end in reversed(ends)) if ends else (math.nan, math.nan)
+    *most, last = [TITLES[task] for task in one.tasks]
+    return (
+        f"What a cut costs has been measured with {one.model}: at rate {RATE:g} (`{one.structure}`) it lost "
+        f"{-100 * np.mean(one.by_seed):.1f} points (95 % interval over seeds: {low:.1f} to {high:.1f}) on average over "
+        f"{', '.join(most)} and {last}, against a dense model trained for as many steps. What this bert-base would "
+        "lose is not known: its weights are drawn at random, which changes no time."
+    )

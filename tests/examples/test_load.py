@@ -54,6 +54,12 @@ def test_clients_take_turns_through_the_texts_and_wait_for_their_answers():
     assert load.per_second == len(load.times) / load.seconds
 
 
+def test_clients_stop_after_so_many_requests():
+    with service() as (url, texts):
+        load = asyncio.run(closed(url, ["a", "b"], 60.0, clients=3, requests=7))
+    assert len(load.times) == len(texts) == 7
+
+
 def test_requests_at_a_rate_do_not_wait_for_earlier_answers():
     with service(delay=0.2) as (url, texts):
         load = asyncio.run(open_ended(url, ["a"], 0.5, rate=40.0))
