@@ -153,7 +153,11 @@ def test_the_tables_say_what_the_record_says():
         return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
     def case(threads, added, faster):
-        options = {"baseline": "without", "timings": {"without": {"ratio": ratio(1)}, "bf16": {"ratio": ratio(faster)}}}
+        options = {
+            "baseline": "without",
+            "rounds": 20,
+            "timings": {"without": {"ratio": ratio(1)}, "bf16": {"ratio": ratio(faster)}},
+        }
         return {
             "threads": threads,
             "structures": [{"structure": "row", "added_share": ratio(added)}],
@@ -172,3 +176,16 @@ def test_the_tables_say_what_the_record_says():
     assert "| `row` | +3.4 % (+2.4 to +4.4) | -0.2 % (-1.2 to +0.8) |" in table
     assert "| bf16 | 1.50 (1.49 to 1.51) | 0.25 (0.24 to 0.26) |" in table
     assert "| structure | 2 threads | 1 thread |" in table
+    assert "Medians of 20 rounds" in table
+    assert "On 1 thread no difference is told from 0." in table
+
+
+def test_the_parts_of_a_study_stand_in_their_order():
+    names = re.findall(r"`recipes/(study-sst2[\w-]*)\.yaml`", experiments_tables.recipes())
+    assert names == ["study-sst2", "study-sst2-magnitude", "study-sst2-baselines"]
+
+
+def test_the_sample_of_a_report_says_whether_two_methods_are_told_apart():
+    assert re.search(
+        r"reweighted less gradual, .* over seeds, \*\*(not )?told apart\*\*", experiments_tables.report_sample()
+    )
