@@ -119,7 +119,7 @@ def batches() -> str:
         for engine in [engines["torch"], *_best(dense, number), *_best(ours, number)]:
             ahead = engines.get(f"{engine['key'].removesuffix('-sorted')}-sorted")
             plain = engines[engine["key"].removesuffix("-sorted")]
-            cells = [_rate(plain, number), _rate(ahead, number), f"{100 * engine['error']:.2g}"]
+            cells = [_rate(plain, number), _rate(ahead, number), _percent(engine["error"])]
             name = plain["name"] if plain in dense else plain["name"].replace("blockprune ", "*cut*, ")
             rows[name] = cells
         parts += [
@@ -144,6 +144,15 @@ def _best(engines: list[Engine], sentences: int) -> list[Engine]:
         if other is None or _per_second(engine, sentences) > _per_second(other, sentences):
             found[engine["precision"]] = engine
     return list(found.values())
+
+
+def _percent(error: float) -> str:
+    """An error in %; what is below a hundredth, and not 0, as that.
+
+    >>> _percent(4.5e-7), _percent(0.008), _percent(0.0)
+    ('< 0.01', '0.8', '0')
+    """
+    return "< 0.01" if 0 < 100 * error < 0.01 else f"{100 * error:.2g}"
 
 
 def _rate(engine: Engine | None, sentences: int) -> str:
