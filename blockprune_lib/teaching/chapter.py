@@ -1,6 +1,7 @@
 """What every chapter's first cells call: set-up, the hardware passport, and sentences made by code.
 
-Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then shows nothing.
+Works the same in the book's build, in Jupyter and in Colab, where MyST-NB is not installed: `glue` then shows nothing,
+and `glued` what it was given.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Disturbable(Protocol):
 
 
 Measured = TypeVar("Measured", bound=Disturbable)
+#: What `glue` was given in this process.
+_GLUED: dict[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -
 
 def glue(name: str, value: object) -> None:
     """Make *value* available to the chapter's prose as {glue:text}`name`; text is inserted as it reads."""
+    _GLUED[name] = value
     try:
         from myst_nb import glue as keep
     except ImportError:
         return
     keep(name, Text(value) if isinstance(value, str) else value, display=False)
+
+
+def glued(*names: str) -> Table:
+    """A table of what `glue` made available, for notebooks whose text cannot insert it; "not run" where a name is not.
+
+    >>> glue("gain", "2.3 times")
+    >>> glued("gain", "loss")
+    name  your run
+    gain  2.3 times
+    loss  not run
+    The text below calls these numbers by their names.
+    """
+    rows = [(name, _GLUED.get(name, "not run")) for name in names]
+    return table(["name", "your run"], rows, "The text below calls these numbers by their names.")
 
 
 def record(name: str, figures: dict[str, Any]) -> Text:

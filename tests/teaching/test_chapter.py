@@ -53,6 +53,13 @@ def test_glue_keeps_text_without_quotes():
     assert repr(chapter.Text("3.1 times")) == "3.1 times"
 
 
+def test_glued_tells_what_glue_was_given_and_what_was_not_run():
+    chapter.glue("times", "3.1 times")
+    lines = repr(chapter.glued("times", "never-glued")).splitlines()
+    assert lines[1].split(maxsplit=1) == ["times", "3.1 times"]
+    assert lines[2].split(maxsplit=1) == ["never-glued", "not run"]
+
+
 def test_a_record_says_where_its_numbers_came_from(tmp_path, monkeypatch):
     monkeypatch.delenv("BLOCKPRUNE_RECORD", raising=False)
     assert repr(chapter.record("a-page", {"ms": 3.5})) == ""

@@ -78,10 +78,24 @@ class TestStudentVersion:
         assert all(cell["metadata"][student.GIVEN] for cell in cut["cells"])
 
     def test_keeps_every_name_that_later_cells_use(self, name):
-        # What is left out shows something; it must not make a name.
         whole = [cell for cell in code(read(BOOK / f"{name}.ipynb")) if "exercise-solution" not in tags(cell)]
-        for before, after in zip(whole, code(version(name)), strict=True):
+        kept = [cell for cell in code(version(name)) if not source(cell).startswith("chapter.glued(")]
+        for before, after in zip(whole, kept, strict=True):
             assert made(source(after)) == made(source(before))
+
+    def test_tells_each_number_of_the_text_in_a_cell_above_it(self, name):
+        told = set()
+        for cell in version(name)["cells"]:
+            if source(cell).startswith("chapter.glued("):
+                told = set(re.findall(r'"([^"]+)"', source(cell)))
+            elif cell["cell_type"] == "markdown":
+                assert set(re.findall(r"\*\[([\w-]+)\]\*", source(cell))) == told
+                told = set()
+
+    def test_has_no_keys_of_works_and_no_labels(self, name):
+        said = "\n".join(source(cell) for cell in version(name)["cells"] if cell["cell_type"] == "markdown")
+        assert not re.search(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b|^\([\w-]+\)=", said, re.MULTILINE)
+        assert not re.search(r"\]\(#?[\w-]+\)", said)
 
 
 def made(text):
@@ -90,13 +104,15 @@ def made(text):
     return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
 
 
-def test_a_cell_that_shows_an_answer_shows_nothing():
+def test_a_cell_that_measures_an_answer_stays_with_its_code_folded():
     cell = {
         "cell_type": "code", "metadata": {"tags": ["hide-output"], "mystnb": {"code_prompt_show": "Show the answer"}},
         "source": ["x = 1\n", "glue('x', x)\n", "display(\n", "    x)\n", "x"],
     }  # fmt: skip
-    cut = student.student_version({"cells": [cell], "nbformat": 4, "nbformat_minor": 5}, "c")
-    assert source(cut["cells"][0]).splitlines()[1:] == ["x = 1", "glue('x', x)"]
+    cut = student.student_version({"cells": [cell], "nbformat": 4, "nbformat_minor": 5}, "c")["cells"][0]
+    assert source(cut) == source(cell)
+    assert cut["metadata"]["jupyter"] == {"source_hidden": True}
+    assert "mystnb" not in cut["metadata"]
 
 
 def test_the_student_version_leaves_the_chapter_alone(tmp_path):
@@ -175,7 +191,8 @@ def run_chapters():
         notebook = read(BOOK / f"{name}.ipynb")
         for cell in code(notebook):
             picture = f'<img class="bp-light" alt="{name}">' if "plots.figure(" in source(cell) else "<b>shown</b>"
-            cell["outputs"] = [{"output_type": "execute_result", "data": {"text/html": picture}}]
+            cell["outputs"] = [{"output_type": "execute_result", "data": {"text/html": picture}},
+                               {"output_type": "display_data", "data": {"text/markdown": "**c.** Said."}}]  # fmt: skip
         notebooks[name] = notebook
     return notebooks
 
@@ -195,6 +212,9 @@ def test_slides_hold_the_cells_that_the_register_names(tmp_path):
             assert len(re.findall(rf"<div class='{kind}[ ']", page)) == count
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
         assert "{glue" not in page
+        assert page.count("<strong>c.</strong> Said.") >= sum(bool(slide.told) for slide in deck.slides)
+        assert all(slide.notes or slide.told for slide in deck.slides for item in slide.show
+                   if deck.name == "lecture" and "predict" in item)  # fmt: skip
     for name in ("reveal.js", "reveal.css", "notes.js", "mathjax.js", "slides.css", "LICENSE"):
         assert (tmp_path / name).is_file()
 

@@ -10,6 +10,7 @@ A slide shows its title, its text, and what `show` names of the chapter, as the 
     equation: TEXT    the displayed equation that holds TEXT
     exercise: LABEL   the text of an exercise
 
+`told: TEXT` puts what the cell that holds TEXT said, the answer to a question, into the speaker's notes.
 The files of a deck ask for nothing beyond their folder: reveal.js lies beside the register, MathJax comes from the
 package that the book's pages use.
 """
@@ -58,6 +59,7 @@ class Slide:
     text: str = ""
     show: list[dict[str, Any]] = field(default_factory=list)
     notes: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Deck:
     @property
     def chapters(self) -> list[str]:
         """The chapters that it shows cells of."""
-        return list(dict.fromkeys(slide.chapter for slide in self.slides if slide.show))
+        return list(dict.fromkeys(slide.chapter for slide in self.slides if slide.show or slide.told))
 
 
 def decks(path: Path = REGISTER) -> list[Deck]:
@@ -134,8 +136,9 @@ def _section(slide: Slide, notebooks: dict[str, Notebook]) -> str:
         parts.append(f"<div class='{kind}{fragment}'>{shown}</div>")
     if slide.chapter:
         parts.append(f"<p class='from'>{html.escape(slide.chapter)}</p>")
-    if slide.notes:
-        parts.append(f"<aside class='notes'>{markdown(slide.notes)}</aside>")
+    told = _told(slide.told, notebooks[slide.chapter]) if slide.told else ""
+    if slide.notes or told:
+        parts.append(f"<aside class='notes'>{markdown(slide.notes)}{told}</aside>")
     return "<section>" + "\n".join(parts) + "</section>"
 
 
@@ -155,6 +158,15 @@ def _shown(kind: str, what: str, notebook: Notebook) -> str:
     said = [text for output in outputs if (text := _output(output, kind))]
     if not said:
         raise ValueError(f"the cell of {what!r} shows nothing: run the chapter first")
+    return "\n".join(said)
+
+
+def _told(text: str, notebook: Notebook) -> str:
+    """What the cell that holds *text* said in words, as HTML; tables and figures are left out."""
+    datas = [output.get("data", {}) for output in find_code(notebook, text).get("outputs", [])]
+    said = [markdown("".join(data["text/markdown"])) for data in datas if "text/markdown" in data]
+    if not said:
+        raise ValueError(f"the cell of {text!r} says nothing: run the chapter first")
     return "\n".join(said)
 
 

@@ -1,9 +1,11 @@
-"""The student version of a chapter: no solutions and no answers, the stubs kept, text that any notebook program shows.
+"""The student version of a chapter: no solutions and no reasons, the stubs kept, text that any notebook program shows.
 
     solution cells, and the text between solution-start and solution-end     go
     folds other than hints: the reasons behind a prediction                  go
-    cells that show an answer                                                stay, and show nothing: later cells
-                                                                             use what they work out
+    cells that measure the answer to a prediction                            stay, their code folded: they show what
+                                                                             they find once the student runs them
+    numbers that the text takes from a run                                   become names, told by a cell above it
+    citations                                                                become authors and year
     MyST's directives                                                        become plain Markdown
 
 Each cell that was handed out says so in its metadata, so that `marking` knows which ones a student added.
@@ -11,20 +13,20 @@ Each cell that was handed out says so in its metadata, so that `marking` knows w
 
 from __future__ import annotations
 
-import ast
 import copy
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from blockprune_lib._common.files import write_whole
+from tools.bibliography_style import label
 
 from .chapters import BOOK, DIRECTIVE, Cell, Notebook, chapters, read, source, tags
 
-#: Calls whose value is what a reader sees.
-SHOWS = ("display", "say", "table", "print", "figure")
+_GLUE = re.compile(r"\{glue:text\}`([^`]*)`")
 GIVEN = "blockprune_given"
 
 
@@ -34,6 +36,9 @@ def student_version(notebook: Notebook, chapter: str) -> Notebook:
     for cell in notebook["cells"]:
         kept, inside = _of_cell(cell, inside)
         if kept is not None:
+            if names := _numbers_of(kept):
+                cells.append(_numbers(kept, names))
+                kept["source"] = _GLUE.sub(r"*[\1]*", source(kept)).splitlines(keepends=True)
             kept["metadata"][GIVEN] = True
             cells.append(kept)
     metadata = copy.deepcopy(notebook.get("metadata", {}))
@@ -66,13 +71,13 @@ def _of_cell(cell: Cell, inside: bool) -> tuple[Cell | None, bool]:
     kept = copy.deepcopy(cell)
     if cell["cell_type"] == "markdown":
         text, inside = _without_solutions(source(cell), inside)
-        text = plain(text).strip("\n")
+        text = plain(text, numbers=False).strip("\n")
         kept["source"] = text.splitlines(keepends=True)
         return (kept if text.strip() else None), inside
     if inside or "exercise-solution" in tags(cell):
         return None, inside
     if "hide-output" in tags(cell) and "answer" in str(cell["metadata"].get("mystnb", "")):
-        kept["source"] = without_display(source(cell)).splitlines(keepends=True)
+        kept["metadata"] |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
         kept["metadata"].pop("mystnb", None)
     return kept, False
 
@@ -94,30 +99,23 @@ def _without_solutions(text: str, inside: bool) -> tuple[str, bool]:
     return kept, inside
 
 
-def without_display(text: str) -> str:
-    """Code without the statements that only show something; what they would have shown is an answer.
-
-    >>> print(without_display("letter = 'b'\\ndisplay(letter)"))
-    # The answer is in the book; this cell keeps what later cells use.
-    letter = 'b'
-    """
-    lines = text.splitlines()
-    for node in reversed(ast.parse(text).body):
-        if isinstance(node, ast.Expr) and _shows(node.value):
-            del lines[node.lineno - 1 : node.end_lineno]
-    return "\n".join(["# The answer is in the book; this cell keeps what later cells use.", *lines]).rstrip()
+def _numbers_of(cell: Cell) -> list[str]:
+    """The names of the numbers that a cell's text takes from a run."""
+    return list(dict.fromkeys(_GLUE.findall(source(cell)))) if cell["cell_type"] == "markdown" else []
 
 
-def _shows(value: ast.expr) -> bool:
-    """Whether an expression is there to be seen: a call that shows, or a bare name or object."""
-    if not isinstance(value, ast.Call):
-        return True
-    called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-    return called in SHOWS
+def _numbers(cell: Cell, names: list[str]) -> Cell:
+    """A cell that tells the numbers which the text of *cell* calls by *names*."""
+    lines = ["chapter.glued(\n", *(f'    "{name}",\n' for name in names), ")"]
+    metadata = {GIVEN: True, "jupyter": {"source_hidden": True}, "cellView": "form"}
+    told = {"cell_type": "code", "metadata": metadata, "execution_count": None, "outputs": [], "source": lines}
+    return {**told, "id": f"{cell['id']}-told"[:64]} if "id" in cell else told
 
 
-def plain(text: str) -> str:
+def plain(text: str, numbers: bool = True) -> str:
     """Markdown that Jupyter and Colab show: directives and roles of MyST written out, folds other than hints left out.
+
+    `numbers` False leaves {glue:text}`...` to the caller.
 
     >>> print(plain("```{admonition} Predict\\n:class: tip\\nWhich?\\n```"))
     > **Predict**
@@ -126,9 +124,28 @@ def plain(text: str) -> str:
     <BLANKLINE>
     """
     text = DIRECTIVE.sub(_directive, text)
-    text = re.sub(r"\{glue:text\}`[^`]*`", "*(a number of your run)*", text)
-    text = re.sub(r"\{cite:\w+\}`([^`]*)`", r"[\1]", text)
+    if numbers:
+        text = _GLUE.sub("*(a number of your run)*", text)
+    text = re.sub(r"\{cite:(\w+)\}`([^`]*)`", lambda found: _cited(found[1], found[2].split(",")), text)
+    text = re.sub(r"^\([\w-]+\)=\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^\]\n]*)\]\((?!https?:)(?:#[\w-]+|[\w-]+)\)", r"*\1*", text)  # a label is no file
     return re.sub(r"\{(?:doc|ref|term|numref)\}`([^`<]*?)(?:\s*<[^>]*>)?`", r"*\1*", text)
+
+
+def _cited(role: str, keys: list[str]) -> str:
+    """A citation in words: "(Han et al., 2015)", or "Han et al. (2015)" in a sentence."""
+    told = [label(_works()[key.strip()]) for key in keys]
+    if role == "t":
+        return " and ".join("{0} ({2})".format(*each.rpartition(", ")) for each in told)
+    return f"({'; '.join(told)})"
+
+
+@cache
+def _works() -> Any:
+    """The entries of the book's bibliography."""
+    from pybtex.database import parse_file
+
+    return parse_file(str(BOOK / "references.bib")).entries
 
 
 def _directive(found: re.Match[str]) -> str:
