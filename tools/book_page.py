@@ -7,22 +7,25 @@ pages name the fork.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
 
 from tools import bibliography_style
 from tools.docstrings import to_rst
+from tools.repository import ROOT
 from tools.signatures import written
 
 #: The picture that a shared link shows; `images/` of the book holds it.
 CARD = "images/share-card.png"
-#: Columns of MyST-NB's table of runs that a reader has a use for, by number, and what they are called on the page.
-_RUNS = {0: "chapter", 1: "ran on", 3: "seconds"}
+#: Columns of MyST-NB's table of runs that a reader has a use for, by number; that of the method tells the promise.
+_RUNS = {0: "page", 1: "ran on", 2: "promised, s", 3: "seconds"}
 _LINKS: dict[str, str] = {}
 
 
@@ -90,24 +93,60 @@ def write_map(app: Any, error: Exception | None) -> None:
 
 
 def plain_runs(app: Any, document: nodes.document, page: str) -> None:
-    """The table of runs with titles of chapters, days and whole seconds; where one did not run the build has failed."""
+    """The table of runs in the book's order: number and title, what was promised, whole seconds, and their sum.
+
+    The day stands in the head where all ran on one. Where a page did not run the build has failed.
+    """
     for table in document.findall(nodes.table):
-        head, *rows = [list(row.children) for row in table.findall(nodes.row)]
-        if [entry.astext() for entry in head[:2]] != ["Document", "Modified"]:
+        first, *rows = table.findall(nodes.row)
+        if [entry.astext() for entry in list(first.children)[:2]] != ["Document", "Modified"]:
             continue
-        for number, name in _RUNS.items():
-            _say(head[number], name)
+        numbers = _numbers()
+        names = {id(row): row.children[0].astext() for row in rows}
+        days = {row.children[1].astext()[:10] for row in rows}
+        total = sum(float(row.children[3].astext()) for row in rows)
         for row in rows:
-            chapter = app.env.titles.get(row[0].astext())
-            _say(row[0], chapter.astext() if chapter is not None else row[0].astext())
-            _say(row[1], row[1].astext()[:10])
-            _say(row[3], f"{float(row[3].astext()):.0f}")
-        for cells in [list(table.findall(nodes.colspec)), head, *rows]:
+            name, (link, day, promise, seconds, _) = names[id(row)], row.children
+            title = app.env.titles.get(name)
+            number = f"{numbers[name]}. " if name in numbers else ""
+            _say(link, number + (name if title is None else title.astext()))
+            _say(day, day.astext()[:10])
+            _say(promise, _promise(Path(app.srcdir) / f"{name}.ipynb"))
+            _say(seconds, f"{float(seconds.astext()):.0f}")
+        ends = {"index": 0}  # the other pages with code are appendices
+        rows.sort(key=lambda row: (numbers | ends).get(names[id(row)], len(numbers) + 1))
+        last = rows[-1].deepcopy()
+        for entry, text in zip(last.children, ("all", "", "", f"{total:.0f}", ""), strict=True):
+            entry.children = [nodes.paragraph("", text)]
+        (body,) = table.findall(nodes.tbody)
+        body.children = []
+        body += [*rows, last]
+        for number, heading in _RUNS.items():
+            _say(first.children[number], heading)
+        kept = [number for number in _RUNS if number != 1 or len(days) > 1]
+        if len(days) == 1:
+            _say(first.children[3], f"seconds, {days.pop()}")
+        for cells in [list(table.findall(nodes.colspec)), *(list(row.children) for row in (first, *rows, last))]:
             for number, cell in enumerate(cells):
-                if number not in _RUNS:
+                if number not in kept:
                     cell.parent.remove(cell)
         for group in table.findall(nodes.tgroup):
-            group["cols"] = len(_RUNS)
+            group["cols"] = len(kept)
+
+
+def _numbers() -> dict[str, int]:
+    """{name: number} of the chapters, as the menu counts them."""
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    names = [one["file"] for part in parts if part.get("numbered") for one in part["chapters"]]
+    return {name: number for number, name in enumerate(names, 1)}
+
+
+def _promise(path: Path) -> str:
+    """The seconds that a chapter promises on a laptop; nothing for a page that promises none."""
+    if not path.is_file():
+        return ""
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    return str(metadata.get("blockprune", {}).get("laptop_seconds", ""))
 
 
 def _say(entry: nodes.Node, text: str) -> None:

@@ -47,7 +47,11 @@ def speeds() -> str:
         f"{what['model']}'s shapes, rate {what['rate']:g} (one group in {what['rate']:g} stays), one thread; times as "
         f"fast as PyTorch eager in float32 on the same machine, 95 % interval in brackets. {' and '.join(machines)}, "
         f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
-        + "".join(f"; {name} is the same processor held to those instructions" for name in held)
+        + "".join(
+            f"; {name} is the same processor held to those instructions (OpenVINO's float32 obeys only in part, and "
+            f"would be slower on a processor that has no newer ones)"
+            for name in held
+        )
         + ". The weights were drawn at random, so these rows have no accuracy: every accuracy below is MiniLM's"
         + f". Records under `book/results/`: {files}."
     )

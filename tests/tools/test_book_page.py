@@ -45,19 +45,36 @@ def test_a_page_is_described_by_its_first_paragraph_of_prose():
     assert book_page.describe(publish_doctree("Nothing.")) == ""
 
 
-def test_the_table_of_runs_has_titles_days_and_seconds():
-    ran = {"exec_data": {"mtime": 1764122898.0, "method": "cache", "runtime": 16.03, "succeeded": True}}
-    table = make_stat_table("built", defaultdict(dict, {"blocks": ran, "unknown": ran}))
+def ran(day, seconds):
+    at = 1764122898.0 + 86400 * day
+    return {"exec_data": {"mtime": at, "method": "cache", "runtime": seconds, "succeeded": True}}
+
+
+def table_of_runs(pages):
     document = publish_doctree("A page.")
-    document += table
-    app = SimpleNamespace(env=SimpleNamespace(titles={"blocks": nodes.title("", "Which weights?")}))
-    book_page.plain_runs(app, document, "built")
-    rows = [[entry.astext() for entry in row.children] for row in document.findall(nodes.row)]
-    day = rows[1][1]
-    assert re.fullmatch(r"2025-11-2[56]", day)
-    assert rows == [["chapter", "ran on", "seconds"], ["Which weights?", day, "16"], ["unknown", day, "16"]]
+    document += make_stat_table("built", defaultdict(dict, pages))
+    titles = {"blocks": nodes.title("", "Which weights?")}
+    book_page.plain_runs(SimpleNamespace(env=SimpleNamespace(titles=titles), srcdir=ROOT / "book"), document, "built")
+    (table,) = document.findall(nodes.table)
+    return table, [[entry.astext() for entry in row.children] for row in table.findall(nodes.row)]
+
+
+def test_the_table_of_runs_is_in_the_books_order_with_promises_and_a_sum():
+    table, rows = table_of_runs({"blocks": ran(0, 16.03), "unknown": ran(0, 1.4), "whole-story": ran(0, 20.5)})
+    head, *rows = rows
+    assert head[:2] == ["page", "promised, s"]
+    assert re.fullmatch(r"seconds, 2025-11-2[56]", head[2])
+    assert [row[0] for row in rows] == ["1. whole-story", "4. Which weights?", "unknown", "all"]
+    assert [row[2] for row in rows] == ["20", "16", "1", "38"]
+    assert rows[1][1].isdigit()
     assert len(list(table.findall(nodes.colspec))) == 3
-    assert len(list(table.findall(pending_xref))) == 2
+    assert len(list(table.findall(pending_xref))) == 3
+
+
+def test_the_table_of_runs_has_days_where_they_differ():
+    _, rows = table_of_runs({"blocks": ran(0, 16.03), "unknown": ran(2, 1.4)})
+    assert rows[0] == ["page", "ran on", "promised, s", "seconds"]
+    assert rows[1][1] != rows[2][1]
 
 
 def test_the_share_card_is_as_large_as_a_card_should_be():
