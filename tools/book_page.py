@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from sphinx.util.nodes import make_refnode
 
 from tools import bibliography_style
 from tools.docstrings import to_rst
@@ -101,7 +102,7 @@ def plain_runs(app: Any, document: nodes.document, page: str) -> None:
         first, *rows = table.findall(nodes.row)
         if [entry.astext() for entry in list(first.children)[:2]] != ["Document", "Modified"]:
             continue
-        numbers = _numbers()
+        numbers = chapter_numbers()
         names = {id(row): row.children[0].astext() for row in rows}
         days = {row.children[1].astext()[:10] for row in rows}
         total = sum(float(row.children[3].astext()) for row in rows)
@@ -121,20 +122,43 @@ def plain_runs(app: Any, document: nodes.document, page: str) -> None:
         (body,) = table.findall(nodes.tbody)
         body.children = []
         body += [*rows, last]
-        for number, heading in _RUNS.items():
-            _say(first.children[number], heading)
-        kept = [number for number in _RUNS if number != 1 or len(days) > 1]
+        for column, heading in _RUNS.items():
+            _say(first.children[column], heading)
+        kept = [column for column in _RUNS if column != 1 or len(days) > 1]
         if len(days) == 1:
             _say(first.children[3], f"seconds, {days.pop()}")
         for cells in [list(table.findall(nodes.colspec)), *(list(row.children) for row in (first, *rows, last))]:
-            for number, cell in enumerate(cells):
-                if number not in kept:
+            for column, cell in enumerate(cells):
+                if column not in kept:
                     cell.parent.remove(cell)
         for group in table.findall(nodes.tgroup):
             group["cols"] = len(kept)
 
 
-def _numbers() -> dict[str, int]:
+def tell_where_cited(app: Any, document: nodes.document, page: str) -> None:
+    """Each entry of the bibliography says which pages cite it."""
+    entries = [entry for entry in document.findall(nodes.citation) if entry.get("docname") == page]
+    if not entries:
+        return
+    domain, numbers = app.env.get_domain("cite"), chapter_numbers()
+    keys = {citation.citation_id: citation.key for citation in domain.citations}
+    order = {name: at for at, name in enumerate(["index", *numbers])}
+    for entry in entries:
+        citing = {ref.docname for ref in domain.citation_refs for target in ref.targets
+                  if target.key == keys.get(entry["ids"][0]) and ref.docname != page}  # fmt: skip
+        if not citing:
+            continue
+        told = nodes.inline("", " Cited in ")
+        for at, name in enumerate(sorted(citing, key=lambda name: (order.get(name, len(order)), name))):
+            title = app.env.titles[name].astext() if name in app.env.titles else name
+            text = f"chapter {numbers[name]}" if name in numbers else title
+            told += [nodes.Text(", " if at else ""), make_refnode(app.builder, page, name, "", nodes.Text(text), title)]
+        told += nodes.Text(".")
+        *_, last = entry.findall(nodes.paragraph)
+        last += told
+
+
+def chapter_numbers() -> dict[str, int]:
     """{name: number} of the chapters, as the menu counts them."""
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
     names = [one["file"] for part in parts if part.get("numbered") for one in part["chapters"]]
@@ -198,4 +222,5 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("autodoc-process-signature", write_signature)
     app.connect("doctree-resolved", plain_runs)
+    app.connect("doctree-resolved", tell_where_cited)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
