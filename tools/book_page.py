@@ -28,6 +28,9 @@ CARD = "images/share-card.png"
 #: Columns of MyST-NB's table of runs that a reader has a use for, by number; that of the method tells the promise.
 _RUNS = {0: "page", 1: "ran on", 2: "promised, s", 3: "seconds"}
 _LINKS: dict[str, str] = {}
+#: {full name of a class: the class}, and the full names of the methods on the pages.
+_CLASSES: dict[str, type] = {}
+_MEMBERS: list[str] = []
 
 
 def pages_address(repository: str) -> str:
@@ -181,10 +184,25 @@ def _say(entry: nodes.Node, text: str) -> None:
 
 def read_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """A docstring of the library as Sphinx reads it; names of the library link to where they are told."""
+    lines[:] = to_rst(lines, links(name, thing))
+
+
+def links(name: str, thing: Any) -> dict[str, str]:
+    """{what a docstring may write: full name} where *thing* is told under *name*.
+
+    A bare word leads to a function or class of the library, or to a method of the same class; what is an argument or
+    an attribute there is meant as such. A method of another class is written with its class.
+    """
     if not _LINKS:
         _LINKS.update(_names())
+    home = name if name in _CLASSES else name.rpartition(".")[0]
+    own = _CLASSES.get(home)
     arguments = set(inspect.signature(thing).parameters) if callable(thing) and not isinstance(thing, type) else set()
-    lines[:] = to_rst(lines, {short: full for short, full in _LINKS.items() if short not in arguments})
+    arguments |= {word for kind in (own.__mro__ if own else ()) for word in vars(kind).get("__annotations__", {})}
+    found = {short: full for short, full in _LINKS.items()
+             if short not in arguments and ("." in short or full.rpartition(".")[0] not in _CLASSES)}  # fmt: skip
+    mine = {full.rpartition(".")[2]: full for full in _MEMBERS if own and full.rpartition(".")[0] == home}
+    return found | {short: full for short, full in mine.items() if short not in arguments}
 
 
 def write_signature(
@@ -201,7 +219,11 @@ def _names() -> dict[str, str]:
     from tools import api
 
     found: dict[str, list[str]] = {}
-    for full, _ in api.things():
+    for full, thing in api.things():
+        if isinstance(thing, type):
+            _CLASSES[full] = thing
+        elif full.rpartition(".")[0] in _CLASSES:
+            _MEMBERS.append(full)
         path = full.removeprefix("blockprune_lib.").split(".")
         for short in {path[-1], ".".join(path[-2:]), ".".join(path)}:
             found.setdefault(short, []).append(full)

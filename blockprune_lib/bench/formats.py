@@ -75,9 +75,10 @@ class Products(Printed, Mapping[str, Product]):
 
 
 def to_torch(weight: Tensor, structure: BlockStructure) -> Tensor:
-    """`weight` (M, N) as a torch CSR tensor (irregular) or BSR tensor (tile), without torch's notice of a beta.
+    """`weight` (M, N) as a torch CSR tensor (irregular) or BSR tensor (tile).
 
-    Raises ValueError for another structure, and for a BSR whose tiles do not divide the matrix.
+    torch's warning that its sparse tensors are in beta is not shown. Raises ValueError for another structure, and for a
+    BSR whose tiles do not divide the matrix.
 
     >>> to_torch(torch.tensor([[0.0, 2.0], [0.0, 0.0]]), BlockStructure.irregular()).col_indices()
     tensor([1])

@@ -25,8 +25,9 @@ from ..pruning.structure import BlockStructure, check_structure, expand
 class BreakEven(Printed):
     """Time of one product against density, and where it crosses the dense one.
 
-    density   the largest density up to which the sparse product was the faster one; 1.0 where it always was, 0.0 never
-    points    {density: median ms} of the sparse product; dense_ms the median of `torch.nn.functional.linear`
+    structure, shape, tokens, threads   what was timed
+    points                              {density: median ms} of the sparse product
+    dense_ms                            median ms of `torch.nn.functional.linear`
     """
 
     structure: BlockStructure
@@ -38,7 +39,10 @@ class BreakEven(Printed):
 
     @property
     def density(self) -> float:
-        """Where the line through the points crosses the dense time."""
+        """The density below which the sparse product was faster; 1.0 where it always was, 0.0 where it never was.
+
+        Between two points the time is taken to be a straight line.
+        """
         return interpolate_break_even(list(self.points), list(self.points.values()), self.dense_ms)
 
     def _table(self) -> list[tuple[str, ...]]:

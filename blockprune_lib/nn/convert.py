@@ -33,16 +33,16 @@ def sparsify(
 ) -> Model:  # fmt: skip
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
-    structure          of every matrix, or {parameter name: structure} as `Masks.structures` and a latency `budget` have
-                       it; a matrix that is not named stays dense
+    structure          of every matrix, or {parameter name: structure}, such as the attribute `structures` of `Masks`
+                       and of a `Budget`; a matrix that is not named stays dense
     precision          of an encoder's products in that call: "float32"; "bfloat16", which rounds weights and what they
-                       multiply to 8 bits of fraction, and adds up in float32; or "auto": what is faster here, as a
+                       multiply to 8 significant bits, and adds up in float32; or "auto": what is faster here, as a
                        short measurement finds
     keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
                        timed on this machine now; None: swap all, and warn of layers that by a rule of thumb are too
                        dense to run faster
     fuse               let the first feed-forward layer also apply the exact GELU that follows it, and a whole encoder
-                       run as one compiled call in evaluation without gradients (see `engine`). That call computes
+                       run as one compiled call in evaluation without gradients. That call computes
                        nothing where the attention mask hides padding behind a text: the last hidden states are zeros
                        there, so take means over visible tokens only. Padding on the left goes through the layers
     which              pooler=True, classifier=True as in `prunable`; embeddings stay dense

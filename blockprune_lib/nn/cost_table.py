@@ -61,15 +61,16 @@ class LayerCosts(Printed):
     """What a matrix takes under each cut, in ms, by its shape (outputs, inputs); `print` shows a table.
 
     cuts       the candidates, in the order of every list in `ms`
-    ms         {shape: ms of one such matrix under each cut}
-    rest_ms    of a call, what is no prunable matrix
-    plain_ms   a call of the model as it is, by torch
+    ms         {shape: ms that one matrix of that shape takes under each cut}
+    rest_ms    ms of a call that no prunable matrix takes
+    plain_ms   ms of a call of the model as it was given, by torch
     shapes     {parameter name: shape} of every prunable matrix
     example    what the model was called with
-    precision  of the compiled encoder
-    start      which of the cuts every matrix had in the model that all others were compared with
-    clock      what was read, in seconds
-    noise      {shape: ms of one such matrix that are not told from 0: twice the standard error}
+    precision  of the products in the compiled encoder
+    threads    that the calls ran on
+    start      position in `cuts` of the cut that every matrix had in the model that all others were compared with
+    clock      the function that was read, in seconds
+    noise      {shape: ms below which the time of one matrix cannot be told from 0: twice its standard error}
     """
 
     cuts: tuple[Cut, ...]

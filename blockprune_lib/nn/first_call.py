@@ -23,7 +23,13 @@ TOKENS = 8
 
 @dataclass(frozen=True, repr=False)
 class WarmUp:
-    """How long a warm-up took, which kernels it compiled or loaded, and where they are kept (None: nowhere)."""
+    """What `warm_up` did: `print` shows it.
+
+    seconds            how long it took
+    compiled, loaded   names of the kernels that were compiled, and of those that were loaded from disk
+    folder             where compiled kernels are kept; None: nowhere
+    threads, cores     the threads that torch uses, and the cores that this process may use
+    """
 
     seconds: float
     compiled: tuple[str, ...]
@@ -48,7 +54,7 @@ class WarmUp:
 
 
 def warm_up(model: nn.Module, *, training: bool = False) -> WarmUp:
-    """Run every block-sparse layer and every compiled encoder of `model` once, so that the first call is like any.
+    """Run every block-sparse layer and compiled encoder of `model` once, so that the first real call is not slower.
 
     Machine code is compiled where it is not on disk yet (5 to 10 s), else loaded (under a second); the lists that
     kernels walk are made. `training=True`: also what gradients need. The model stays as it is: mode, gradients, random

@@ -52,11 +52,11 @@ class Budget(Printed):
     choices       {parameter name: Chosen}
     masks         of every matrix that is pruned: for `apply_masks_` and `retrain`
     costs         the times that the choice was made from
-    measured      the pruned model, timed before it is retrained, which does not change its speed; None: not measured.
-                  It took turns with the model by which `costs` were scaled, and has its ms: where the machine has
-                  become slower since, both have
-    with_data     whether losses are of the model's outputs on example inputs, or of the weights' squared norm
-    moved         how far the outputs moved when the pruned model was run on those inputs; None: it was not
+    measured      times of a call of the pruned model, before retraining, which does not change its speed; None: not
+                  measured. They are scaled to the machine's speed when `costs` were measured, by another model that
+                  took turns with it
+    with_data     True: losses are of the model's outputs on example inputs; False: of the weights' squared norm
+    moved         by how much the outputs changed when the pruned model ran on those inputs; None: it did not run
     """
 
     ms: float
@@ -139,17 +139,17 @@ def budget(
     repeats: int = 15, threads: int | None = None, clock: Clock = time.perf_counter, verify: bool = True, seed: int = 0,
     trials: int = TRIALS, **which: bool,
 ) -> Budget:  # fmt: skip
-    """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs move least.
+    """Choose a structure and a rate for each matrix so that a call of `model` takes `ms` and its outputs change least.
 
     inputs              example batches without labels, a tensor or {argument: tensor} each: what a cut would lose is
                         then the change of the model's outputs, to second order; None: the share of the squared norm
     costs               a `layer_costs` measured before, for another budget of the same model
     structures, rates   the candidates, beside leaving a matrix dense
     example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`
-    verify              scale the costs to what a call takes now, measure the pruned model beside that call, and solve
-                        again with what that taught, until it is within 2 %, four times at most
+    verify              True: scale the costs to what a call takes now, time the pruned model, correct the limit by what
+                        was missed and choose again, until it is within 2 %, four times at most
     trials              with `inputs`: so many choices are tried on the whole model, the losses of each matrix scaled at
-                        random, and the one whose outputs move least is taken (`choice_search`); 0: none
+                        random, and the one whose outputs change least is taken; 0: none
 
     Minimises the sum of losses over all choices whose times sum to at most `ms`, exactly over time in 10,000 steps. The
     model stays as it is:

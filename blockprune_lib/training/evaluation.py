@@ -38,8 +38,9 @@ def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_le
     where that is less; no gradient is kept; the model's mode and device stay. Raises ValueError for data without
     validation examples and for labels that do not fit the model's head.
 
-    >>> evaluate(model, tokenizer, tasks.load("rte"))  # doctest: +SKIP
-    {'accuracy': 0.5270758122743683}
+    >>> task = tasks.load("rte")  # doctest: +SKIP
+    >>> evaluate(model, tokenizer, task), task.majority  # a model that learned nothing  # doctest: +SKIP
+    ({'accuracy': 0.5270758122743683}, {'accuracy': 0.5270758122743683})
     """
     return score(model, _prepared(model, tokenizer, data, batch_size, max_length), batch_size)
 

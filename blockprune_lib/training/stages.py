@@ -67,8 +67,7 @@ def train_reweighted(
     α starts from the weights the stage starts from and is refreshed every `refresh_every` steps, each "epoch", every
     "4 epochs", or never (None); `reweighted=False` is plain group Lasso, α = 1. `lam_schedule="rise"` lets λ grow from
     0 to its value over the stage. `which` are the flags of `prunable`. The rest as in `fine_tune` and
-    `ReweightedGroupLasso`.
-    Raises as they do, and ValueError for an unknown method, schedule or refresh.
+    `ReweightedGroupLasso`. Raises what these raise, and ValueError for an unknown method, schedule or refresh.
     """
     _refuse_frozen(settings, which)
     penalty = ReweightedGroupLasso(model, structure, lam, eps, scale_by_size, reweighted=reweighted, **which)

@@ -13,6 +13,7 @@ from docutils.core import publish_doctree
 
 import blockprune_lib as bp
 from tools import api
+from tools.book_page import links
 from tools.docstrings import to_rst
 
 PAGES = api.pages()
@@ -70,10 +71,41 @@ def test_what_calls_return_is_told_once():
 
 
 def test_the_tour_names_what_there_is():
-    [code] = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-    for node in ast.walk(ast.parse(code)):
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    assert len(blocks) == 2
+    for node in ast.walk(ast.parse("".join(blocks))):
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("bp."):
             operator.attrgetter(ast.unparse(node).removeprefix("bp."))(bp)
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_a_bare_word_leads_to_no_method_of_another_class(name):
+    found, classes = links(name, THINGS[name]), {full for full, thing in THINGS.items() if inspect.isclass(thing)}
+    for short, full in found.items():
+        home = full.rpartition(".")[0]
+        assert "." in short or home not in classes or name in (home, f"{home}.{name.rpartition('.')[2]}"), (short, full)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("nn.Cut", ["rate", "structure"]),
+        ("nn.BlockSparseLinear", ["columns", "offsets", "values"]),
+        ("pruning.Masks", ["structures", "structure"]),
+        ("machine.Comparison", ["threads"]),
+    ],
+)
+def test_attributes_are_no_links(where, words):
+    name = f"blockprune_lib.{where}"
+    assert not set(words) & set(links(name, THINGS[name]))
+
+
+def test_functions_classes_and_methods_of_the_same_class_are_links():
+    name = "blockprune_lib.nn.Budget"
+    found = links(name, THINGS[name])
+    assert found["retrain"] == found["bp.retrain".removeprefix("bp.")] == "blockprune_lib.training.retrain"
+    assert found["measure"] == f"{name}.measure"
+    assert found["Masks.keep"] == "blockprune_lib.pruning.Masks.keep"
 
 
 @pytest.mark.parametrize("name", THINGS)
