@@ -62,7 +62,7 @@ print(bp.compression(model))  # rates and bytes
 bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
 ```
 
-On two cores it runs for about a minute. `bp.tasks` and `bp.models` are described under [`bp.data`](api/data.md).
+It runs for a few minutes on two cores. `bp.tasks` and `bp.models` are described under [`bp.data`](api/data.md).
 
 For a given task, two lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy of the model from before,
 and `batch` what the tokenizer gives, without labels:
