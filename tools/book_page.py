@@ -103,7 +103,7 @@ def plain_runs(app: Any, document: nodes.document, page: str) -> None:
     """
     for table in document.findall(nodes.table):
         first, *rows = table.findall(nodes.row)
-        if [entry.astext() for entry in list(first.children)[:2]] != ["Document", "Modified"]:
+        if not rows or [entry.astext() for entry in list(first.children)[:2]] != ["Document", "Modified"]:
             continue
         numbers = chapter_numbers()
         names = {id(row): row.children[0].astext() for row in rows}
