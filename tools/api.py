@@ -62,7 +62,7 @@ print(bp.compression(model))  # rates and bytes
 bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
 ```
 
-It runs for a few minutes on two cores. `bp.tasks` and `bp.models` are described under [`bp.data`](api/data.md).
+It runs for a few minutes on two cores. `bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
 
 For a given task, two lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy of the model from before,
 and `batch` what the tokenizer gives, without labels:
@@ -89,8 +89,8 @@ chosen = bp.budget(dense, ms=5.0, inputs=[batch])
 bp.apply_masks_(dense, chosen.masks)  # retrain; sparsify by chosen.structures
 
 # Export to ONNX, with the zeros: its products cannot leave them out
-plain = bp.densify(copy.deepcopy(model)).eval()
-torch.onnx.export(plain, (batch["input_ids"],), "model.onnx", dynamo=True)
+plain = bp.densify(copy.deepcopy(model))
+torch.onnx.export(plain.eval(), (batch["input_ids"],), "model.onnx", dynamo=True)
 ```
 
 In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
