@@ -64,8 +64,8 @@ bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
 
 It runs for a few minutes on two cores. `bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
 
-For a given task, two lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy of the model from before,
-and `batch` what the tokenizer gives, without labels:
+For one job, a few lines are often enough, after `import copy, torch`. `linear` is a `torch.nn.Linear`, `dense` a copy
+of the model from before, and `batch` what the tokenizer gives, without labels:
 
 ```python
 # One layer: keep a quarter of its groups
@@ -90,7 +90,8 @@ bp.apply_masks_(dense, chosen.masks)  # retrain; sparsify by chosen.structures
 
 # Export to ONNX, with the zeros: its products cannot leave them out
 plain = bp.densify(copy.deepcopy(model))
-torch.onnx.export(plain.eval(), (batch["input_ids"],), "model.onnx", dynamo=True)
+ids = (batch["input_ids"],)
+torch.onnx.export(plain.eval(), ids, "model.onnx", dynamo=True)
 ```
 
 In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
