@@ -24,7 +24,7 @@ PAGES = {
     "know-your-machine": ("roofline_explorer", "Density", "density"),
     "a-kernel-step-by-step": ("kernel_animation", "Step", "step"),
 }
-MOST_BYTES = 1_500_000
+MOST_BYTES = 1_600_000
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -107,7 +107,7 @@ def test_the_weights_on_the_page_are_minilms(visit):
     state = page.evaluate(f"JSON.parse(document.querySelector('{PLACE} + script').textContent)")
     model, _ = bp.models.load("minilm")
     for layer, matrix in state["data"]["matrices"].items():
-        dense = matrix["states"]["dense"]
+        dense = matrix["states"]["real"]
         codes = np.frombuffer(base64.b64decode(dense["codes"]["$bytes"]), np.uint8).reshape(matrix["shape"])
         size = model.get_parameter(layer).detach().abs().numpy()
         assert abs(dense["scale"] * (codes / 255.0) ** 2 - size).max() < dense["scale"] / 200
@@ -121,7 +121,7 @@ def test_one_ranking_over_the_model_is_the_librarys(visit):
     for structure, rate in (("block_row:64", 5.0), ("tile:32x32", 1.79), ("column", 10.0)):
         put(page, {"structure": structure, "rate": rate, "scope": "model"})
         masks = bp.select_model(model, BlockStructure.parse(structure), rate, scope="model")
-        assert figures(page)["dense"]["kept"] == int(masks.keep(layer).sum())
+        assert figures(page)["real"]["kept"] == int(masks.keep(layer).sum())
 
 
 def test_the_other_explorers_figures_are_the_librarys(visit, monkeypatch):
