@@ -121,7 +121,7 @@ def test_indices_are_checked_before_a_kernel_runs() -> None:
     x = torch.randn(2, 33)
     operator.linear(x, packed.values, None, columns, offsets, sizes)
     columns[0] = 99
-    with pytest.raises(ValueError, match="columns must lie in 0 to 6; 1 of"):
+    with pytest.raises(ValueError, match="columns must lie in 0 to 6; outside: 1 of"):
         operator.linear(x, packed.values, None, columns, offsets, sizes)
     columns[0] = 0
     offsets[-1] += 1
