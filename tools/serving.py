@@ -21,6 +21,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ def measure(addresses: Mapping[str, str], texts: list[str], loads: list[dict[str
                     asked = closed(url, texts, float("inf"), load["clients"], load["requests"])
                 else:
                     asked = open_ended(url, texts, load["seconds"], load["rate"])
-                runs[variant].append(asyncio.run(asked))
+                with ThreadPoolExecutor(1) as own:  # where the caller has an event loop already, a thread has none
+                    runs[variant].append(own.submit(asyncio.run, asked).result())
         variants = with_ratios({name: summary(of) for name, of in runs.items()})
         found.append({"load": load, "rounds": rounds, "provenance": provenance(), "variants": variants})
         print(table(found[-1]), flush=True)
