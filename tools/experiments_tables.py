@@ -17,8 +17,6 @@ from tools.readme_accuracy import STUDY
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ("cola_minilm_irregular_dense_rate1", "cola_minilm_block_column-4_gradual_rate5",
           "cola_minilm_block_column-4_reweighted_rate5")  # fmt: skip
-#: Of MiniLM: words in the vocabulary, numbers for each.
-WORDS, WIDTH = 30_522, 384
 COST = ROOT / "book" / "results" / "penalty-cost.json"
 
 
@@ -34,12 +32,14 @@ def report_sample() -> str:
     paths = [path for part in SAMPLE for path in sorted(STUDY.glob(f"{part}_seed*.json"))]
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     found = report.lines(records)
+    size = records[0]["compression"]
+    uncut = size["bytes_dense"] - size["pruned_bytes"][0]
     head = (
         f"Such a table, less some of its columns, from {len(paths)} records of `book/results/study`: {found[0].task}, "
         f"{found[0].metric}, groups `block_column:4`, {len(found[0].scores)} seeds; the majority class scores "
         f"{found[0].majority:g}. *Dense* is the mean score of the models that were fine-tuned and not yet cut; the "
-        "*method* dense has been trained on as long as the others. *MB* is the whole model, of which the word "
-        f"embeddings, {4e-6 * WORDS * WIDTH:.0f} MB, are not cut."
+        "*method* dense has been trained on as long as the others. *MB* is the whole model, of which "
+        f"{uncut / 1e6:.0f} MB, above all the word embeddings, are not cut."
     )
     rows = dict[str, list[str]]()
     for line in found:

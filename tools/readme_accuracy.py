@@ -31,7 +31,7 @@ DENSE = {
 
 def accuracies() -> str:
     """The table as Markdown: a column for each task that has a dense and a pruned model; empty where there is none."""
-    records, found = _records(), timed_points()
+    known, found = records(), timed_points()
     tasks = [task for task in TASKS if _has_both([point for point in found if point.setting.task == task])]
     if not tasks:
         return ""
@@ -42,7 +42,7 @@ def accuracies() -> str:
     shown = {name: told for name, told in cells.items() if any(told)}
     shown["the majority class"] = [f"{100 * majority_of(task):.1f}" for task in tasks]
     lines = table([TASKS[task] for task in tasks], shown)
-    return "\n".join([*lines, "", _foot(records, found, tasks), "", over_tasks()])
+    return "\n".join([*lines, "", _foot(known, found, tasks), "", over_tasks()])
 
 
 def rows(found: Iterable[Point]) -> dict[str, list[Point]]:
@@ -98,24 +98,24 @@ def majority_of(task: str) -> float:
 
 
 def _record_of(task: str) -> dict[str, Any]:
-    return next(record for record in _records() if record["run"]["task"] == task)
+    return next(record for record in records() if record["run"]["task"] == task)
 
 
 def timed_points() -> list[Point]:
     """Score and speed of every setting that has both."""
-    return points(_records())
+    return points(records())
 
 
 @cache
-def _records() -> list[dict[str, Any]]:
+def records() -> list[dict[str, Any]]:
     """The records of one model, with the settings that the presets have; a seed without a latency counts too."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDY.glob("*.json"))]
-    return [one for one in records if one["model"]["name"] == MODEL and not one["run"]["options"].get("variant")]
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDY.glob("*.json"))]
+    return [one for one in every if one["model"]["name"] == MODEL and not one["run"]["options"].get("variant")]
 
 
 def over_tasks() -> str:
     """What blocks and fewer layers lose, as a mean over tasks; empty where fewer than three tasks have the pairs."""
-    studies = standings(_records())
+    studies = standings(records())
     found = [comparisons(study, text=False) for study in studies]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
     rivals = experiments.over_tasks((one for some in found for one in some.rival), least=3)

@@ -13,7 +13,6 @@ import numpy as np
 from blockprune_lib import experiments
 from blockprune_lib.data.glue import TITLES
 from blockprune_lib.experiments.deciding import comparisons
-from blockprune_lib.experiments.report import interval
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
@@ -165,18 +164,17 @@ def _per_second(engine: Engine, sentences: int) -> float:
 
 def accuracy() -> str:
     """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
-    found = [comparisons(study, text=False) for study in standings(readme_accuracy._records())]
+    found = [comparisons(study, text=False) for study in standings(readme_accuracy.records())]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
     ours = [one for one in pooled if one.rate == RATE and one.method == "reweighted"]
     if not ours:
         return ""
     (one,) = ours
-    ends = interval(one.by_seed)
-    low, high = (-100 * end for end in reversed(ends)) if ends else (math.nan, math.nan)
+    high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
     *most, last = [TITLES[task] for task in one.tasks]
     return (
         f"What a cut costs has been measured with {one.model}: at rate {RATE:g} (`{one.structure}`) it lost "
-        f"{-100 * np.mean(one.by_seed):.1f} points (95 % interval over seeds: {low:.1f} to {high:.1f}) on average over "
+        f"{-100 * one.mean:.1f} points (95 % interval over seeds: {low:.1f} to {high:.1f}) on average over "
         f"{', '.join(most)} and {last}, against a dense model trained for as many steps. What this bert-base would "
         "lose is not known: its weights are drawn at random, which changes no time."
     )

@@ -7,6 +7,7 @@ from .deciding import best_blocks as best_blocks
 from .deciding import comparisons as comparisons
 from .deciding import read_rows as read_rows
 from .deciding import weights_in_a_group as weights_in_a_group
+from .flags import collapsed as collapsed
 from .frontier_plot import draw_frontier as draw_frontier
 from .paired import Differences as Differences
 from .pooled import NOT_IN_MEANS as NOT_IN_MEANS

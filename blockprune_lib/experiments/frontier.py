@@ -55,7 +55,7 @@ def points(records: Records) -> list[Point]:
     _check([record for group in settings.values() for record in group if record.get("latency")])
     found = [point for setting, group in settings.items() for point in _points_of(setting, group)]
     ranked = sorted(found, key=lambda point: (*point.setting.place, point.times))
-    return [replace(point, best=not _beaten(point, ranked)) for point in ranked]
+    return [replace(point, best=not beaten(point, ranked)) for point in ranked]
 
 
 def table(records: Records) -> str:
@@ -97,7 +97,8 @@ def _score(record: Record, engine: str) -> float | None:
     return None if scores is None else float(scores[record["metric"]])
 
 
-def _beaten(point: Point, others: list[Point]) -> bool:
+def beaten(point: Point, others: Sequence[Point]) -> bool:
+    """Whether another point of its task and model is at least as fast and as accurate, and not the same in both."""
     rivals = [other for other in others if other.setting.place == point.setting.place and other is not point]
     return any(
         o.times >= point.times and o.mean >= point.mean and (o.times, o.mean) != (point.times, point.mean)

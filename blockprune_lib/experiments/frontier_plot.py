@@ -10,7 +10,7 @@ import numpy as np
 
 from .._common.plots import COLOURS, figure
 from .alike import Records
-from .frontier import Point
+from .frontier import Point, beaten
 from .standing import Standing, Standings, standings
 
 #: {kind: (marker, colour, filled)}; the dense model by precision, blocks by how their groups were chosen.
@@ -65,19 +65,18 @@ def draw_frontier(axes: Any, *studies: Standings) -> None:
 
 
 def _draw(axes: Any, study: Standings) -> None:
-    scores, at = list[float](), list[tuple[float, float]]()
-    for line in study.lines:
-        for point in _shown(line):
-            kind = _kind(line, point.engine)
-            style = marker_of(kind)
-            if len(point.scores) > 1:
-                values = [100 * score for score in point.scores]
-                axes.plot([point.times] * len(values), values, ".", color=style["color"], markersize=4)
-            axes.plot(point.times, 100 * point.mean, label=kind, linestyle="none", markersize=7, zorder=3, **style)
-            scores += [100 * score for score in point.scores]
-            at.append((point.times, 100 * point.mean))
-    best = sorted((x, y) for x, y in at if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in at))
+    shown = [(line, point) for line in study.lines for point in _shown(line)]
+    for line, point in shown:
+        kind = _kind(line, point.engine)
+        style = marker_of(kind)
+        if len(point.scores) > 1:
+            values = [100 * score for score in point.scores]
+            axes.plot([point.times] * len(values), values, ".", color=style["color"], markersize=4)
+        axes.plot(point.times, 100 * point.mean, label=kind, linestyle="none", markersize=7, zorder=3, **style)
+    every = [point for _, point in shown]
+    best = sorted((point.times, 100 * point.mean) for point in every if not beaten(point, every))
     axes.plot([x for x, _ in best], [y for _, y in best], "--", color=COLOURS["muted"], linewidth=1, zorder=1)
+    scores = [100 * score for point in every for score in point.scores]
     _levels(axes, study, scores)
 
 

@@ -23,6 +23,7 @@ from .._common.tables import Printed, text_table
 from ..data import metrics
 from .actions import load_task
 from .alike import Record, Records, Setting, by_setting
+from .flags import collapsed
 from .report import interval
 from .run_spec import Run
 
@@ -159,7 +160,7 @@ def between(
     against = other.method if same else other.told
     return Difference(
         one.task, one.structure, one.rate, one.method, against, by_seed, rows and (rows[0], rows[1]), one.model, known,
-        any(_collapsed(record) for pair in pairs for record in pair),
+        any(collapsed(record) for pair in pairs for record in pair),
     )  # fmt: skip
 
 
@@ -249,10 +250,6 @@ def _values(predictions: str) -> Any:
     if "," in predictions:
         return np.array([float(value) for value in predictions.split(",")])
     return np.array([int(sign, 16) for sign in predictions])
-
-
-def _collapsed(record: Record) -> bool:
-    return any(flag.startswith("collapsed:") for flag in record.get("flags", ()))
 
 
 def _in_points(ends: Ends) -> str:

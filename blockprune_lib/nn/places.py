@@ -43,15 +43,20 @@ def times_used(model: nn.Module) -> Counter[int]:
     return Counter(id(child) for parent in model.modules() for child in parent._modules.values())
 
 
+def linear_of(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
+    """A Linear that holds these very parameters; no memory is taken, and no number drawn."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = weight
+    linear.register_parameter("bias", bias)
+    return linear
+
+
 def _twin(layer: Any, module: Any) -> nn.Module:
     """What computes as `layer` does and shares its weight, with the bias and the mode of `module`."""
     bias = None if module.bias is None else nn.Parameter(module.bias.detach().clone(), module.bias.requires_grad)
-    twin: Any
-    if isinstance(layer, BlockSparseLinear):
-        twin = BlockSparseLinear.from_packed(layer.packed)
-        twin.values, twin.activation = layer.values, getattr(module, "activation", None)
-    else:
-        twin = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
-        twin.weight = layer.weight
+    if not isinstance(layer, BlockSparseLinear):
+        return linear_of(layer.weight, bias).train(module.training)
+    twin: Any = BlockSparseLinear.from_packed(layer.packed)
+    twin.values, twin.activation = layer.values, getattr(module, "activation", None)
     twin.register_parameter("bias", bias)
     return twin.train(module.training)

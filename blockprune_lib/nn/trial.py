@@ -22,7 +22,7 @@ from ..pruning.selection import select
 from ..pruning.sensitivity import Sensitivity, weight_change
 from ..pruning.structure import BlockStructure, check_structure, expand
 from .convert import TooDenseWarning, sparsify, that_only_multiply
-from .places import put_
+from .places import linear_of, put_
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,10 @@ def sparse_trial(
         if (structure := cut.structure) is not None:
             linear = trial.get_submodule(name.removesuffix(".weight"))
             masked = nn.Parameter(linear.weight.detach() * masks[name], requires_grad=False)
-            _replace(trial, linear, masked)
+            put_(trial, linear, linear_of(masked, linear.bias).train(linear.training))
             structures[name] = structure
     if not structures:
         return trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooDenseWarning)  # how long it takes is what a trial finds out
         return sparsify(trial, structures, precision=precision, **which)
-
-
-def _replace(model: nn.Module, linear: nn.Linear, weight: nn.Parameter) -> None:
-    """Put a Linear with another weight wherever `linear` stands."""
-    other = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-    other.weight = weight
-    other.register_parameter("bias", linear.bias)
-    put_(model, linear, other.train(linear.training))

@@ -13,8 +13,8 @@ from docutils.core import publish_doctree
 
 import blockprune_lib as bp
 from tools import api
-from tools.book_page import links
 from tools.docstrings import to_rst
+from tools.library_links import links
 
 PAGES = api.pages()
 TEXT = "".join(PAGES.values())

@@ -11,7 +11,7 @@ from myst_nb.ext.execution_tables import make_stat_table
 from pybtex.database import parse_file
 from sphinx.addnodes import pending_xref
 
-from tools import bibliography_style, book_page
+from tools import bibliography_style, book_page, runs_table
 from tools.repository import ROOT
 
 
@@ -54,7 +54,7 @@ def table_of_runs(pages):
     document = publish_doctree("A page.")
     document += make_stat_table("built", defaultdict(dict, pages))
     titles = {"blocks": nodes.title("", "Which weights?")}
-    book_page.plain_runs(SimpleNamespace(env=SimpleNamespace(titles=titles), srcdir=ROOT / "book"), document, "built")
+    runs_table.plain_runs(SimpleNamespace(env=SimpleNamespace(titles=titles), srcdir=ROOT / "book"), document, "built")
     (table,) = document.findall(nodes.table)
     return table, [[entry.astext() for entry in row.children] for row in table.findall(nodes.row)]
 

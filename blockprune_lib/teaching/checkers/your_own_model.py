@@ -125,10 +125,7 @@ def own_budget(answer: Any) -> str:
             expect(bool(one) == (by <= LATE), f"budget {at} {longer}, and 'kept' says {one}")
     fit = [at for at in range(count) if said[at] and shares[at] > majority]
     if ship is None:
-        expect(
-            not fit,
-            f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship",
-        )
+        expect(not fit, f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship")
         return f"{sum(map(bool, said))} of {count} were kept, and none of them is worth shipping"
     expect(is_number(ship) and ship in range(count), f"'ship' should be a number from 0 to {count - 1} or None")
     expect(said[int(ship)], f"budget {ship} was not kept, and it is to be shipped")
