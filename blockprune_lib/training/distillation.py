@@ -67,7 +67,7 @@ class Teacher:
         if self.weight:
             loss = loss + self.weight * distillation_loss(outputs["logits"], logits, self.temperature)
         if self.hidden:
-            real = inputs["attention_mask"].bool()
+            real = _places(inputs["attention_mask"])
             student = [layer[real] for layer in outputs["hidden_states"][1:]]  # the first are the embeddings
             loss = loss + self.hidden * _states_loss(student, states)
         return loss
@@ -78,7 +78,7 @@ class Teacher:
         self.model.to(inputs["input_ids"].device)
         fed = {key: value for key, value in inputs.items() if key != "labels"}
         target = self.model(**(fed | self.asks()))
-        real = inputs["attention_mask"].bool()
+        real = _places(inputs["attention_mask"])
         return target.logits, [layer[real] for layer in target.hidden_states[1:]] if self.hidden else []
 
 
@@ -110,8 +110,13 @@ def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tens
     >>> hidden_loss([states[0] + 1], states, torch.tensor([[1, 0]]))  # each 1 away, the variance of 1 and 3 is 1
     tensor(1.)
     """
-    real = mask.bool()
+    real = _places(mask)
     return _states_loss([layer[real] for layer in student], [layer[real] for layer in teacher])
+
+
+def _places(mask: Tensor) -> tuple[Tensor, ...]:
+    """Where `mask` is not 0, as indices: they are counted once, where a boolean mask would stop a GPU at each layer."""
+    return mask.nonzero(as_tuple=True)
 
 
 def _states_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

@@ -39,7 +39,7 @@ class Answers:
         if -1 in found:
             return None
         places = torch.from_numpy(np.concatenate([np.arange(self.starts[i], self.ends[i]) for i in found]))
-        states = self.states.index_select(1, places).to(device, torch.float32) if len(self.states) else ()
+        states = self.states.index_select(1, places).to(device).float() if len(self.states) else ()
         return self.logits[found].to(device), list(states)
 
 

@@ -28,10 +28,9 @@ from .stage_folder import mark_whole, save_hooks
 class PruningTrainer(Trainer):
     """A Trainer with hooks and perhaps a teacher; every other argument is the Trainer's.
 
-    `tokens`: how many this process has trained on, padding left out; `remembered`: the teacher's answers to the
-    training examples, where they are known beforehand. `checkpointed() -> dict`: called at each
-    checkpoint, what it returns is kept in it. The Trainer's printed logs are always off, and a loss that is not finite
-    ends the training with FloatingPointError.
+    `remembered`: the teacher's answers to the training examples, where they are known beforehand. `checkpointed() ->
+    dict`: called at each checkpoint, what it returns is kept in it. The Trainer's printed logs are always off, and a
+    loss that is not finite ends the training with FloatingPointError.
     """
 
     def __init__(
@@ -43,17 +42,26 @@ class PruningTrainer(Trainer):
         # their mean loss by the accumulation count.
         self.model_accepts_loss_kwargs = False
         self.hooks, self.teacher, self.checkpointed = tuple(hooks), teacher, checkpointed
-        self.tokens = 0
+        self._tokens: torch.Tensor | int = 0  # where the batches are: to read it at each step would stop a GPU
         self.remembered: Answers | None = None
         self.remove_callback(PrinterCallback)
         if self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
         self.add_callback(_HookCalls(self))
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens this process has trained on, padding left out."""
+        return int(self._tokens)
+
+    @tokens.setter
+    def tokens(self, count: int) -> None:
+        self._tokens = count
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The Trainer's work on one micro-batch; after a step's last one, the hooks on the gradients."""
         inputs: dict[str, Any] = args[1] if len(args) > 1 else kwargs["inputs"]
-        self.tokens += int(inputs["attention_mask"].sum())
+        self._tokens = self._tokens + inputs["attention_mask"].sum()
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
             self.call_hooks("before_optimizer_step")
