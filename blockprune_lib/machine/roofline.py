@@ -26,13 +26,13 @@ class Attainable:
 
     @property
     def bound(self) -> str:
-        """ "memory" left of the ridge, "compute" right of it."""
-        return "memory" if self.intensity < self.ridge else "compute"
+        """ "memory" left of the ridge, "arithmetic" right of it."""
+        return "memory" if self.intensity < self.ridge else "arithmetic"
 
     def __repr__(self) -> str:
         return (
             f"at most {self.gflops:.4g} GFLOP/s, at least {self.ms:.4g} ms on {count(self.threads, 'thread')}: "
-            f"{self.bound}-bound ({self.intensity:.3g} FLOP per byte, ridge at {self.ridge:.3g})"
+            f"limited by {self.bound} ({self.intensity:.3g} FLOP per byte, ridge at {self.ridge:.3g})"
         )
 
 
@@ -41,7 +41,7 @@ class Placed:
     """A measured operation under the roof.
 
     share_of_peak, share_of_roof   0 to 1; more than 1 where bytes were counted that the cache kept from moving
-    bound    which limit is the lower one, "memory" or "compute"
+    bound    which limit is the lower one, "memory" or "arithmetic"
     """
 
     intensity: float

@@ -40,8 +40,8 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "irregular": _Kind(1, 1, "rows", "single weights"),
-    "block_row": _Kind(1, "WIDTH", "columns", "row segments {width} columns wide"),
-    "block_column": _Kind("HEIGHT", 1, "rows", "column segments {height} rows high"),
+    "block_row": _Kind(1, "WIDTH", "columns", "rows of a block, {width} columns wide"),
+    "block_column": _Kind("HEIGHT", 1, "rows", "columns of a block, {height} rows high"),
     "tile": _Kind("HEIGHT", "WIDTH", "rows", "whole blocks of {height} x {width}"),
     "row": _Kind(1, None, "columns", "whole rows"),
     "column": _Kind(None, 1, "rows", "whole columns"),
@@ -196,7 +196,7 @@ class BlockStructure:
         """One sentence about the structure, and with `shape` about the grid it lays over such a matrix.
 
         >>> BlockStructure.block_row(64).describe((384, 1536))
-        'block_row:64: row segments 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
+        'block_row:64: rows of a block, 64 columns wide; 384 x 1536 is a grid of 384 x 24 = 9,216 groups of 1 x 64'
         """
         text = f"{self}: {_KINDS[self.kind].meaning.format(height=self.height, width=self.width)}"
         if shape is None:

@@ -116,9 +116,9 @@ function build(model, root) {
   const structure = menu("Structure", Object.keys(structures), model.get("structure"), (text) => put(model, "structure", text));
   const tokens = slider("Tokens", { min: 0, max: 12, step: 1, value: Math.log2(model.get("tokens")) }, (power) => count(2 ** power), (power) => put(model, "tokens", 2 ** power));
   const density = slider("Density (the slider is logarithmic)", { min: 0, max: positions, step: 1, value: position(model.get("density")) }, (at) => percent(densityAt(at)), (at) => put(model, "density", densityAt(at)));
-  const roof = axes("What the machine allows", "operations per byte (log)", "GFLOP/s (log)");
+  const roof = axes("What the machine allows", "FLOP per byte (log)", "GFLOP/s (log)");
   const time = axes("Least time against density", "density", "ms");
-  const rows = ["operations", "bytes moved", "FLOP per byte", "limit", "at least, ms"];
+  const rows = ["FLOPs", "bytes moved", "FLOP per byte", "limit", "at least, ms"];
   const cells = rows.map(() => [node("td"), node("td")]);
   const table = node("table", {},
     node("thead", {}, node("tr", {}, ...["", "dense", "sparse"].map((name) => node("th", { scope: "col" }, name)))),

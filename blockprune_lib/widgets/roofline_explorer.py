@@ -1,7 +1,7 @@
 """The roofline explorer: one layer, dense and sparse, under the roof of this machine or of a recorded one.
 
-Time is at least max(operations ÷ peak, bytes ÷ bandwidth). A product of (T, N) with (M, N) takes 2 · T · M · N ·
-density operations; weights, their indices, inputs and outputs each move once. Left out: caches, the kernels' losses.
+Time is at least max(FLOPs ÷ peak, bytes ÷ bandwidth). A product of (T, N) with (M, N) takes 2 · T · M · N ·
+density FLOPs; weights, their indices, inputs and outputs each move once. Left out: caches, the kernels' losses.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RooflineExplorer(Explorer):
         }  # fmt: skip
 
     def _times(self, density: float) -> tuple[float, float, float]:
-        """Least ms of the dense and of the sparse product, and operations per byte of the sparse one."""
+        """Least ms of the dense and of the sparse product, and FLOP per byte of the sparse one."""
         M, N = (int(side) for side in self.shape.split("x"))
         structure = BlockStructure.parse(self.structure)
         (R, C), (r, c) = structure.grid((M, N)), structure.group_shape((M, N))

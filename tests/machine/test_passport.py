@@ -83,16 +83,16 @@ def test_roofline_is_the_lower_of_two_limits(flops, moved, threads):
     assert found.ms == pytest.approx(max(flops / peak, moved / bandwidth) / 1e6)
     if moved and flops:
         assert found.gflops == pytest.approx(min(peak, flops / moved * bandwidth))
-        assert found.bound == ("memory" if flops / moved < peak / bandwidth else "compute")
+        assert found.bound == ("memory" if flops / moved < peak / bandwidth else "arithmetic")
 
 
 def test_roofline_at_its_ends():
     everything = RECORD.roofline(320e9, 0)
-    assert (everything.gflops, everything.ms, everything.bound) == (320, 1000, "compute")
+    assert (everything.gflops, everything.ms, everything.bound) == (320, 1000, "arithmetic")
     assert math.isinf(everything.intensity)
     moving = RECORD.roofline(0, 50e9)
     assert (moving.gflops, moving.ms, moving.bound, moving.threads) == (0, 1000, "memory", 4)
-    assert "memory-bound" in repr(moving)
+    assert "limited by memory" in repr(moving)
     assert RECORD.roofline(np.float32(1), np.int64(1), threads=np.int64(2)).threads == 2
 
 
@@ -124,7 +124,7 @@ def test_measured_operations_are_placed_under_the_roof():
     assert (slope.gflops, slope.share_of_peak, slope.share_of_roof, slope.bound) == pytest.approx(
         (10, 10 / 320, 0.2, "memory")
     )
-    assert (top.gflops, top.share_of_peak, top.share_of_roof, top.bound) == (160, 0.5, 0.5, "compute")
+    assert (top.gflops, top.share_of_peak, top.share_of_roof, top.bound) == (160, 0.5, 0.5, "arithmetic")
     assert "FLOP per byte" in repr(placed)
     assert repr(placed).endswith("roofline of 4 threads")
     assert "<th scope='row'>slope</th>" in placed._repr_html_()

@@ -120,11 +120,11 @@ def own_points(answer: Any) -> str:
         possible = gflops <= 5 * (machine.peak_all_gflops or math.inf)
         expect(possible, f"{name!r} would be far above the peak of all cores; is its time in ms?")
     sides, ridge = [roof.bound for roof in roofs.values()], next(iter(roofs.values())).ridge
-    for bound, side in (("memory", "left"), ("compute", "right")):
+    for bound, side in (("memory", "left"), ("arithmetic", "right")):
         expect(bound in sides, f"no operation lies {side} of the ridge, at {ridge:.1f} FLOP per byte")
     shares = {name: gflops / roofs[name].gflops for name, gflops in speeds.items()}
     best = max(shares, key=lambda name: shares[name])
     slow = f"none comes near its roof, the best to {shares[best]:.2%} of it; are the times in ms?"
     expect(shares[best] > 0.01, slow, "the work of one call, on one thread, in thousandths of a second")
-    places = f"{sides.count('memory')} left and {sides.count('compute')} right of the ridge"
+    places = f"{sides.count('memory')} left and {sides.count('arithmetic')} right of the ridge"
     return f"{places}; {best!r} comes closest to its roof, or passes it, with {100 * shares[best]:.0f} %"

@@ -1,4 +1,4 @@
-"""Checkers of the chapter *whole-story*: norms of row segments, bytes of a packed matrix, Amdahl's law."""
+"""Checkers of the chapter *whole-story*: norms of rows of blocks, bytes of a packed matrix, Amdahl's law."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def row_norms(answer: Function) -> str:
         }
         reason = next((why for why, value in slips.items() if np.allclose(got, value, rtol=1e-4)), "")
         expect(np.allclose(got, right, rtol=1e-4), "the shape is right and the values are not", reason)
-    return "the norms of all row segments agree with the library's"
+    return "the norms of all rows of blocks agree with the library's"
 
 
 @exercise("stored-bytes", "stored_bytes(outputs, inputs, height, rate)")
