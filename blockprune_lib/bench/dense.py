@@ -8,6 +8,7 @@ that library than about pruning.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..machine.comparison import Comparison
+from ..pruning.architectures import prunable
 from .engine import UnavailableError, in_a_line
 
 #: What `products` calls them: the product of a model, and oneDNN's.
@@ -67,6 +69,41 @@ def onednn(weight: Tensor, x: Tensor) -> Callable[[], Tensor]:
     return run
 
 
+def models(model: torch.nn.Module, tokens: int) -> dict[str, torch.nn.Module]:
+    """A float32 model and its copy with oneDNN's products: {"dense": model, "dense, oneDNN": the copy}; to be timed.
+
+    Only prunable matrices change; `tokens` is the number of rows that their weights are arranged for, others work too.
+    For evaluation, on the CPU. The copy is left out as in `products`. Raises ValueError for a model without prunable
+    matrices.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    >>> next(iter(models(BertModel(small).eval(), tokens=8)))
+    'dense'
+    """
+    found, other = {PLAIN: model}, copy.deepcopy(model)
+    with contextlib.suppress(UnavailableError):
+        for name, linear in prunable(other).items():
+            if isinstance(linear, torch.nn.Linear):
+                onednn(linear.weight, linear.weight.new_zeros(tokens, linear.in_features))
+                other.set_submodule(name, _OneDNNLinear(linear, tokens))
+        found[ONEDNN] = other
+    return found
+
+
+class _OneDNNLinear(torch.nn.Module):
+    """x Wᵀ + b by oneDNN, with the weight arranged once."""
+
+    def __init__(self, linear: torch.nn.Linear, tokens: int) -> None:
+        super().__init__()
+        self.bias = linear.bias
+        with torch.no_grad():
+            self.ordered = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _linear(x, self.ordered, self.bias)
+
+
 def fastest(compared: Comparison) -> str:
     """Which of the dense float32 products in a comparison has the lowest median; raises ValueError without any.
 
@@ -81,6 +118,6 @@ def fastest(compared: Comparison) -> str:
     return min(found, key=lambda name: compared.timings[name].median)
 
 
-def _linear(x: Tensor, ordered: Tensor) -> Tensor:
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, ordered, None, "none", [], "")
+def _linear(x: Tensor, ordered: Tensor, bias: Tensor | None = None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, ordered, bias, "none", [], "")
     return result

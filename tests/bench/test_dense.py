@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from blockprune_lib.bench import dense
 from blockprune_lib.bench.engine import UnavailableError
 from blockprune_lib.machine.comparison import Comparison, Timing
+from blockprune_lib.pruning import prunable
 
 
 def drawn(tokens=9, outputs=33, inputs=17):
@@ -34,10 +36,10 @@ def test_onednn_is_there_wherever_torch_has_it():
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        (lambda x, ordered: torch.ops.mkldnn._gone_in_this_version(x), "does not work here"),
-        (lambda x, ordered: torch.zeros(9, 33), "is off by"),
-        (lambda x, ordered: torch.full((9, 33), float("nan")), "is off by nan"),
-        (lambda x, ordered: torch.zeros(9, 1), "is off by inf"),
+        (lambda x, ordered, bias=None: torch.ops.mkldnn._gone_in_this_version(x), "does not work here"),
+        (lambda x, ordered, bias=None: torch.zeros(9, 33), "is off by"),
+        (lambda x, ordered, bias=None: torch.full((9, 33), float("nan")), "is off by nan"),
+        (lambda x, ordered, bias=None: torch.zeros(9, 1), "is off by inf"),
     ],
 )
 def test_a_product_that_fails_or_is_wrong_is_left_out(broken, why, monkeypatch):
@@ -66,6 +68,37 @@ def test_without_onednn_only_the_product_of_a_model_is_left(monkeypatch):
 def test_what_does_not_fit_is_said(weight, x, told):
     with pytest.raises(ValueError, match=told):
         dense.products(weight, x)
+
+
+def small_model():
+    config = BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    return BertModel(config).eval()
+
+
+def test_a_whole_model_by_onednn_gives_the_same_answer_and_leaves_the_model_alone():
+    model = small_model()
+    found = dense.models(model, tokens=8)
+    assert found["dense"] is model
+    assert all(isinstance(linear, torch.nn.Linear) for linear in prunable(model).values())
+    if "dense, oneDNN" not in found:
+        pytest.skip("this torch has no product by oneDNN")
+    other = found["dense, oneDNN"]
+    assert all(not isinstance(module, torch.nn.Linear) for module in other.encoder.modules())
+    for shape in ((1, 8), (2, 5)):
+        ids = torch.randint(50, shape)
+        with torch.inference_mode():
+            answers = [each(input_ids=ids).last_hidden_state for each in (other, model)]
+        torch.testing.assert_close(*answers, atol=1e-5, rtol=0)
+
+
+def test_without_onednn_only_the_model_itself_is_left(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert list(dense.models(small_model(), tokens=8)) == ["dense"]
+
+
+def test_a_model_without_a_matrix_is_no_model_for_onednn():
+    with pytest.raises(ValueError, match="nothing to prune"):
+        dense.models(torch.nn.Embedding(3, 4), tokens=8)
 
 
 def test_the_fastest_dense_product_is_named():

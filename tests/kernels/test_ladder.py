@@ -152,6 +152,19 @@ def test_a_climb_counts_kept_arithmetic_and_prints_a_table():
         rungs.climb(x, pack(torch.zeros(2 * HEIGHT, 40), BlockStructure.block_column(HEIGHT)))
 
 
+def test_a_climb_compares_with_the_first_dense_product_it_is_given():
+    packed, x = pruned(BlockStructure.block_column(HEIGHT), (HEIGHT, 40)), torch.randn(6, 40)
+    weight = packed.to_dense()
+    products = {"other": lambda: x @ weight.T, "dense": lambda: torch.nn.functional.linear(x, weight)}
+    result = rungs.climb(x, packed, rungs.RUNGS[1:2], repeats=3, dense=products)
+    medians = result.comparison.medians
+    assert list(medians) == ["other", "dense", "compiled"]
+    assert result.dense_gflops == pytest.approx(result.dense_flops / medians["other"] / 1e6)
+    assert result.rate("compiled")[1] / result.break_even == pytest.approx(medians["other"] / medians["compiled"])
+    with pytest.raises(ValueError, match="dense must hold a product"):
+        rungs.climb(x, packed, rungs.RUNGS[1:2], dense={})
+
+
 def test_rungs_have_a_name_each_and_say_what_the_machine_does():
     assert len({rung.name for rung in rungs.RUNGS}) == len(rungs.RUNGS)
     assert all(rung.now for rung in rungs.RUNGS)

@@ -9,7 +9,7 @@ threads, other float types. Importing this file imports Numba; each rung compile
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from .vector import TOKENS, one_vector, six_by_two, six_sums
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to compute the product: its name, what the machine does `now` that it did not do before, and the kernel.
+    """One way to compute the product: its name, what it does `now` that the rung before did not do, and the kernel.
 
     kernel   (x, values, columns, offsets, y) → None, or None for `bp.linear`; Numba's, or plain Python
     turned   takes x and gives y as (features, tokens), for any structure; its kernel has another argument, `rows`
@@ -142,10 +142,10 @@ RUNGS: tuple[Rung, ...] = (
     Rung("4 x 4 unrolled", "does sixteen multiply-adds for each visit to four sums", unrolled, tokens=4),
     Rung("one vector", "keeps one vector of sums in a register", one_vector, multiple=WIDTH),
     Rung("six sums", "keeps six vectors of sums, of six tokens", six_sums, tokens=TOKENS, multiple=WIDTH),
-    Rung("6 x 2 tile", "keeps twelve, of six tokens and two vectors of outputs", six_by_two,
+    Rung("6 x 2 tile", "keeps twelve vectors of sums: six tokens times two vectors of outputs", six_by_two,
          tokens=TOKENS, multiple=2 * WIDTH),
-    Rung("turned", "keeps tokens in its vectors", KERNELS[4], turned=True),
-    Rung("bp.linear", "chooses between the two last, and takes edges, a bias and threads", None),
+    Rung("turned", "has neighbouring tokens in a vector, not neighbouring outputs", KERNELS[4], turned=True),
+    Rung("bp.linear", "picks one of the last two by the shape of the groups; handles edges, bias and threads", None),
 )  # fmt: skip
 
 
@@ -180,8 +180,8 @@ class Climb(Printed):
 
     @property
     def dense_gflops(self) -> float:
-        """Rate of the dense product, all of whose arithmetic counts."""
-        return self.dense_flops / self.comparison.medians["dense"] / 1e6
+        """Rate of the dense product that the rungs are compared with, all of whose arithmetic counts."""
+        return self.dense_flops / self.comparison.medians[self.comparison.baseline] / 1e6
 
     @property
     def break_even(self) -> float:
@@ -194,11 +194,11 @@ class Climb(Printed):
             slow, middle, fast = self.rate(name)
             share = _digits(100 * middle / self.peak) if self.peak else "?"
             spread = f"{_digits(slow, 3)}–{_digits(fast, 3)}"
-            rows.append((name, _digits(middle / self.break_even), share, _digits(middle, 3), spread))
+            rows.append((name, _digits(middle / self.break_even, 3), share, _digits(middle, 3), spread))
         return rows
 
     def _caption(self) -> str:
-        dense = f"torch's dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
+        dense = f"the dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
         how = f"density {self.density:.3g}, {self.comparison.rounds} rounds in turns, 1 thread"
         shaken = f"; disturbed: {', '.join(self.disturbed)}" if self.disturbed else ""
         return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}{shaken}"
@@ -210,18 +210,29 @@ def _digits(value: float, count: int = 2) -> str:
 
 
 def climb(
-    x: Tensor, packed: PackedMatrix, rungs: Sequence[Rung] = RUNGS, *, peak: float | None = None, repeats: int = 9
+    x: Tensor,
+    packed: PackedMatrix,
+    rungs: Sequence[Rung] = RUNGS,
+    *,
+    peak: float | None = None,
+    repeats: int = 9,
+    dense: Mapping[str, Callable[[], Any]] | None = None,
 ) -> Climb:
     """Time `rungs` and the dense product on x (T, N) in turns, on one thread; `peak` (GFLOP/s) is for the table.
 
-    Raises ValueError where no weight is kept, no rung is given, or a rung does not take such groups or so few tokens.
+    `dense` names other dense products of x, such as those of `bench.dense.products`, to be timed in place of
+    `torch.nn.functional.linear`; the rungs are compared with the first. Raises ValueError where no weight is kept, no
+    rung or no dense product is given, or a rung does not take such groups or so few tokens.
     """
     if not rungs or not packed.elements or not len(x):
         counts = f"{len(rungs)} rungs, {packed.elements} weights and {len(x)} tokens"
         raise ValueError(f"rungs, packed and x must have something to time; got {counts}")
     weight = packed.to_dense()
-    functions: dict[str, Callable[[], Any]] = {"dense": lambda: torch.nn.functional.linear(x, weight)}
+    functions = dict({"dense": lambda: torch.nn.functional.linear(x, weight)} if dense is None else dense)
+    if not functions:
+        raise ValueError("dense must hold a product to compare with; got none: leave it out for torch's own")
+    baseline = next(iter(functions))
     functions |= {rung.name: rung.ready(x, packed) for rung in rungs}
-    comparison = compare(functions, baseline="dense", repeats=repeats, warmup=1, threads=1)
+    comparison = compare(functions, baseline=baseline, repeats=repeats, warmup=1, threads=1)
     flops = {rung.name: rung.flops(x, packed) for rung in rungs}
     return Climb(comparison, flops, 2 * len(x) * weight.numel(), packed.density, peak)
