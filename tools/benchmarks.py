@@ -41,8 +41,8 @@ RECIPES: dict[str, list[str]] = {
     "bench-model": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:32", "block_row:64",
                     "block_column:4", "block_column:16", "block_row:16", "irregular", "--precision", "PRECISIONS",
                     "--threads", "1", "2", "--repeats", "11", "--skip", "openvino-qdq"],
-    "bench-memory": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:4", "--precision", "PRECISIONS",
-                     "--memory", "--peers", "none", "--repeats", "5"],
+    "bench-memory": ["--model", "bert-base", "--structure", "tile:32x32", "block_column:4", "irregular", "--precision",
+                     "PRECISIONS", "--memory", "--peers", "none", "--repeats", "5"],
     # A batch of real sentences, each of its own length; and batches of equal length.
     "bench-lengths": ["--model", "bert-base", "--batch", "32", "--lengths", "sst2", "--structure", "tile:32x32",
                       "block_column:32", "block_column:4", "--precision", "PRECISIONS", "--threads", "1",
