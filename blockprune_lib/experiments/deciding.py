@@ -3,9 +3,10 @@
 the way to choose    reweighted less gradual, at the same structure and rate
 the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
+the slower rival     blocks less the best model of fewer layers that is slower
 the floor            blocks less a bag of words
 the size             other groups less the smallest blocks, chosen in the same way at the same rate
-the parts            a variant, one setting changed, less the same without it
+the parts            a variant, one setting changed, less the same without it; a cut at once less a gradual one
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class Comparisons:
     floor: tuple[Difference, ...]
     size: tuple[Difference, ...] = ()
     parts: tuple[Difference, ...] = ()
+    slower: tuple[Difference, ...] = ()
 
     @property
     def all(self) -> tuple[Difference, ...]:
         """All of them, a pair that answers two questions once."""
-        return tuple(dict.fromkeys((*self.choice, *self.cost, *self.rival, *self.floor, *self.size, *self.parts)))
+        asked = (self.choice, self.cost, self.rival, self.floor, self.size, self.parts, self.slower)
+        return tuple(dict.fromkeys(one for found in asked for one in found))
 
 
 def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, Ends] | None = None) -> Comparisons:
@@ -55,7 +58,8 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
         less([(line, other) for line in blocks if (other := _smallest_like(study, line)) is not line]),
-        less([(line, _whole(study, line)) for line in (*study.of("fewer layers"), *blocks) if line.variant]),
+        less([(line, _without_its_change(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
+        less([(line, study.slower_rival_of(line)) for line in blocks]),
     )
 
 
@@ -98,10 +102,12 @@ def _dense_beside(study: Standings, line: Standing) -> Standing | None:
     return next((one for one in found if one is not None and _fair(line, one)), None)
 
 
-def _whole(study: Standings, line: Standing) -> Standing | None:
-    """The same method without its variant; None where it was not run."""
-    method = line.setting.method.removesuffix(f", {line.variant}")
-    return study.find(method, line.setting.structure, line.setting.rate)
+def _without_its_change(study: Standings, line: Standing) -> Standing | None:
+    """The same method without its variant, or cut little by little; None where there is no change, or no such run."""
+    method, asked = line.setting.method, (line.setting.structure, line.setting.rate)
+    if line.variant:
+        return study.find(method.removesuffix(f", {line.variant}"), *asked)
+    return study.find("gradual", *asked) if method == "magnitude" else None
 
 
 def read_rows(path: str | os.PathLike[str]) -> dict[str, Ends]:

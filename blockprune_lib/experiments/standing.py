@@ -129,6 +129,12 @@ class Standings(Printed):
         fallback = max(timed, key=lambda pair: pair[1])[0]
         return max(quick, key=lambda one: one.mean, default=fallback)
 
+    def slower_rival_of(self, line: Standing) -> Standing | None:
+        """The best model of fewer layers that is slower: what a line should beat on both axes; None without times."""
+        few = [one for one in self.of("fewer layers") if not one.variant and one.fastest is not None]
+        slow = [one for one in few if line.fastest and one.fastest and one.fastest.times < line.fastest.times]
+        return max(slow, key=lambda one: one.mean, default=None)
+
     def _table(self) -> list[list[str]]:
         rows = [["", "score", "over seeds", "times", "engine"]]
         for line in self.lines:

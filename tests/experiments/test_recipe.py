@@ -424,6 +424,20 @@ def test_presets_plan_for_every_task_and_may_be_overridden(name, task):
     assert run.settings("retrain").batch_size in (16, 32)
 
 
+@pytest.mark.parametrize(("more", "gentle"), [
+    ({"rate": 1.79}, True), ({"rate": 1.01}, True), ({"rate": 1.99}, True), ({"rate": 2}, False), ({"rate": 5}, False),
+    ({"rate": 1}, False), ({"rate": 1.79, "layers": 3}, False), ({"rate": 1.79, "preset": "paper"}, False),
+])  # fmt: skip
+def test_the_best_preset_trains_gently_where_more_than_half_stays(more, gentle):
+    recipe = {"preset": "best", "task": "cola", **more}
+    run, paper = planned(**recipe), "preset" in more
+    rates = {run.settings(stage).learning_rate for stage in ("reweight", "retrain")}
+    assert rates == {3e-4 if gentle else 2e-5 if paper else 1e-3}
+    assert run.settings("fine_tune").learning_rate == (2e-5 if paper else 1e-4)
+    told = planned(**recipe, retrain={"learning_rate": 7e-4})
+    assert told.settings("retrain").learning_rate == 7e-4
+
+
 def test_the_best_preset_reweights_learns_from_the_dense_model_and_leaves_embeddings():
     run = planned(preset="best")
     assert run.extra("reweight")["lam"] == "auto"

@@ -88,6 +88,8 @@ def test_a_rival_is_as_fast_and_as_good_as_there_is():
     (found,) = standings(study())
     blocks = found.find("gradual", "block_row:64", 5.0)
     assert found.rival_of(blocks).setting.method == "dense, 2 layers"
+    assert found.slower_rival_of(blocks).setting.method == "dense, 3 layers"
+    assert found.slower_rival_of(found.find("dense")) is None  # nothing of fewer layers is slower than that
     slow = [r for r in study() if r["run"]["options"].get("layers") != 2]
     (other,) = standings(slow)
     assert other.rival_of(blocks).setting.method == "dense, 3 layers"  # none is as fast: the fastest
@@ -99,6 +101,7 @@ def test_a_rival_is_as_fast_and_as_good_as_there_is():
     (untimed,) = standings([*few, record_of(rate=1.79), record_of(rate=5.0)])
     rivals = [untimed.rival_of(line).setting.method for line in untimed.of("blocks")]
     assert rivals == ["dense, 3 layers", "dense, 2 layers"]
+    assert untimed.slower_rival_of(untimed.of("blocks")[0]) is None
     (small,) = standings([few[0], record_of(rate=1.79)])
     assert small.rival_of(small.of("blocks")[0]) is None  # two layers of six keep far less
 
@@ -113,7 +116,8 @@ def test_the_pairs_that_decide_a_study():
     assert len(decided.cost) == 4
     assert [one.against for one in decided.rival] == ["dense, 2 layers"] * 2
     assert [one.verdict for one in decided.floor] == ["better", "better"]
-    assert len(decided.all) == 9
+    assert [one.against for one in decided.slower] == ["dense, 3 layers"] * 2
+    assert len(decided.all) == 11
     (alone,) = standings(study(seeds=(1,)))
     assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
     (few,) = standings([record_of()])
@@ -128,12 +132,13 @@ def test_groups_of_other_sizes_and_variants_stand_beside_what_they_were_made_fro
     slower = record_of(structure="block_column:4", score=0.7, seed=1, method="gradual", rate=1.79)
     few = [uncut(record_of(method="dense", rate=1.0, seed=1, score=score), layers=2) for score in (0.5, 0.55)]
     few[1]["run"]["options"] |= {"variant": "slower"}
-    (found,) = standings([*sizes, other, slower, *few])
+    at_once = record_of(structure="block_column:4", score=0.65, seed=1, method="magnitude")
+    (found,) = standings([*sizes, other, slower, at_once, *few])
     decided = comparisons(found, text=False)
     assert {(one.structure, one.rate) for one in decided.size} == {("tile:32x32", 5.0), ("irregular", 5.0)}
     assert {one.against for one in decided.size} == {"block_column:4 gradual at 5"}
     assert [(one.method, round(one.mean, 3)) for one in decided.parts] == [
-        ("dense, 2 layers, slower", 0.05), ("gradual, no-teacher", -0.1),
+        ("dense, 2 layers, slower", 0.05), ("gradual, no-teacher", -0.1), ("magnitude", -0.05),
     ]  # fmt: skip
     assert {one.against for one in decided.rival} == {"dense, 2 layers"}
     assert [weights_in_a_group(text) for text in ("irregular", "block_row:64", "tile:16x2")] == [1, 64, 32]

@@ -50,13 +50,13 @@ def rate_of_the_rest(answer: Function) -> str:
 
 @exercise("own-claim")
 def own_claim(answer: Any) -> str:
-    """Shares from 0 to 1, not points; seeds and examples are whole numbers. What is not told is where to look first."""
+    """Shares from 0 to 1, not points; seeds and examples are whole numbers. What is not stated is where to look first."""
     keys = "claim", "counts", "rate", "dense", "pruned", "majority", "examples", "seeds"
     claim, counts, rate, dense, pruned, majority, examples, seeds = fields(answer, *keys)
     expect(
         isinstance(claim, str) and len(claim.split()) >= 5, "claim should be a sentence: who says what, of which model"
     )
-    told = ("pruned matrices", "all matrices", "all parameters", "not told")
+    told = ("pruned matrices", "all matrices", "all parameters", "not stated")
     expect(isinstance(counts, str) and counts in told, f"counts should be one of {', '.join(map(repr, told))}")
     expect(is_number(rate) and 1 <= rate < math.inf, f"rate should be a number of at least 1, not {rate!r:.40}")
     for key, value in (("dense", dense), ("pruned", pruned), ("majority", majority)):
