@@ -50,7 +50,7 @@ def rate_of_the_rest(answer: Function) -> str:
 
 @exercise("own-claim")
 def own_claim(answer: Any) -> str:
-    """Shares from 0 to 1, not points; seeds and examples are whole numbers. What is not stated is where to look first."""
+    """Shares from 0 to 1, not points; seeds and examples are whole numbers. Look first at what is not stated."""
     keys = "claim", "counts", "rate", "dense", "pruned", "majority", "examples", "seeds"
     claim, counts, rate, dense, pruned, majority, examples, seeds = fields(answer, *keys)
     expect(
