@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
 
 import blockprune_lib as bp
 from blockprune_lib.experiments.presets import preset
@@ -54,7 +55,7 @@ def test_every_entry_names_a_test_that_is_there_or_says_why_it_cannot_occur(numb
     text = " ".join(ENTRIES[number].split())
     guards = re.findall(r"\[([^]]*)\]\[(test_\w+)\]", text)
     assert guards
-    assert re.search(r"\*Guard[:,]\*|\*Cannot occur:\*", text)
+    assert re.search(r"\*\*Guard[:,]\*\*|\*\*Cannot occur:\*\*", text)
     for words, label in guards:
         assert f"test_{words.replace(' ', '_')}" in functions_in(FILES[label]), (label, words)
     # Nothing that looks like a test is left out of the check above.
@@ -64,10 +65,39 @@ def test_every_entry_names_a_test_that_is_there_or_says_why_it_cannot_occur(numb
 def test_the_page_counts_its_grades_and_every_entry_can_be_linked_to():
     words = ["none", "one", "two", "three", "four"] + [""] * 13 + ["eighteen"]
     told = dict(re.findall(r"^- \*\*([a-z ]+)\*\*, (\w+): ", PAGE, re.M))
-    found = [re.search(r"\*Grade:\* ([a-z ]+)", text)[1] for text in ENTRIES.values()]
+    found = [re.search(r"\*\*Grade:\*\* ([a-z ]+)", text)[1] for text in ENTRIES.values()]
     assert {grade: words[found.count(grade)] for grade in told} == told
     assert set(found) == set(told)
     assert [f"(fault-{number})=\n### {number}. " in PAGE for number in ENTRIES] == [True] * 25
+
+
+def test_the_rate_of_the_file_with_wrong_names_is_what_the_page_says():
+    """Fault 21: the first feed-forward matrices and the pooler of BERT-base stay whole, the rest keeps one in five."""
+    config = BertConfig()
+    with torch.device("meta"):
+        model = BertForSequenceClassification(config)
+    matrices = {name: weight.numel() / 1e6 for name, weight in model.named_parameters() if weight.dim() == 2}
+    whole = sum(size for name, size in matrices.items() if "intermediate.dense" in name or "pooler" in name)
+    total = sum(matrices.values())
+    told = f"{total:.1f} / ({whole:.1f} + {total - whole:.1f} / 5) = {total / (whole + (total - whole) / 5):.1f}"
+    assert told in " ".join(ENTRIES[21].split())
+
+
+@pytest.mark.parametrize("strips", [1, 2, 3])
+def test_the_mask_in_another_order_has_as_many_zeros_in_other_places(strips):
+    """Fault 14: what the page shows in a few lines; with one strip both orders are the same."""
+    places = 4
+    (code,) = re.findall(r"```python\n(.*?)```", ENTRIES[14], re.S)
+    found = {}
+    kept = torch.arange(strips * places) % 3 == 0
+    there, meant = code.split("# meant")
+    for name, lines in (("there", there), ("meant", meant)):
+        scope = {"kept": kept, "strips": strips, "places": places}
+        exec(lines, scope)
+        found[name] = scope["grid"]
+    assert found["there"].shape == found["meant"].shape == (strips, places)
+    assert found["there"].sum() == found["meant"].sum()
+    assert torch.equal(found["there"], found["meant"]) == (strips == 1)
 
 
 @pytest.mark.parametrize("text", STRUCTURES)
