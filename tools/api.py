@@ -19,6 +19,7 @@ from sphinx.pycode import ModuleAnalyzer
 
 import blockprune_lib as bp
 from blockprune_lib._common.files import write_whole
+from tools.api_names import HEAD, tables
 from tools.docstrings import to_rst
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -27,76 +28,15 @@ ROOMS = {
     "machine": "What this machine can do, and fair timing on it",
     "pruning": "Which groups vanish, which stay, how they are stored",
     "data": "Real weights and real text",
-    "kernels": "Products with what is left",
-    "nn": "Sparse layers inside a model",
+    "kernels": "Products with what is left of a matrix, and the steps by which the fast ones were made",
+    "nn": "Sparse layers inside a model; saving, loading, budgets of time",
     "training": "Fine-tune, reweight, prune, retrain",
     "bench": "Every other way to run the same model, timed beside ours",
-    "experiments": "A recipe in, records out",
-    "teaching": "What pages call",
-    "widgets": "Explorers",
+    "experiments": "A recipe in, records out; tables and verdicts of many runs",
+    "teaching": "What the book's pages call: exercises and their checkers, tables, sentences made of results",
+    "widgets": "Interactive figures, in which the reader moves a slider",
 }
-PLOTS = "Figures that say what they show"
-HEAD = """\
-# The library
-
-Everything begins with `import blockprune_lib as bp`. The names that most readers need are in `bp` itself; each is also
-in the package that defines it, where it is described: `bp.select` is `bp.pruning.select`. What a stage of an experiment
-takes, with its defaults, is in {doc}`experiments`.
-
-```python
-import blockprune_lib as bp
-
-# GLUE where it can be had, else sentences from a generator
-task = bp.tasks.load("sst2", train=640, validation=200)
-model, tokenizer = bp.models.load("minilm", task=task)
-quick = bp.TrainingSettings(max_steps=40, learning_rate=3e-4)
-bp.fine_tune(model, tokenizer, task, quick)
-
-groups = bp.BlockStructure.block_column(4)  # 4 rows x 1 column
-masks = bp.prune(model, groups, rate=3.0)  # one group in three stays
-bp.retrain(model, tokenizer, task, masks, quick)
-print(bp.evaluate(model, tokenizer, task))  # {"accuracy": ...}
-
-bp.sparsify(model, groups)  # stored and multiplied as blocks
-print(bp.compression(model))  # rates and bytes
-bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
-```
-
-It runs for a few minutes on two cores. `bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
-
-For one job, a few lines are often enough, after `import copy, torch`. `linear` is a `torch.nn.Linear`, `dense` a copy
-of the model from before, and `batch` what the tokenizer gives, without labels:
-
-```python
-# One layer: keep a quarter of its groups
-bp.prune(linear, groups, rate=4.0)
-layer = bp.BlockSparseLinear.from_linear(linear, groups)
-
-# A whole model, cut at once: prune, then store only what is left
-bp.prune(model, groups, rate=4.0)
-bp.sparsify(model, groups)
-
-# Time it, in turns with the dense one
-calls = {"dense": lambda: dense(**batch), "blocks": lambda: model(**batch)}
-print(bp.compare(calls))  # under torch.inference_mode()
-
-# Save and load a layer of your own model; for a whole one, bp.save
-torch.save(layer.state_dict(), "layer.pt")
-layer.load_state_dict(torch.load("layer.pt"))  # any layer of that shape
-
-# Meet a budget: a structure and a rate for each matrix
-chosen = bp.budget(dense, ms=5.0, inputs=[batch])
-bp.apply_masks_(dense, chosen.masks)  # retrain; sparsify by chosen.structures
-
-# Export to ONNX, with the zeros: its products cannot leave them out
-plain = bp.densify(copy.deepcopy(model))
-ids = (batch["input_ids"],)
-torch.onnx.export(plain.eval(), ids, "model.onnx", dynamo=True)
-```
-
-In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
-counts tokens, and {key: value} describes a dict. A name that ends in an underscore changes what it is given. An error
-says what was expected, what was given, and what would do."""
+PLOTS = "Figures with the book's fonts and colours, each with a text that says what it shows"
 #: The first words of a package's page.
 OPENING = """\
 {question}. These names are in `bp.{room}` after `import blockprune_lib as bp`.
@@ -110,7 +50,7 @@ BY_SCHEMA = ("bench",)
 def pages() -> dict[str, str]:
     """{path below book/: text}: the page that leads to the others, then one for each package, in the book's order."""
     told = {id(getattr(home, name)) for home, _ in _homes() for name in public(home)}
-    found = {"api.md": [HEAD, "## Packages", contents(), "## `bp`: the common names", summary(_told(bp))]}
+    found = {"api.md": [HEAD, "## Packages", contents(), "## `bp`: the common names", *tables(_homes_of(bp))]}
     for room, question in {**ROOMS, "plots": PLOTS}.items():
         head, *parts = section(f"blockprune_lib.{room}", f"# `bp.{room}`")
         parts = [head, OPENING.format(question=question, room=room), *parts]
@@ -261,14 +201,14 @@ def _members(thing: type) -> list[str]:
     return own
 
 
-def _told(top: ModuleType) -> list[str]:
-    """Where each function and class of `bp` is told."""
+def _homes_of(top: ModuleType) -> dict[str, str]:
+    """{name: package} of each function and class of `bp`."""
     found = {}
     for room in ROOMS:
         for name in importlib.import_module(f"blockprune_lib.{room}").__all__:
             if name in top.__all__ and not inspect.ismodule(getattr(top, name)):
-                found[name] = f"blockprune_lib.{room}.{name}"
-    return [found[name] for name in top.__all__ if name in found]
+                found[name] = room
+    return found
 
 
 def stale(texts: dict[str, str]) -> list[str]:

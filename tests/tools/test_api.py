@@ -12,7 +12,7 @@ import yaml
 from docutils.core import publish_doctree
 
 import blockprune_lib as bp
-from tools import api
+from tools import api, api_names
 from tools.docstrings import to_rst
 from tools.library_links import links
 
@@ -53,6 +53,24 @@ def test_every_public_name_is_on_it():
     rooms = {name for name in bp.__all__ if inspect.ismodule(getattr(bp, name))}
     told = {full.rsplit(".", 1)[1] for full in THINGS} | rooms
     assert set(bp.__all__) <= told
+
+
+def test_every_common_name_has_a_call_whose_arguments_it_takes():
+    calls = [call for told in api_names.COMMON.values() for call in told]
+    names = {name for name in bp.__all__ if not inspect.ismodule(getattr(bp, name))}
+    assert {api_names.name_of(call) for call in calls} == names
+    assert len(calls) == len(names)
+    for call in calls:
+        path, _, arguments = call.removesuffix(")").partition("(")
+        taken = inspect.signature(operator.attrgetter(path)(bp)).parameters
+        given = arguments.split(", ") if arguments else []
+        known = {*taken, *({"model"} if "model_or_params" in taken else ())}
+        assert set(given) <= known, call
+        needed = [one for one in taken.values() if one.default is one.empty and one.kind.name in _ONE]
+        assert len(given) >= len(needed) - ("self" in taken), call
+
+
+_ONE = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")
 
 
 def test_a_room_that_is_new_has_a_place():

@@ -1,0 +1,143 @@
+"""What book/api.md says of its own: how it begins, and the common names by what they are for, a call of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+HEAD = """\
+# The library
+
+Everything begins with `import blockprune_lib as bp`. The names that most readers need are in `bp` itself; each is also
+in the package that defines it, where it is described: `bp.select` is `bp.pruning.select`. What a stage of an experiment
+takes, with its defaults, is in {doc}`experiments`. The method has four stages ({doc}`Prune and retrain
+<prune-and-retrain>`): fine-tune, train with the penalty, prune, retrain. Here is the short form, without the penalty:
+
+```python
+import blockprune_lib as bp
+
+# GLUE where it can be had, else sentences from a generator
+task = bp.tasks.load("sst2", train=640, validation=200)
+model, tokenizer = bp.models.load("minilm", task=task)
+quick = bp.TrainingSettings(max_steps=40, learning_rate=3e-4)
+bp.fine_tune(model, tokenizer, task, quick)
+
+groups = bp.BlockStructure.block_column(4)  # 4 rows x 1 column
+masks = bp.prune(model, groups, rate=3.0)  # one group in three stays
+bp.retrain(model, tokenizer, task, masks, quick)
+print(bp.evaluate(model, tokenizer, task))  # {"accuracy": ...}
+
+bp.sparsify(model, groups)  # stored and multiplied as blocks
+print(bp.compression(model))  # rates and bytes
+bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
+```
+
+It runs for a few minutes on two cores; so little training gives a low score. `bp.tasks` and `bp.models` are described
+under {doc}`bp.data <api/data>`.
+
+For one job, a few lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy
+of the model from before, and `batch` what the tokenizer gives, without labels:
+
+```python
+import copy, torch
+
+# One layer: keep a quarter of its groups
+bp.prune(linear, groups, rate=4.0)
+layer = bp.BlockSparseLinear.from_linear(linear, groups)
+
+# A whole model, cut at once: prune, then store only what is left
+bp.prune(model, groups, rate=4.0)
+bp.sparsify(model, groups)
+
+# Time it, in turns with the dense one
+calls = {"dense": lambda: dense(**batch), "blocks": lambda: model(**batch)}
+print(bp.compare(calls))  # under torch.inference_mode()
+
+# Save and load a layer of your own model; for a whole one, bp.save
+torch.save(layer.state_dict(), "layer.pt")
+layer.load_state_dict(torch.load("layer.pt"))  # any layer of that shape
+
+# Meet a budget: a structure and a rate for each matrix
+chosen = bp.budget(dense, ms=5.0, inputs=[batch])
+bp.apply_masks_(dense, chosen.masks)  # retrain; sparsify by chosen.structures
+
+# Export to ONNX, with the zeros: its products cannot leave them out
+plain = bp.densify(copy.deepcopy(model))
+ids = (batch["input_ids"],)
+plain.eval()
+torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
+```
+
+In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
+counts tokens, and {key: value} describes a dict. A name that ends in an underscore changes what it is given. An error
+says what was expected, what was given, and a value that would be accepted."""
+#: {heading: {call: what it does}}; a call begins with the name, and its arguments are some of those that it takes.
+COMMON: Mapping[str, Mapping[str, str]] = {
+    "Groups and masks": {
+        "BlockStructure.parse(text)": "a shape of groups, such as `\"block_column:4\"` or `\"tile:32x32\"`",
+        "prunable(model)": "the layers of a model whose weights will be cut",
+        "group_norms(weight, structure)": r"the norm $\lVert W_g \rVert$ of each group: what the penalty sums",
+        "group_scores(weight, structure)": "the root mean square of each group: what selection ranks by",
+        "select(scores, rate)": "which groups of one matrix stay: the largest",
+        "expand(keep, structure, shape)": "that choice as a mask of the weight's shape",
+        "select_model(model, structure, rate)": "masks for all prunable matrices; the model stays as it is",
+        "apply_masks_(model, masks)": "set to 0 what the masks cut",
+    },
+    "Penalty": {
+        "ReweightedGroupLasso(model, structure, lam)": r"the penalty $\sum_g \lambda\, \alpha_g \lVert W_g \rVert$, "
+        r"with $\alpha_g = 1 / (\lVert W_g \rVert + \varepsilon)$ after each refresh",
+        "group_soft_threshold(weight, structure, threshold)": "shrink each group's norm by the threshold, to 0 where "
+        "it is less: the proximal step of group Lasso",
+    },
+    "Training": {
+        "TrainingSettings(learning_rate, epochs)": "how one stage is trained",
+        "fine_tune(model, tokenizer, data)": "stage 1: learn the task",
+        "train_reweighted(model, tokenizer, data, structure, lam)": "stage 2: learn on with the penalty",
+        "prune(model, structure, rate)": "stage 3: zero all but the best groups, and return the masks",
+        "retrain(model, tokenizer, data, masks)": "stage 4: learn with what is left; the zeros stay",
+        "prune_gradually(model, tokenizer, data, structure, rate)": "stages 3 and 4 at once, little by little",
+        "evaluate(model, tokenizer, data)": "the scores on the validation rows",
+        "MaskCallback(model, masks)": "keeps the zeros in a `transformers.Trainer` of your own",
+    },
+    "Storing and running": {
+        "sparsify(model, structure, precision)": "layers that store and multiply only what is left",
+        "densify(model)": "ordinary layers again, with the zeros in them",
+        "save(model, folder, tokenizer)": "weights, configuration and tokenizer, as safetensors and JSON",
+        "load(folder)": "the model that `save` wrote",
+        "warm_up(model)": "compile or load the kernels now, so that the first request does not wait",
+        "BlockSparseLinear.from_linear(linear, structure)": "one such layer, of an `nn.Linear`",
+        "pack(weight, structure)": "the groups of one matrix that are not all zero, as a `PackedMatrix`",
+        "PackedMatrix.to_dense()": "the matrix again, to the last bit",
+        "linear(x, packed, bias)": "the product with a packed matrix, like `torch.nn.functional.linear`",
+    },
+    "Measuring": {
+        "hardware()": "this machine: processor, measured peak and bandwidth, versions",
+        "compare(functions)": "functions timed in turns: medians, quartiles, ratios with intervals",
+        "threads(number)": "a `with` block in which torch, Numba and NumPy use so many threads",
+        "compression(model)": "how much smaller a model is: rates and bytes, indices included",
+        "break_even_density(structure, shape)": "the kept share from which on the pruned product is no longer faster",
+        "budget(model, ms, inputs)": "a structure and a rate for each matrix, so that a call takes `ms` milliseconds "
+        "and the outputs change least",
+    },
+    "Exercises of the book": {
+        "check(name, answer)": "whether your answer to an exercise is right, and if not, which property fails",
+    },
+}  # fmt: skip
+
+
+def name_of(call: str) -> str:
+    """The name in `bp` that a call is of.
+
+    >>> name_of("BlockStructure.parse(text)")
+    'BlockStructure'
+    """
+    return call.partition("(")[0].partition(".")[0]
+
+
+def tables(homes: Mapping[str, str]) -> Iterator[str]:
+    """For each heading a table whose calls lead to where they are described; `homes` {name: package}."""
+    for heading, calls in COMMON.items():
+        lines = [f"### {heading}", "", "| call | what it does or gives |", "|---|---|"]
+        for call, told in calls.items():
+            whole = call.partition("(")[0]
+            lines.append(f"| {{py:obj}}`{call} <blockprune_lib.{homes[name_of(call)]}.{whole}>` | {told} |")
+        yield "\n".join(lines)
