@@ -8,16 +8,22 @@ import re
 from pathlib import Path
 from typing import Any
 
+from blockprune_lib import experiments
 from blockprune_lib.experiments import paired, report
 from blockprune_lib.experiments.methods import METHODS
+from blockprune_lib.experiments.presets import preset
 from tools import stage_defaults
-from tools.markdown import table
+from tools.markdown import beside, table
 from tools.readme_accuracy import STUDY
+from tools.readme_short import CLASSES
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ("cola_minilm_irregular_dense_rate1", "cola_minilm_block_column-4_gradual_rate5",
           "cola_minilm_block_column-4_reweighted_rate5")  # fmt: skip
 COST = ROOT / "book" / "results" / "penalty-cost.json"
+#: Each way to apply the penalty that `tools.penalty_cost` times, as the page writes it.
+WAYS = {"penalty": "`penalty`", "proximal": "`proximal`", "auto": "`lam: auto`"}
+ROWS = ROOT / "book" / "results" / "study-rows.json"
 
 
 def regions() -> dict[str, str]:
@@ -35,7 +41,7 @@ def report_sample() -> str:
     size = records[0]["compression"]
     uncut = size["bytes_dense"] - size["pruned_bytes"][0]
     head = (
-        f"Such a table, less some of its columns, from {len(paths)} records of `book/results/study`: {found[0].task}, "
+        f"Six columns of such a table, made of {len(paths)} records of `book/results/study`: {found[0].task}, "
         f"{found[0].metric}, groups `block_column:4`, {len(found[0].scores)} seeds; the majority class scores "
         f"{found[0].majority:g}. *Dense* is the mean score of the models that were fine-tuned and not yet cut; the "
         "*method* dense has been trained on as long as the others. *MB* is the whole model, of which "
@@ -46,11 +52,16 @@ def report_sample() -> str:
         sure = "" if line.interval is None else "{:.2f} to {:.2f}".format(*line.interval)
         rows[line.method] = [f"{line.rate:g}", f"{line.mean:.3f}", sure, f"{line.dense:.3f}", f"{line.megabytes:.0f}"]
     columns = ["rate", "score", "95 %", "dense", "MB"]
-    (pair,) = [pair for pair in paired.differences(records, "gradual") if pair.method == "reweighted"]
-    low, high = (100 * end for end in pair.seeds or (math.nan, math.nan))
+    known = experiments.read_rows(ROWS)
+    found_pairs = paired.differences(records, "gradual", text=False, recorded=known)
+    (pair,) = [pair for pair in found_pairs if pair.method == "reweighted"]
+    seeds, over_rows = (
+        "{:+.1f} to {:+.1f}".format(*(100 * end for end in ends or (math.nan, math.nan)))
+        for ends in (pair.seeds, pair.rows)
+    )
     told = (
-        f"With `--against gradual` it says: reweighted less gradual, {100 * pair.mean:+.1f} points, "
-        f"{low:+.1f} to {high:+.1f} over seeds, **{pair.verdict}**."
+        f"With `--against gradual` it says: reweighted less gradual, {100 * pair.mean:+.1f} points, {seeds} over "
+        f"seeds, {over_rows} over rows, **{pair.verdict}**."
     )
     return "\n".join([head, "", *table(columns, rows, names="method", cells="---:"), "", told])
 
@@ -67,34 +78,40 @@ def methods() -> str:
 
 def training_cost(record: dict[str, Any]) -> str:
     """What the penalty, frozen embeddings and bf16 do to a training step, with intervals."""
-    machine, settings = record["hardware"], record["settings"]
+    settings, every = record["settings"], preset("best", "")["reweight"]["refresh_every"]
     threads = [case["threads"] for case in record["cases"]]
     heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
     head = (
         f"One training step of {record['model']['name']}, batches of {settings['batch']} with {settings['tokens']}"
-        f" tokens, measured side by side on {machine['cpu']} ({machine['isa']}), {record['provenance']['date'][:10]}."
-        f" Medians of {record['cases'][0]['options']['rounds']} rounds, with 95 % intervals (bootstrap over rounds),"
-        f" from `book/results/{COST.name}`. What the penalty's gradient adds, for `method: penalty`; `proximal` takes a"
-        " step of its own instead, which this record does not have:"
+        f" tokens, on {heads[0]} of {record['hardware']['cpu']} ({CLASSES[record['machine']]}),"
+        f" {record['provenance']['date'][:10]}."
+        f" All kinds of step took turns; medians of {record['cases'][0]['options']['rounds']} rounds, with 95 %"
+        f" intervals (bootstrap over rounds), from `book/results/{COST.name}`. What each way to apply the penalty adds"
+        " to a step: its gradient (`method: penalty`), its own step after each of the optimiser's (`method:"
+        f" proximal`), or a step after every {every}th (`lam: auto` in the preset `best`: what one such step adds,"
+        f" divided by {every}).{beside(record)}"
     )
-    added, saved = dict[str, list[str]](), dict[str, list[str]]()
-    for rows in zip(*(case["structures"] for case in record["cases"]), strict=True):
-        shares = [row["added_share"] for row in rows]
-        cells = [f"{_signed(s['value'])} % ({_signed(s['low'])} to {_signed(s['high'])})" for s in shares]
-        added[f"`{rows[0]['structure']}`"] = cells
-    options = [case["options"] for case in record["cases"]]
+    first, rows, unsure = record["cases"][0], dict[str, list[str]](), []
+    for row in first["structures"]:
+        shares = row["added_share"] | {"auto": {k: v / every for k, v in row["added_share"]["auto"].items()}}
+        rows[f"`{row['structure']}`"] = [_share(shares[way]) for way in WAYS]
+    for way, told in WAYS.items():
+        shares = [row["added_share"][way] for row in first["structures"]]
+        if all(share["low"] <= 0 <= share["high"] for share in shares):
+            unsure.append(told)
+    parts = [head, "\n".join(table([f"{told}, %" for told in WAYS.values()], rows, names="structure"))]
+    if unsure:
+        parts.append(f"No cost of {' or '.join(unsure)} is told from 0.")
+    saved, options = dict[str, list[str]](), [case["options"] for case in record["cases"]]
     for name in [name for name in options[0]["timings"] if name != options[0]["baseline"]]:
         ratios = [option["timings"][name]["ratio"] for option in options]
         saved[name] = [f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" for ratio in ratios]
-    unsure = [
-        head
-        for head, case in zip(heads, record["cases"], strict=True)
-        if all(row["added_share"]["low"] <= 0 <= row["added_share"]["high"] for row in case["structures"])
-    ]
-    verdict = [f"On {' and '.join(unsure)} no difference is told from 0.", ""] if unsure else []
-    between = ["", *verdict, "How many times as fast a step is with the options that may save time:", ""]
-    costs, gains = table(heads, added, names="structure"), table(heads, saved, names="option")
-    return "\n".join([head, "", *costs, *between, *gains])
+    parts += ["How many times as fast a step is with the options that may save time:"]
+    return "\n\n".join([*parts, "\n".join(table(heads, saved, names="option"))])
+
+
+def _share(share: dict[str, float]) -> str:
+    return f"{_signed(share['value'])} ({_signed(share['low'])} to {_signed(share['high'])})"
 
 
 def _signed(share: float) -> str:

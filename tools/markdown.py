@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]], names: str = "", cells: str = "---") -> list[str]:
@@ -15,3 +16,12 @@ def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]], names: str 
     """
     head = [f"| {f'{names} ' if names else ''}| {' | '.join(columns)} |", "|---|" + f"{cells}|" * len(columns)]
     return [*head, *(f"| {name} | {' | '.join(told)} |" for name, told in rows.items())]
+
+
+def beside(record: Mapping[str, Any]) -> str:
+    """A sentence on what else ran on the machine, where the record's `beside` says so.
+
+    >>> beside({"beside": "Another program ran."}), beside({})
+    (' Another program ran.', '')
+    """
+    return f" {record['beside']}" if record.get("beside") else ""

@@ -1,15 +1,16 @@
 """What the reweighted group Lasso, frozen embeddings and bf16 do to a training step: MiniLM, steps side by side.
 
-`python -m tools.penalty_cost` (about five minutes) prints tables and writes book/results/penalty-cost.json. A step is
-forward, backward, clipping and AdamW on random token ids; the penalty's gradient joins after the backward pass, as in
-`blockprune_lib.training`. Reweighting happens once in many steps; the record adds it to every step, as the worst case.
-Frozen embeddings and bf16 are the options `freeze_embeddings` and `bf16` of `TrainingSettings`, without a penalty.
+`python -m tools.penalty_cost` (about ten minutes) prints tables and writes book/results/penalty-cost.json. A step is
+forward, backward, clipping and AdamW on random token ids. With a structure there is one more thing in it: the penalty's
+gradient, its proximal step, or, as `lam: auto` has it at every so many steps, groups shrunk to a share. Frozen
+embeddings and bf16 are the options `freeze_embeddings` and `bf16` of `TrainingSettings`, without a penalty.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +27,17 @@ from blockprune_lib.machine.passport import hardware
 from blockprune_lib.machine.timing import compare
 from blockprune_lib.pruning.lasso import ReweightedGroupLasso
 from blockprune_lib.pruning.structure import BlockStructure
+from blockprune_lib.training.hooks import Progress
+from blockprune_lib.training.shrinking import ShrinkToRate
+from tools.benchmarks import machine_class
 
-FORMAT = "blockprune penalty cost, version 1"
+FORMAT = "blockprune penalty cost, version 2"
 RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "penalty-cost.json"
-STRUCTURES = ("irregular", "block_row:64", "block_row:8", "block_column:16", "block_column:64", "tile:32x32", "row",
-              "column")  # fmt: skip
+STRUCTURES = ("irregular", "block_column:4", "block_column:16", "block_row:64", "tile:32x32")
 WITHOUT = "without"
-ACTS = ("add_gradient_", "reweight", "backward of pen()")
+#: What a step does besides: `method: penalty`, `method: proximal`, and a step of `lam: auto` in which groups shrink.
+WAYS = ("penalty", "proximal", "auto")
+RATE, RATE_OF_LEARNING = 5.0, 1e-5
 OPTIONS = {"frozen embeddings": (True, False), "bf16": (False, True), "both": (True, True)}
 
 
@@ -43,28 +48,38 @@ class Workshop:
         torch.manual_seed(0)
         self.loaded = models.load(model)
         self.model = self.loaded.model.train()
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=RATE_OF_LEARNING, fused=True)
         words = self.model.config.vocab_size
         ids = torch.randint(words // 2, words, (batch, tokens))
         self.batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(batch) % 2}
-        self.penalties = {text: ReweightedGroupLasso(self.model, BlockStructure.parse(text)) for text in structures}
+        parsed = {text: BlockStructure.parse(text) for text in structures}
+        self.penalties = {text: ReweightedGroupLasso(self.model, structure) for text, structure in parsed.items()}
+        self.shrinking = {
+            text: ShrinkToRate(self.model, structure, RATE, refresh_every=1, reach=1.5)
+            for text, structure in parsed.items()
+        }
 
-    def step(self, penalty: ReweightedGroupLasso | None = None, frozen: bool = False, bf16: bool = False) -> None:
-        """One fine-tuning step, with the penalty's gradient where there is a penalty."""
+    def step(self, text: str = "", way: str = WITHOUT, frozen: bool = False, bf16: bool = False) -> None:
+        """One fine-tuning step, and what a way adds to it for the structure `text`."""
         self.optimiser.zero_grad()
         self.model.base_model.embeddings.requires_grad_(not frozen)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = self.model(**self.batch).loss
         loss.backward()
-        if penalty is not None:
-            penalty.add_gradient_()
+        if way == "penalty":
+            self.penalties[text].add_gradient_()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
+        if way == "proximal":
+            self.penalties[text].proximal_(RATE_OF_LEARNING)
+        elif way == "auto":
+            self.shrinking[text].step_counted(Progress(600, 1000, RATE_OF_LEARNING))
 
     def steps(self) -> dict[str, Callable[[], object]]:
-        """A step without a penalty, and one with each."""
+        """A step without a penalty, and one of each way for each structure."""
         found: dict[str, Callable[[], object]] = {WITHOUT: self.step}
-        return found | {text: functools.partial(self.step, penalty) for text, penalty in self.penalties.items()}
+        both = itertools.product(self.penalties, WAYS)
+        return found | {f"{text} {way}": functools.partial(self.step, text, way) for text, way in both}
 
     def options(self) -> dict[str, Callable[[], object]]:
         """A step as it is, and one with each option."""
@@ -73,50 +88,25 @@ class Workshop:
             name: functools.partial(self.step, frozen=frozen, bf16=bf16) for name, (frozen, bf16) in OPTIONS.items()
         }
 
-    def acts(self) -> dict[str, Callable[[], object]]:
-        """What each penalty does by itself, onto gradients that are there."""
-        found: dict[str, Callable[[], object]] = {}
-        for text, penalty in self.penalties.items():
-            backward = functools.partial(_backward, penalty)
-            calls: tuple[Callable[[], object], ...] = (penalty.add_gradient_, penalty.reweight, backward)
-            found |= {f"{text} {act}": call for act, call in zip(ACTS, calls, strict=True)}
-        return found
+
+def rows(steps: Comparison) -> list[dict[str, Any]]:
+    """Each structure's cost by each way, a share of a step without penalty; its ends are those of the 95 % interval."""
+    found = dict[str, dict[str, Any]]()
+    for name in steps.timings:
+        if name != WITHOUT:
+            text, _, way = name.rpartition(" ")
+            ratio = steps.ratio(name)
+            share = {"value": 1 / ratio.value - 1, "low": 1 / ratio.high - 1, "high": 1 / ratio.low - 1}
+            found.setdefault(text, {"structure": text, "added_share": {}})["added_share"][way] = share
+    return list(found.values())
 
 
-def _backward(penalty: ReweightedGroupLasso) -> None:
-    penalty().backward()
-
-
-def rows(steps: Comparison, acts: Comparison) -> list[dict[str, Any]]:
-    """Each structure's cost; shares are of a step without penalty, their ends those of the 95 % interval."""
-    found = []
-    for text in steps.timings:
-        if text == WITHOUT:
-            continue
-        ratio, base = steps.ratio(text), steps.medians[WITHOUT]
-        own = {act: acts.medians[f"{text} {act}"] for act in ACTS}
-        found.append(
-            {
-                "structure": text,
-                "step_ms": steps.medians[text],
-                "added_share": {"value": 1 / ratio.value - 1, "low": 1 / ratio.high - 1, "high": 1 / ratio.low - 1},
-                "own_ms": own,
-                "own_share_reweighting_every_step": (own["add_gradient_"] + own["reweight"]) / base,
-            }
-        )
-    return found
-
-
-def table(found: list[dict[str, Any]], without_ms: float) -> str:
+def table(found: list[dict[str, Any]]) -> str:
     """The rows as text."""
-    head = ["structure", "step ms", "added [95 %]", *(f"{act} ms" for act in ACTS), "first two ÷ step"]
-    lines = [head, [WITHOUT, f"{without_ms:.0f}", "", "", "", "", ""]]
+    lines = [["added to a step", *WAYS]]
     for row in found:
-        share = row["added_share"]
-        added = f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
-        own = [f"{row['own_ms'][act]:.1f}" for act in ACTS]
-        lines.append([row["structure"], f"{row['step_ms']:.0f}", added, *own,
-                      f"{row['own_share_reweighting_every_step']:.1%}"])  # fmt: skip
+        shares = [row["added_share"][way] for way in WAYS]
+        lines.append([row["structure"], *(f"{s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}]" for s in shares)])
     return text_table(lines)
 
 
@@ -134,14 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
     shop = Workshop(options.model, options.batch, options.tokens, tuple(options.structure or STRUCTURES))
     cases = []
     for number in options.threads or (2, 1):
-        print(f"{number} threads, {options.repeats} rounds of {1 + len(shop.penalties)} steps ...", flush=True)
-        take_turns = functools.partial(compare, repeats=options.repeats, warmup=2, min_time_ms=0.0, threads=number)
-        steps, acts = take_turns(shop.steps(), baseline=WITHOUT), take_turns(shop.acts())
-        found = rows(steps, acts)
-        print(table(found, steps.medians[WITHOUT]), flush=True)
+        print(f"{number} threads, {options.repeats} rounds of {len(shop.steps())} steps ...", flush=True)
+        take_turns = functools.partial(compare, repeats=options.repeats, warmup=1, min_time_ms=0.0, threads=number)
+        steps = take_turns(shop.steps(), baseline=WITHOUT)
+        found = rows(steps)
+        print(table(found), flush=True)
         choices = take_turns(shop.options(), baseline=WITHOUT)
         print(choices, flush=True)
-        measured = {"steps": steps, "acts": acts, "options": choices}
+        measured = {"steps": steps, "options": choices}
         kept = {name: comparison.to_dict() for name, comparison in measured.items()}
         cases.append({"threads": number, "structures": found} | kept)
     record = {
@@ -151,6 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         },
         "model": shop.loaded.to_dict() | {"name": Path(options.model).name},  # of a folder its name alone
         "provenance": provenance(),
+        "machine": machine_class(),
         "hardware": hardware().to_dict(),
         "cases": cases,
     }  # fmt: skip

@@ -43,12 +43,10 @@ def own() -> str:
     common = set(STAGE_SETTINGS[TRAINED[0]].model_fields)
     lines = _head("stage", "setting")
     for stage, model in STAGE_SETTINGS.items():
-        shown = f"`{stage}`"
         for name in model.model_fields:
             if name not in common or stage not in TRAINED:
                 cells = [_said(found[preset_name][stage][name]) for preset_name in PRESETS]
-                lines.append(f"| {shown} | `{name}` | {' | '.join(cells)} |")
-                shown = ""
+                lines.append(f"| `{stage}` | `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -54,7 +54,7 @@ def test_the_defaults_of_every_stage_setting_stand_in_the_tables():
         assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in PAGE
     trained, own = stage_defaults.trained(), stage_defaults.own()
     assert "| `learning_rate` | 0.0001, 0.001, 0.001 | 2e-5 |" in trained
-    assert "|  | `lam` | auto | 0.0001 |" in own
+    assert "| `reweight` | `lam` | auto | 0.0001 |" in own
     assert "| `paper` | `qnli` | `max_length` 174 |" in stage_defaults.by_task()
     for stage, settings in STAGE_SETTINGS.items():
         for key in settings.model_fields:
@@ -160,12 +160,18 @@ def test_the_tables_say_what_the_record_says():
         }
         return {
             "threads": threads,
-            "structures": [{"structure": "row", "added_share": ratio(added)}],
+            "structures": [
+                {
+                    "structure": "row",
+                    "added_share": {"penalty": ratio(added), "proximal": ratio(added), "auto": ratio(10 * added)},
+                }
+            ],
             "options": options,
         }
 
     record = {
         "hardware": {"cpu": "A Processor", "isa": "NEON"},
+        "machine": "neon",
         "provenance": {"date": "2026-01-02T03:04"},
         "model": {"name": "minilm"},
         "settings": {"batch": 32, "tokens": 64},
@@ -173,11 +179,17 @@ def test_the_tables_say_what_the_record_says():
     }
     table = experiments_tables.training_cost(record)
     assert "A Processor (NEON), 2026-01-02" in table
-    assert "| `row` | +3.4 % (+2.4 to +4.4) | -0.2 % (-1.2 to +0.8) |" in table
+    assert "| `row` | +3.4 (+2.4 to +4.4) | +3.4 (+2.4 to +4.4) | +3.4 (+3.3 to +3.5) |" in table
     assert "| bf16 | 1.50 (1.49 to 1.51) | 0.25 (0.24 to 0.26) |" in table
-    assert "| structure | 2 threads | 1 thread |" in table
-    assert "Medians of 20 rounds" in table
-    assert "On 1 thread no difference is told from 0." in table
+    assert "| option | 2 threads | 1 thread |" in table
+    assert "medians of 20 rounds" in table
+    assert "on 2 threads of A Processor (NEON)" in table
+    assert "divided by 10" in table
+    assert "is told from 0" not in table
+    record["cases"].reverse()
+    table = experiments_tables.training_cost(record)
+    assert "| `row` | -0.2 (-1.2 to +0.8) | -0.2 (-1.2 to +0.8) | -0.2 (-0.3 to -0.1) |" in table
+    assert "No cost of `penalty` or `proximal` is told from 0." in table
 
 
 def test_the_parts_of_a_study_stand_in_their_order():
@@ -187,5 +199,6 @@ def test_the_parts_of_a_study_stand_in_their_order():
 
 def test_the_sample_of_a_report_says_whether_two_methods_are_told_apart():
     assert re.search(
-        r"reweighted less gradual, .* over seeds, \*\*(not )?told apart\*\*", experiments_tables.report_sample()
+        r"reweighted less gradual, .* over seeds, .* over rows, \*\*(not )?told apart\*\*",
+        experiments_tables.report_sample(),
     )

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from blockprune_lib.machine.comparison import Comparison, Timing
+from blockprune_lib.pruning.groups import group_norms
+from blockprune_lib.pruning.structure import BlockStructure
 from tools import penalty_cost
 
 from ..helpers.tiny import tiny_folder  # noqa: F401
@@ -18,7 +20,7 @@ def test_a_step_with_a_penalty_trains_on_loss_plus_penalty(tiny_folder: Path) ->
     shop = penalty_cost.Workshop(str(tiny_folder), batch=4, tokens=6, structures=("block_row:4",))
     shop.model.eval()  # no dropout: two steps can be compared
     before = {name: value.clone() for name, value in shop.model.state_dict().items()}
-    shop.step(shop.penalties["block_row:4"])
+    shop.step("block_row:4", "penalty")
     found = {name: value.grad.clone() for name, value in shop.model.named_parameters()}
     shop.model.load_state_dict(before)
     shop.optimiser.zero_grad()
@@ -42,9 +44,9 @@ def test_the_record_holds_every_sample_and_where_it_came_from(
     assert {"commit", "versions", "date"} <= set(record["provenance"])
     (case,) = record["cases"]
     assert [row["structure"] for row in case["structures"]] == ["row", "irregular"]
-    assert list(case["steps"]["timings"]) == ["without", "row", "irregular"]
+    kinds = [f"{text} {way}" for text in ("row", "irregular") for way in penalty_cost.WAYS]
+    assert list(case["steps"]["timings"]) == ["without", *kinds]
     assert list(case["options"]["timings"]) == ["without", "frozen embeddings", "bf16", "both"]
-    assert len(case["acts"]["timings"]) == 2 * len(penalty_cost.ACTS)
     assert all(len(timing["samples_ms"]) == 3 for timing in case["steps"]["timings"].values())
     assert str(tiny_folder.parent) not in target.read_text()
 
@@ -68,11 +70,25 @@ def test_frozen_embeddings_get_no_gradient_and_bf16_only_rounds(tiny_folder: Pat
     )
 
 
+def test_a_proximal_step_and_a_step_of_lam_auto_come_after_the_optimisers(tiny_folder: Path) -> None:  # noqa: F811
+    shop = penalty_cost.Workshop(str(tiny_folder), batch=4, tokens=6, structures=("block_row:4",))
+    shop.model.eval()
+    start = {name: value.clone() for name, value in shop.model.state_dict().items()}
+    norms = {}
+    for way in (penalty_cost.WITHOUT, "proximal", "auto"):
+        shop.model.load_state_dict(start)
+        shop.step("block_row:4", way)
+        weights = shop.penalties["block_row:4"].weights.values()
+        found = [group_norms(weight.detach(), BlockStructure.block_row(4)).flatten() for weight in weights]
+        norms[way] = torch.cat(found)
+    assert (norms["proximal"] < norms[penalty_cost.WITHOUT]).all()
+    assert 0.5 < float((norms["auto"] == 0).float().mean()) < 0.8
+
+
 def test_shares_are_of_a_step_without_penalty() -> None:
-    steps = {"without": Timing("without", (100.0,) * 3, 1), "row": Timing("row", (104.0,) * 3, 1)}
-    acts = {f"row {act}": Timing(act, (2.0,) * 3, 1) for act in penalty_cost.ACTS}
-    (row,) = penalty_cost.rows(
-        Comparison(steps, "without", {"torch": 1}, 0, 0), Comparison(acts, "row reweight", {"torch": 1}, 0, 0)
-    )
-    assert row["added_share"] == pytest.approx({"value": 0.04, "low": 0.04, "high": 0.04})
-    assert row["own_share_reweighting_every_step"] == pytest.approx(0.04)
+    times = {"without": 100.0, "row penalty": 104.0, "row auto": 110.0}
+    steps = {name: Timing(name, (value,) * 3, 1) for name, value in times.items()}
+    (row,) = penalty_cost.rows(Comparison(steps, "without", {"torch": 1}, 0, 0))
+    assert row["structure"] == "row"
+    assert row["added_share"]["penalty"] == pytest.approx({"value": 0.04, "low": 0.04, "high": 0.04})
+    assert row["added_share"]["auto"] == pytest.approx({"value": 0.1, "low": 0.1, "high": 0.1})
