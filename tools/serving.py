@@ -32,44 +32,16 @@ from blockprune_lib._common.provenance import provenance
 from blockprune_lib.machine.passport import hardware
 from tools import markdown
 from tools.benchmarks import machine_class, precisions
+from tools.serving_engines import CUT, DENSE, OPENVINO, RATE, STRUCTURE, VARIANTS, WHOLE, model_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "book" / "results"
 FORMAT = "blockprune serving, version 1"
-STRUCTURE, RATE = "block_column:16", 5.0
-DENSE, WHOLE, CUT = "dense", "compiled, nothing cut", f"compiled, {STRUCTURE}, rate {RATE:g}"
-#: Name -> (what is served, precision); the first is what the others are compared with.
-VARIANTS: Mapping[str, tuple[str, str]] = {
-    f"{what}, {precision}": (what, precision) for what in (DENSE, WHOLE, CUT) for precision in ("float32", "bfloat16")
-}
 MOST, PERCENTILES = 32, (50, 95, 99)
 #: A p99 of fewer requests rests on fewer than ten.
 FOR_P99 = 1000
 #: Texts that are compared with the dense model's answers.
 COMPARED = 32
-
-
-def model_of(name: str, what: str, precision: str) -> Any:
-    """A classifier with the encoder `name`, dense or compiled."""
-    import torch
-    import transformers
-
-    from blockprune_lib import BlockStructure, models, sparsify
-    from blockprune_lib.bench.workload import FRESH, pruned
-
-    if name in FRESH:
-        config, differs = FRESH[name]
-        torch.manual_seed(0)
-        settings = getattr(transformers, config)(**differs)
-        model: Any = transformers.AutoModelForSequenceClassification.from_config(settings).eval()
-    else:
-        model = models.load(name).model.eval()
-    if what == DENSE:
-        return model.to(getattr(torch, precision))
-    structure = BlockStructure.parse(STRUCTURE)
-    if what == CUT:
-        pruned(model, structure, RATE)
-    return sparsify(model, structure, precision=precision, keep_dense_above=1.0)
 
 
 def serve(name: str, variant: str, port: int, threads: int) -> None:
@@ -81,9 +53,9 @@ def serve(name: str, variant: str, port: int, threads: int) -> None:
     from examples.serve import classifier, make_app
 
     what, precision = VARIANTS[variant]
-    model, tokenizer = model_of(name, what, precision), bp.models.load("minilm").tokenizer
     torch.set_num_threads(threads)
-    if what != DENSE:
+    model, tokenizer = model_of(name, what, precision, threads), bp.models.load("minilm").tokenizer
+    if what in (WHOLE, CUT):
         bp.warm_up(model)
     uvicorn.run(make_app(classifier(model, tokenizer), most=MOST), port=port, log_level="error")
 
@@ -122,13 +94,16 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes], seconds: fl
 
 
 def measure(addresses: Mapping[str, str], texts: list[str], loads: list[dict[str, Any]], rounds: int) -> list[Any]:
-    """For each kind of load, what each variant answered: rounds in which each has one turn, in an order drawn anew."""
+    """For each kind of load, what each variant answered: rounds in which each has one turn, in an order drawn anew.
+
+    One more round goes before them and is not counted: engines prepare themselves for the shapes that they see.
+    """
     from examples.load import Load, closed, open_ended
 
     draw, found = random.Random(0), []
     for load in loads:
         runs: dict[str, list[Load]] = {variant: [] for variant in addresses}
-        for _ in range(rounds):
+        for _ in range(1 + rounds):
             texts = draw.sample(texts, len(texts))
             for variant in draw.sample(list(addresses), len(addresses)):
                 url = f"{addresses[variant]}/classify"
@@ -138,7 +113,7 @@ def measure(addresses: Mapping[str, str], texts: list[str], loads: list[dict[str
                     asked = open_ended(url, texts, load["seconds"], load["rate"])
                 with ThreadPoolExecutor(1) as own:  # where the caller has an event loop already, a thread has none
                     runs[variant].append(own.submit(asyncio.run, asked).result())
-        variants = with_ratios({name: summary(of) for name, of in runs.items()})
+        variants = {name: summary(of[1:]) for name, of in runs.items()}
         found.append({"load": load, "rounds": rounds, "provenance": provenance(), "variants": variants})
         print(table(found[-1]), flush=True)
     return found
@@ -162,44 +137,40 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"median": median, "q1": low, "q3": high, "values": values}
 
 
-def with_ratios(variants: dict[str, Any]) -> dict[str, Any]:
-    """Each variant's requests a second as a ratio to the first one's in the same round."""
-    first = next(iter(variants.values()))["per_second"]["values"]
-    for found in variants.values():
-        ratios = [own / other for own, other in zip(found["per_second"]["values"], first, strict=True)]
-        found["ratio"] = spread(ratios)
-    return variants
-
-
 def table(case: Mapping[str, Any]) -> str:
     """One kind of load, as Markdown; p99 only where every variant answered enough requests."""
     rows, variants = dict[str, list[str]](), case["variants"]
     enough = min(found["answered"] for found in variants.values()) >= FOR_P99
     shares = [share for share in PERCENTILES if share < 99 or enough]
     for name, found in variants.items():
-        rate, ratio, ms = found["per_second"], found["ratio"], found["ms"]
+        rate, ms = found["per_second"], found["ms"]
         rows[_short(name)] = [
             f"{rate['median']:.0f}",
-            f"{ratio['median']:.1f} ({ratio['q1']:.1f} to {ratio['q3']:.1f})",
-            _same(variants, name),
+            _to_rival(variants, name),
             *(f"{ms[f'p{share}']:.{1 if ms[f'p{share}'] < 100 else 0}f}" for share in shares),
         ]
-    columns = ["per s", "to dense f32", "to same", *(f"p{share}" for share in shares)]
+    columns = ["per s", f"to {rival_of(variants).split(', ')[1]}", *(f"p{share}, ms" for share in shares)]
     return "\n".join(markdown.table(columns, rows, names="engine", cells="---:"))
 
 
-def _same(variants: Mapping[str, Any], name: str) -> str:
-    """Requests a second as a ratio to dense in the same precision and round, median; empty where that was not run."""
-    dense = variants.get(f"{DENSE}, {name.rpartition(', ')[2]}")
-    if dense is None:
+def rival_of(variants: Mapping[str, Any]) -> str:
+    """What the others are compared with: OpenVINO where it was run, else PyTorch."""
+    return OPENVINO if any(name.startswith(OPENVINO) for name in variants) else DENSE
+
+
+def _to_rival(variants: Mapping[str, Any], name: str) -> str:
+    """Requests a second as a ratio to the rival's of the same precision and round; empty where that was not run."""
+    rival = variants.get(f"{rival_of(variants)}, {name.rpartition(', ')[2]}")
+    if rival is None:
         return ""
-    own, other = variants[name]["per_second"]["values"], dense["per_second"]["values"]
-    return f"{np.median([one / of for one, of in zip(own, other, strict=True)]):.1f}"
+    own, other = variants[name]["per_second"]["values"], rival["per_second"]["values"]
+    ratio = spread([one / of for one, of in zip(own, other, strict=True)])
+    return f"{ratio['median']:.2f} ({ratio['q1']:.2f} to {ratio['q3']:.2f})"
 
 
 def _short(name: str) -> str:
     """A variant as the head of its row."""
-    for long, short in ((CUT, "cut"), (WHOLE, "compiled"), ("float32", "f32"), ("bfloat16", "bf16")):
+    for long, short in ((CUT, "cut"), (WHOLE, "compiled"), ("dense, ", ""), ("float32", "f32"), ("bfloat16", "bf16")):
         name = name.replace(long, short)
     return name
 
@@ -239,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--serve", nargs=3, metavar=("VARIANT", "PORT", "THREADS"), help=argparse.SUPPRESS)
     parser.add_argument("--clients", type=int, action="append", help="may be repeated; default: 1 and 16")
     parser.add_argument("--rate", type=float, action="append", help="requests a second; may be repeated")
-    parser.add_argument("--requests", type=int, default=436, help="of one turn with --clients")
+    parser.add_argument("--requests", type=int, default=400, help="of one turn with --clients")
     parser.add_argument("--seconds", type=float, default=30.0, help="of one turn with --rate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
@@ -262,7 +233,8 @@ def main(arguments: list[str] | None = None) -> int:
     earlier = read_json(file)["cases"] if options.extend else []
     record = {
         "format": FORMAT, "model": options.model, "text": told, "threads": options.threads, "most": MOST,
-        "differences": differ, "provenance": provenance(), "hardware": hardware().to_dict(), "cases": earlier + cases,
+        "structure": STRUCTURE, "rate": RATE, "differences": differ, "provenance": provenance(),
+        "hardware": hardware().to_dict(), "cases": earlier + cases,
     }  # fmt: skip
     write_json(file, record)
     print(f"Recorded: {file}")

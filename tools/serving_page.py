@@ -16,7 +16,8 @@ from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
-from tools.serving import CUT, DENSE, FOR_P99, RATE, STRUCTURE, WHOLE, table
+from tools.serving import rival_of, table
+from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 
@@ -36,39 +37,40 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
     differ = _rounded_up(max(record["differences"].values()))
+    cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
+    rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
+    failed = sum(found["failed"] for case in cases for found in case["variants"].values())
     head = (
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores; the model has "
         f"{record['threads']} thread{'s' * (record['threads'] > 1)}, the rest of the server and the load share what is "
         f"left. {text['count']} sentences of {text['name']} ({text['source']}), {text['shortest']} to "
-        f"{text['longest']} tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. *Dense* is "
-        "eager PyTorch; *compiled*: this library runs the whole encoder as one call, nothing cut; *cut*: the same with "
-        f"`{STRUCTURE}` at rate {RATE:g}. Where nothing is cut, the probabilities in the answers differ from dense "
-        f"float32's by {differ} at most, bfloat16 included. Faster dense engines are not here: the table of "
-        f"[batches](serve-batches) has them. From the record `book/results/{name}.json`."
+        f"{text['longest']} tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. "
+        f"{failed or 'No'} request{'s' * (failed > 1)} failed. From the record `book/results/{name}.json`."
+        + markdown.beside(record)
     )
-    parts = [head]
-    for case in sorted(record["cases"], key=lambda case: tuple(case["load"].items())):
-        answered = [found["answered"] for found in case["variants"].values()]
-        failed = sum(found["failed"] for found in case["variants"].values())
-        parts.append(
-            f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them every engine had "
-            f"{_turn(case['load'])}. An engine answered {min(answered)} to {max(answered)} requests in all, and "
-            f"{failed or 'none'} failed."
-        )
-        parts += [table(case), *_factors(case)]
-    parts.append(
-        "*per s*: requests a second, median over rounds. *to dense f32*: times as many as dense float32 in the same "
-        "round, median (quartiles); *to same*: as dense in the same precision, median. *p50*, *p95*: so many "
-        "per cent of an engine's requests were answered within so many ms"
-        + (f"; a p99 needs {FOR_P99:,} requests an engine." if min(answered) < FOR_P99 else ".")
-    )
+    legend = [
+        "- *PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
+        "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same "
+        f"with `{record['structure']}` at rate {record['rate']:g}. Where nothing is cut, the probabilities in "
+        f"the answers differ from PyTorch float32's by {differ} at most, bfloat16 included.",
+        f"- *per s*: requests a second, median over rounds. *to {rival}*: times as many as {rival} in the same "
+        "precision and round, median (quartiles).",
+        "- *p95*: 95 % of the requests were answered within this time, all rounds together.",
+    ]
+    parts = [head, "\n".join(legend)]
+    for case in cases:
+        parts += [
+            f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them {_turn(case['load'])}.",
+            table(case),
+        ]
+        parts += _factors(case)
     return "\n\n".join(parts)
 
 
 def _turn(load: Mapping[str, Any]) -> str:
     if "requests" in load:
-        return f"the same {load['requests']} requests"
-    return f"{load['seconds']:g} s, with sentences drawn anew"
+        return f"every engine answered the same {load['requests']} requests"
+    return f"every engine had {load['seconds']:g} s"
 
 
 def _rounded_up(value: float) -> str:
@@ -84,17 +86,14 @@ def _rounded_up(value: float) -> str:
 
 
 def _factors(case: Mapping[str, Any]) -> list[str]:
-    """What the compiled call is worth and what the cut is worth on top of it; no sentence where a row is lacking."""
+    """What the cut is worth on top of the compiled call; no sentence where a row is lacking."""
     told = []
     for precision in ("float32", "bfloat16"):
-        rows = [case["variants"].get(f"{what}, {precision}") for what in (DENSE, WHOLE, CUT)]
+        rows = [case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT)]
         if None not in rows:
-            dense, whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
-            told.append(f"{np.median(whole / dense):.1f} and {np.median(cut / whole):.1f} in {precision}")
-    if not told:
-        return []
-    padding = "" if case["load"].get("clients") == 1 else ", which also leaves out padding,"
-    return [f"Factors of the compiled call{padding} and of the cut, medians over rounds: {', '.join(told)}."]
+            whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
+            told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
+    return [f"Of the compiled engines, the cut one answers {' and '.join(told)}."] if told else []
 
 
 def _load(load: Mapping[str, Any]) -> str:
@@ -113,7 +112,7 @@ def batches() -> str:
         lengths, number = what["lengths"], what["batch"]
         padded, tokens = number * max(lengths), sum(lengths)
         dense = [engine for key, engine in engines.items() if not key.startswith("blockprune")]
-        ours = [engine for key, engine in engines.items() if key.startswith("blockprune")]
+        ours = [engine for key, engine in engines.items() if key.startswith(f"blockprune {STRUCTURE} ")]
         rows = dict[str, list[str]]()
         for engine in [engines["torch"], *_best(dense, number), *_best(ours, number)]:
             ahead = engines.get(f"{engine['key'].removesuffix('-sorted')}-sorted")
@@ -124,13 +123,13 @@ def batches() -> str:
         parts += [
             f"Recorded on {record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]}), one "
             f"thread: {number} sentences with {tokens} tokens, {padded} with padding, as one batch of {what['model']}; "
-            f"of each precision the fastest dense engine and the fastest structure of this library at rate "
-            f"{what['rate']:g}.",
+            f"PyTorch, of each precision the fastest other dense engine, and this library with `{STRUCTURE}` at rate "
+            f"{what['rate']:g}. The weights are drawn at random, which changes no time.",
             "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
             "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
-            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding. That alone "
-            f"explains about {padded / tokens:.1f} times at most, since {padded} tokens become {tokens}; the record "
-            f"has no compiled model without a cut, to tell the rest apart (`book/results/{path.name}`).",
+            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone is "
+            f"worth about {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
+            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`).",
         ]
     return "\n\n".join(parts)
 
@@ -166,15 +165,18 @@ def accuracy() -> str:
     """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
     found = [comparisons(study, text=False) for study in standings(readme_accuracy.records())]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
-    ours = [one for one in pooled if one.rate == RATE and one.method == "reweighted"]
+    ours = [one for one in pooled if (one.structure, one.rate) == (STRUCTURE, RATE)]
     if not ours:
         return ""
-    (one,) = ours
-    high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
-    *most, last = [TITLES[task] for task in one.tasks]
+    *most, last = [TITLES[task] for task in ours[0].tasks]
     return (
-        f"What a cut costs has been measured with {one.model}: at rate {RATE:g} (`{one.structure}`) it lost "
-        f"{-100 * one.mean:.1f} points (95 % interval over seeds: {low:.1f} to {high:.1f}) on average over "
-        f"{', '.join(most)} and {last}, against a dense model trained for as many steps. What this bert-base would "
-        "lose is not known: its weights are drawn at random, which changes no time."
+        f"What this cut costs {ours[0].model} when it is trained for it is known: on average over {', '.join(most)} "
+        f"and {last} it lost {' and '.join(_lost(one) for one in ours)}, 95 % intervals over seeds, against a dense "
+        "model trained for as many steps ({doc}`Prune and retrain <prune-and-retrain>`, records in "
+        "`book/results/study`)."
     )
+
+
+def _lost(one: Any) -> str:
+    high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
+    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with `{one.method}`"
