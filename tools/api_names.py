@@ -15,20 +15,25 @@ takes, with its defaults, is in {doc}`experiments`. The method has four stages (
 ```python
 import blockprune_lib as bp
 
-# GLUE where it can be had, else sentences from a generator
+# GLUE where it can be had,
+# else sentences from a generator
 task = bp.tasks.load("sst2", train=640, validation=200)
 model, tokenizer = bp.models.load("minilm", task=task)
 quick = bp.TrainingSettings(max_steps=40, learning_rate=3e-4)
 bp.fine_tune(model, tokenizer, task, quick)
 
-groups = bp.BlockStructure.block_column(4)  # 4 rows x 1 column
-masks = bp.prune(model, groups, rate=3.0)  # one group in three stays
+# groups of 4 rows x 1 column; one in three stays
+groups = bp.BlockStructure.block_column(4)
+masks = bp.prune(model, groups, rate=3.0)
 bp.retrain(model, tokenizer, task, masks, quick)
-print(bp.evaluate(model, tokenizer, task))  # {"accuracy": ...}
+print(bp.evaluate(model, tokenizer, task))
 
-bp.sparsify(model, groups)  # stored and multiplied as blocks
-print(bp.compression(model))  # rates and bytes
-bp.save(model, "pruned", tokenizer)  # bp.load("pruned") reads it
+# stored and multiplied as blocks; rates and bytes
+bp.sparsify(model, groups)
+print(bp.compression(model))
+
+# bp.load("pruned") reads it
+bp.save(model, "pruned", tokenizer)
 ```
 
 It runs for a few minutes on two cores; so little training gives a low score. `bp.tasks` and `bp.models` are described
@@ -44,26 +49,33 @@ import copy, torch
 bp.prune(linear, groups, rate=4.0)
 layer = bp.BlockSparseLinear.from_linear(linear, groups)
 
-# A whole model, cut at once: prune, then store only what is left
+# A whole model, cut at once
 bp.prune(model, groups, rate=4.0)
 bp.sparsify(model, groups)
 
 # Time it, in turns with the dense one
-calls = {"dense": lambda: dense(**batch), "blocks": lambda: model(**batch)}
-print(bp.compare(calls))  # under torch.inference_mode()
+calls = {
+    "dense": lambda: dense(**batch),
+    "blocks": lambda: model(**batch),
+}
+with torch.inference_mode():
+    print(bp.compare(calls))
 
-# Save and load a layer of your own model; for a whole one, bp.save
+# Save a layer of your own model; for a whole one,
+# bp.save. Any layer of that shape takes it
 torch.save(layer.state_dict(), "layer.pt")
-layer.load_state_dict(torch.load("layer.pt"))  # any layer of that shape
+layer.load_state_dict(torch.load("layer.pt"))
 
-# Meet a budget: a structure and a rate for each matrix
+# Meet a budget of time. Then retrain, and sparsify
+# by chosen.structures
 chosen = bp.budget(dense, ms=5.0, inputs=[batch])
-bp.apply_masks_(dense, chosen.masks)  # retrain; sparsify by chosen.structures
+bp.apply_masks_(dense, chosen.masks)
 
-# Export to ONNX, with the zeros: its products cannot leave them out
+# Export to ONNX, with the zeros in it: products
+# there cannot leave them out
 plain = bp.densify(copy.deepcopy(model))
-ids = (batch["input_ids"],)
 plain.eval()
+ids = (batch["input_ids"],)
 torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
 ```
 

@@ -45,16 +45,15 @@ class InOpenVINO:
     """A classifier that OpenVINO runs, called as the one of transformers; any number of texts of any length."""
 
     def __init__(self, model: Any, precision: str, threads: int) -> None:
-        import openvino
-
         from blockprune_lib.bench import export, with_openvino
+        from blockprune_lib.bench.engine import imported
 
         ids = torch.ones(2, 8, dtype=torch.int64)
         inputs = {"ids": ids, "mask": torch.ones_like(ids)}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             export.export(cast(Any, Logits(model)), inputs, path)
-            core = openvino.Core()
+            core = imported("openvino").Core()
             settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
                         "INFERENCE_PRECISION_HINT": with_openvino.HINTS[precision]}  # fmt: skip
             engine = core.compile_model(core.read_model(path), "CPU", settings)
