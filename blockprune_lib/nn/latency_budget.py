@@ -119,9 +119,9 @@ class Budget(Printed):
         )
         moved = "" if self.moved is None else f"; measured on the pruned model, {self.moved:.1%}"
         return (
-            f"asked {self.ms:.3g} ms a call, predicted {self.predicted_ms:.3g} ms with {self.costs.rest_ms:.3g} ms for "
-            f"everything else{measured}; possible {self.costs.least_ms:.3g} to {self.costs.dense_ms:.3g} ms; losses "
-            f"are expected {of}{moved}{f'; all matrices are in {above}' if above else ''}"
+            f"asked for {self.ms:.3g} ms a call, predicted {self.predicted_ms:.3g} ms with {self.costs.rest_ms:.3g} ms "
+            f"for everything else{measured}; possible {self.costs.least_ms:.3g} to {self.costs.dense_ms:.3g} ms; "
+            f"losses are expected {of}{moved}{f'; all matrices are in {above}' if above else ''}"
         )
 
 
