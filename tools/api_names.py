@@ -36,8 +36,9 @@ print(bp.compression(model))
 bp.save(model, "pruned", tokenizer)
 ```
 
-It runs for a few minutes on two cores; so little training gives a low score. `bp.tasks` and `bp.models` are described
-under {doc}`bp.data <api/data>`.
+It runs for one to a few minutes. On sentences of SST-2 it printed an accuracy of 0.685 (80 steps of training are
+few), a rate of 3.00 for the pruned matrices and of 1.45 for all parameters, and 66 MB in place of 91.
+`bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
 
 For one job, a few lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy
 of the model from before, and `batch` what the tokenizer gives, without labels:
