@@ -375,7 +375,7 @@ def paper_versus_here():
 
 
 def test_a_claim_is_told_what_its_examples_can_show():
-    told = {"claim": "they lose nothing at rate five", "counts": "not told", "rate": 5.0, "dense": 0.53,
+    told = {"claim": "they lose nothing at rate five", "counts": "not stated", "rate": 5.0, "dense": 0.53,
             "pruned": 0.53, "majority": 0.527, "examples": 277, "seeds": 3}  # fmt: skip
     assert "dense is no better than the majority class" in repr(check("own-claim", told))
 
