@@ -76,7 +76,7 @@ bp.apply_masks_(dense, chosen.masks)
 # there cannot leave them out
 plain = bp.densify(copy.deepcopy(model))
 plain.eval()
-ids = (batch["input_ids"],)
+ids = (batch["input_ids"], batch["attention_mask"])
 torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
 ```
 
