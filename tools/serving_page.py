@@ -127,8 +127,8 @@ def batches() -> str:
             f"{what['rate']:g}. The weights are drawn at random, which changes no time.",
             "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
             "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
-            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone is "
-            f"worth about {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
+            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone could "
+            f"be worth up to {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
             f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`).",
         ]
     return "\n\n".join(parts)
