@@ -85,7 +85,7 @@ def models(model: torch.nn.Module, tokens: int) -> dict[str, torch.nn.Module]:
     with contextlib.suppress(UnavailableError):
         for name, linear in prunable(other).items():
             if isinstance(linear, torch.nn.Linear):
-                onednn(linear.weight, linear.weight.new_zeros(tokens, linear.in_features))
+                onednn(linear.weight, linear.weight.new_zeros(tokens, linear.in_features))  # raises where it is wrong
                 other.set_submodule(name, _OneDNNLinear(linear, tokens))
         found[ONEDNN] = other
     return found

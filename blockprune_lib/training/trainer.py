@@ -54,10 +54,6 @@ class PruningTrainer(Trainer):
         """How many tokens this process has trained on, padding left out."""
         return int(self._tokens)
 
-    @tokens.setter
-    def tokens(self, count: int) -> None:
-        self._tokens = count
-
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The Trainer's work on one micro-batch; after a step's last one, the hooks on the gradients."""
         inputs: dict[str, Any] = args[1] if len(args) > 1 else kwargs["inputs"]

@@ -24,7 +24,7 @@ PAGES = {
     "know-your-machine": ("roofline_explorer", "Density", "density"),
     "a-kernel-step-by-step": ("kernel_animation", "Step", "step"),
 }
-MOST_BYTES = 1_800_000
+MOST_BYTES = 1_500_000
 
 
 @pytest.mark.parametrize("name", PAGES)

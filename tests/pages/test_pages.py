@@ -100,7 +100,7 @@ def test_search_finds_a_name_of_the_library(visit):
 def test_the_librarys_first_page_leads_to_where_each_name_is_told(visit):
     page = visit("api")
     links = page.eval_on_selector_all("main table a.reference[href*='#']", "nodes => nodes.map(n => n.href)")
-    assert len(links) >= 30
+    assert len(links) > 30
     assert sum((HTML / f"{name}.html").read_text().count('<dt class="sig ') for name in LIBRARY) > 300
     for address in {link.partition("#")[0] for link in links}:
         told = (HTML / "api" / address.rsplit("/", 1)[1]).read_text()
