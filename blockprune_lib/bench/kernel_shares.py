@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numba import carray
 
+from ..kernels.amx_product import amx_product_rows, multiply_in_tiles
 from ..kernels.intrinsics import UNKNOWN
 from ..kernels.pair_product import FLOATS, SCRATCH_ROWS, multiply_in_pairs
 from ..kernels.precision import PRECISIONS, check_precision
@@ -25,6 +26,7 @@ from ..kernels.product import multiply
 from ..kernels.records import MATRIX, filled, pointer_to
 from ..kernels.tile_loop import ROW, VECTORS, WIDTH
 from ..kernels.walk import Walk
+from ..machine.amx_tiles import HAS_TILES, configure_tiles, release_tiles
 from ..machine.native import inner
 from ..machine.pairs import pairs_of
 from ..pruning.packing import pack
@@ -63,6 +65,16 @@ def _product_in_pairs(matrix: int, x: int, y: int, pitch: int, vectors: int, scr
         multiply_in_pairs(one, part, x, y, pitch, vectors, FLOATS, 0, 0, scratch)
 
 
+@inner(nogil=True)
+def _product_in_tiles(matrix: int, x: int, y: int, pitch: int, vectors: int, scratch: int) -> None:
+    """The same in tiles of AMX."""
+    one = carray(_matrices(matrix), (UNKNOWN,))[0]
+    configure_tiles()
+    for part in range(one.runs):
+        multiply_in_tiles(one, part, x, y, pitch, vectors, FLOATS, 0, 0, scratch)
+    release_tiles()
+
+
 def in_pairs(x: np.ndarray) -> np.ndarray:
     """Float32 (inputs, tokens) as bfloat16, two inputs of a token in the 32 bits of one float32."""
     if len(x) % 2:
@@ -71,14 +83,17 @@ def in_pairs(x: np.ndarray) -> np.ndarray:
 
 
 class Kernel(NamedTuple):
-    """How a precision's products are called: the function, and what makes of activations what it reads."""
+    """How a precision's products are called: the function, what makes of activations what it reads, rows of scratch."""
 
     product: Callable[..., None]
     activations: Callable[[np.ndarray], np.ndarray]
+    scratch_rows: Callable[[int], int]
 
 
 KERNELS: Mapping[str, Kernel] = {
-    "float32": Kernel(_product, lambda x: x), "bfloat16": Kernel(_product_in_pairs, in_pairs)
+    "float32": Kernel(_product, lambda x: x, lambda inputs: 1),
+    "bfloat16": Kernel(_product_in_tiles, in_pairs, amx_product_rows) if HAS_TILES else
+                Kernel(_product_in_pairs, in_pairs, lambda inputs: SCRATCH_ROWS),
 }  # fmt: skip
 
 
@@ -126,7 +141,8 @@ def _engine(key: str, case: MatrixCase, seed: int, precision: str) -> Engine:
     vectors = -(-case.tokens // WIDTH)
     pitch = (vectors + VECTORS | 1) * WIDTH  # an odd number of vectors, as in the encoder
     given = kernel.activations(np.ascontiguousarray(problem_of(case, seed).x.numpy().T))
-    x, y, scratch = aligned(len(given), pitch), aligned(outputs, pitch), aligned(SCRATCH_ROWS, ROW // 4)
+    x, y = aligned(len(given), pitch), aligned(outputs, pitch)
+    scratch = aligned(kernel.scratch_rows(case.shape[1]), ROW // 4)
     x[:, : case.tokens] = given
     records = _records(case, seed, precision, many=not key.startswith("hot"))
     turns = itertools.cycle([record.ctypes.data for record, _ in records])
@@ -165,6 +181,8 @@ TABLES = ("values", "index", "strips", "bands", "blocks", "sets", "parts")
 def _record(walk: Walk) -> tuple[np.ndarray, Any]:
     """A matrix's record with tables of its own, and what keeps these alive."""
     tables = {name: getattr(walk, name).copy() for name in TABLES}
+    tables["values"] = aligned(1, walk.values.size)[0].view(walk.values.dtype)
+    tables["values"][:] = walk.values
     record = filled(
         MATRIX, kind=walk.kind, outputs=walk.outputs, inputs=walk.inputs, bias=0, height=walk.height,
         runs=len(walk.parts) - 1, **{name: table.ctypes.data for name, table in tables.items()},

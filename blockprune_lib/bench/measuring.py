@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .._common.provenance import provenance
+from ..machine.amx_tiles import HAS_TILES
 from ..machine.comparison import Comparison
 from ..machine.pairs import HAS_PAIRS
 from ..machine.passport import hardware
@@ -109,10 +110,13 @@ def time_all(
 ) -> tuple[Comparison, dict[str, tuple[float, ...]]]:
     """Time the engines and bursts of multiply-adds in turns on `number` threads: timings, and GFLOP/s of the bursts.
 
-    There are bursts in float32, and in bfloat16 where an engine runs in it and the machine has it.
+    There are bursts in float32, and in bfloat16 where an engine runs in it and the machine has it: of the matrix unit
+    where it has one.
     """
     pairs = HAS_PAIRS and any(engine.precision == "bfloat16" for engine in engines.values())
-    bursts = {"float32": MultiplyAdds(number)} | ({"bfloat16": MultiplyAdds(number, pairs=True)} if pairs else {})
+    bursts = {"float32": MultiplyAdds(number)}
+    if pairs:
+        bursts["bfloat16"] = MultiplyAdds(number, tiles=True) if HAS_TILES else MultiplyAdds(number, pairs=True)
     rates: dict[str, list[float]] = {precision: [] for precision in bursts}
     calls: dict[str, Callable[[], object]] = {key: engine.run for key, engine in engines.items()}
     for precision, burst in bursts.items():

@@ -46,7 +46,7 @@ def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) 
                              call.position_pitch)  # fmt: skip
             key += rows
         for shift in range(0, vectors * BYTES, BYTES):
-            _softmax(memory + shift, length, call.scale, share + shift)
+            softmax_of_pairs(memory + shift, length, call.scale, share + shift)
         i = 0
         while i < width:
             rows = rows_of(width - i)
@@ -67,7 +67,7 @@ def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) 
 
 
 @inner
-def _softmax(scores: int, length: int, scale: float, share: int) -> None:
+def softmax_of_pairs(scores: int, length: int, scale: float, share: int) -> None:
     """e^(scale (score - largest)) as pairs of keys from `scores` on, and 1 / their sum at address `share`."""
     factor = every(scale * LOG2E)
     peak, total = times(largest(scores, length), factor), every(0.0)

@@ -127,12 +127,16 @@ def activate(activation: int, y: int, pitch: int, rows: int, width: int) -> None
     """Apply the activation in place, while the rows are in L1."""
     for i in range(rows):
         for place in range(y + i * pitch, y + i * pitch + width * BYTES, BYTES):
-            value = vector_at(place)
-            if activation == 1:
-                put(place, gelu(value))
-            elif activation == 2:
-                put(place, maximum(value, every(0.0)))
-            else:
-                small = exp2(times(absolute(value), every(-LOG2E)))  # e^-|y|, which cannot overflow
-                sigmoid = divide(where_negative(value, small, every(1.0)), plus(every(1.0), small))
-                put(place, times(value, sigmoid))
+            put(place, activated(activation, vector_at(place)))
+
+
+@inner
+def activated(activation: int, value: Any) -> Any:
+    """The activation of one vector."""
+    if activation == 1:
+        return gelu(value)
+    if activation == 2:
+        return maximum(value, every(0.0))
+    small = exp2(times(absolute(value), every(-LOG2E)))  # e^-|y|, which cannot overflow
+    sigmoid = divide(where_negative(value, small, every(1.0)), plus(every(1.0), small))
+    return times(value, sigmoid)

@@ -4,6 +4,7 @@ passport        the record of a machine: processor, threads, caches, measured pe
 cpu, amx        what the operating system says about the processor and its matrix unit
 native          machine code by Numba, kept on disk
 simd, pairs     the vectors that measured peaks and kernels are written with, of float32 and of pairs of bfloat16
+amx_tiles       the matrix unit's tiles and the instructions on them
 peak            multiply-adds and bytes a second, measured
 memory, gather  bandwidth by size; what it costs to fetch numbers from here and there
 bursts          how such loops are timed

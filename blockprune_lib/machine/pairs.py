@@ -7,7 +7,7 @@ two vectors of pairs and adds both products of a lane to a float32 sum: twice th
 the same rate on AMD since Zen 4. A vector of pairs has the type of a float32 vector here, since it fills the same bits.
 
 LLVM's names are https://llvm.org/docs/LangRef.html; numbers too small for a normal float32 count as zero. The
-intrinsics exist only where `HAS_PAIRS`: elsewhere LLVM could not compile them. Left out: tiles of AMX.
+intrinsics exist only where `HAS_PAIRS`: elsewhere LLVM could not compile them. Left out: tiles (`amx_tiles`).
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ def joined(builder: Any, first: Any, second: Any) -> Any:
     low, high = (ir.Constant(words, [ir.IntType(32)(mask)] * 16) for mask in (0x0000FFFF, 0xFFFF0000))
     a, b = builder.and_(builder.bitcast(first, words), low), builder.and_(builder.bitcast(second, words), high)
     return builder.bitcast(builder.or_(a, b), _FLOATS)
+
+
+@intrinsic
+def joined_halves(typing_context: Any, first: Any, second: Any) -> Any:
+    """joined_halves(first, second) -> in each lane the first half of one and the second half of the other."""
+    return first(first, second), lambda context, builder, signature, values: joined(builder, *values)
 
 
 @intrinsic

@@ -22,6 +22,7 @@ from .amx import amx_state
 from .cpu import Processor, host_features, isa_name, processor
 from .roofline import Attainable, Placed, Placement, count
 
+NO_TILES = "no matrix unit that kernels may use (AMX)"
 NO_PAIRS = "no multiply-adds of bfloat16 in vectors (AVX512-BF16)"
 
 
@@ -43,6 +44,7 @@ class Hardware(Processor):
     spread                   {name of a rate: its quartiles and number of bursts}
     bfloat16_core_gflops, bfloat16_all_gflops   the same peaks for multiply-adds of bfloat16 pairs, GFLOP/s
     amx                      whether the matrix unit is "not there", "granted by the system" or refused
+    tiles_core_gflops, tiles_all_gflops   the peaks of that unit for multiply-adds of bfloat16, GFLOP/s
     versions, platform, date   of the packages; the system; the day of the measurement
     """
 
@@ -59,10 +61,12 @@ class Hardware(Processor):
     versions: Mapping[str, str | None]
     platform: str
     date: str
-    #: Of multiply-adds of bfloat16 in vectors, with float32 sums; None where there are none. `amx`: of the matrix unit.
+    #: Of multiply-adds of bfloat16 in vectors, with float32 sums; None where there are none; and of the matrix unit.
     bfloat16_core_gflops: float | None = None
     bfloat16_all_gflops: float | None = None
     amx: str | None = None
+    tiles_core_gflops: float | None = None
+    tiles_all_gflops: float | None = None
 
     def roofline(self, flops: float, bytes: float, *, threads: int | None = None) -> Attainable:
         r"""Best that this machine could do for `flops` operations on `bytes` of memory traffic.
@@ -138,6 +142,8 @@ class Hardware(Processor):
             ("peak, bfloat16, one core", self._rate("bfloat16_core_gflops", "GFLOP/s", NO_PAIRS)),
             ("peak, bfloat16, all", self._rate("bfloat16_all_gflops", "GFLOP/s", NO_PAIRS)),
             ("matrix unit (AMX)", self.amx or "unknown"),
+            ("peak, AMX, one core", self._rate("tiles_core_gflops", "GFLOP/s", NO_TILES)),
+            ("peak, AMX, all", self._rate("tiles_all_gflops", "GFLOP/s", NO_TILES)),
             ("how", f"float32 multiply-adds in {_known(self.lanes)} lanes; triad over {_size(self.bandwidth_bytes)}, "
                     "12 bytes an element"),
             ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)),
@@ -193,6 +199,7 @@ def _measured() -> Hardware:
 
 def _measured_rates(facts: Processor) -> dict[str, Any]:
     from . import peak
+    from .amx_tiles import HAS_TILES
     from .bursts import Spread
     from .pairs import HAS_PAIRS
     from .simd import LANES
@@ -205,18 +212,17 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
         "bandwidth_core_gbs": peak.triad_gbs(1, arrays),
         "bandwidth_gbs": peak.triad_gbs(facts.usable_cores, arrays, bursts=60),
     }
-    if HAS_PAIRS:
-        spreads |= {
-            "bfloat16_core_gflops": Spread.of(peak.MultiplyAdds(1, pairs=True).rates(40)),
-            "bfloat16_all_gflops": Spread.of(
-                peak.MultiplyAdds(facts.usable_cores, burst_seconds=0.002, pairs=True).rates(150)
-            ),
-        }
+    units = {"bfloat16": "pairs"} if HAS_PAIRS else {}
+    units |= {"tiles": "tiles"} if HAS_TILES else {}
+    for name, unit in units.items():
+        one = peak.MultiplyAdds(1, **{unit: True})
+        every = peak.MultiplyAdds(facts.usable_cores, burst_seconds=0.002, **{unit: True})
+        spreads[f"{name}_core_gflops"] = Spread.of(one.rates(40))
+        spreads[f"{name}_all_gflops"] = Spread.of(every.rates(150))
     best = {name: spread.high for name, spread in spreads.items()}
     # All cores together cannot do less than one of them: where neighbours made it look so, the one is the better bound.
-    best["peak_all_gflops"] = max(best["peak_all_gflops"], best["peak_core_gflops"])
-    if HAS_PAIRS:
-        best["bfloat16_all_gflops"] = max(best["bfloat16_all_gflops"], best["bfloat16_core_gflops"])
+    for name in ("peak", *units):
+        best[f"{name}_all_gflops"] = max(best[f"{name}_all_gflops"], best[f"{name}_core_gflops"])
     best["bandwidth_gbs"] = max(best["bandwidth_gbs"], best["bandwidth_core_gbs"])
     spread = {name: asdict(value) for name, value in spreads.items()}
     return best | {"spread": spread, "lanes": LANES, "bandwidth_bytes": sum(array.nbytes for array in arrays)}

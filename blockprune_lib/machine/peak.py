@@ -1,6 +1,6 @@
 """The two limits of this machine and what lies between: multiply-adds in registers, a triad in memory, and both mixed.
 
-Left out: integers, the tiles of matrix units, and NUMA placement. Importing this file imports Numba.
+Left out: integers, and NUMA placement. Importing this file imports Numba.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .amx_tiles import HAS_TILES, OF_TILES, configure_tiles, load_tile, multiply_tiles, release_tiles, store_tile
 from .bursts import Spread, seconds_of, seconds_together, units_lasting
 from .cpu import processor
 from .native import inner, native
@@ -67,6 +68,19 @@ def _twelve_chains(out: np.ndarray, steps: int, step: Any) -> None:
 
 
 @native
+def _multiply_tiles(out: np.ndarray, steps: int) -> None:
+    """Of the matrix unit: four products of tiles a step, each into sums of its own."""
+    configure_tiles()
+    load_tile(4, out.ctypes.data, 0), load_tile(5, out.ctypes.data, 0)
+    load_tile(6, out.ctypes.data, 0), load_tile(7, out.ctypes.data, 0)
+    for _ in range(steps):
+        multiply_tiles(0, 4, 6), multiply_tiles(1, 4, 7), multiply_tiles(2, 5, 6), multiply_tiles(3, 5, 7)
+    store_tile(0, out.ctypes.data, 0), store_tile(1, out.ctypes.data, 0)
+    store_tile(2, out.ctypes.data, 0), store_tile(3, out.ctypes.data, 0)
+    release_tiles()
+
+
+@native
 def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -> None:
     """a = b + 3 c on [start, stop), which must be a multiple of LANES long."""
     scale = broadcast(3)
@@ -77,18 +91,21 @@ def _triad(a: np.ndarray, b: np.ndarray, c: np.ndarray, start: int, stop: int) -
 class MultiplyAdds:
     """Bursts of multiply-adds on registers, on `threads` threads at once, each about `burst_seconds` long.
 
-    `pairs`: of bfloat16, two a lane, which needs `HAS_PAIRS`; else of float32.
+    `pairs`: of bfloat16, two a lane, which needs `HAS_PAIRS`; `tiles`: of bfloat16 in the matrix unit, which needs
+    `HAS_TILES`; else of float32.
     """
 
-    def __init__(self, threads: int, burst_seconds: float = 0.003, *, pairs: bool = False) -> None:
+    def __init__(self, threads: int, burst_seconds: float = 0.003, *, pairs: bool = False, tiles: bool = False) -> None:
         self._outs = [np.zeros(CHAINS * WIDTH, dtype=np.float32) for _ in range(threads)]
-        self._burst, self._per_lane = (_multiply_add_pairs, 2) if pairs else (_multiply_add, 1)
+        self._burst = _multiply_tiles if tiles else _multiply_add_pairs if pairs else _multiply_add
+        #: A multiply-add is two operations.
+        self._operations = 2 * 4 * OF_TILES if tiles else 2 * (2 if pairs else 1) * CHAINS * WIDTH
         steps, seconds = units_lasting(burst_seconds / 2, lambda steps: self._burst(self._outs[0], steps), 10_000)
         self._steps = max(1, int(steps * burst_seconds / seconds))
 
     def rates(self, bursts: int = 1) -> list[float]:
-        """GFLOP/s of each of so many bursts, all threads together: a multiply-add is two operations."""
-        operations = 2.0 * self._per_lane * CHAINS * WIDTH * self._steps * len(self._outs)
+        """GFLOP/s of each of so many bursts, all threads together."""
+        operations = float(self._operations * self._steps * len(self._outs))
         found = seconds_together(lambda thread: self._burst(self._outs[thread], self._steps), len(self._outs), bursts)
         return [operations / seconds / 1e9 for seconds in found]
 
@@ -102,9 +119,10 @@ def fastest_precision() -> str:
     """ "bfloat16" where its multiply-adds, measured now for some 0.05 s, are clearly faster; else "float32"."""
     if not HAS_PAIRS:
         return "float32"
-    pairs, single = MultiplyAdds(1, pairs=True), MultiplyAdds(1)
-    rates = [(pairs.rates()[0], single.rates()[0]) for _ in range(8)]
-    return "bfloat16" if max(p for p, _ in rates) >= WORTH_ROUNDING * max(s for _, s in rates) else "float32"
+    rounded = MultiplyAdds(1, tiles=True) if HAS_TILES else MultiplyAdds(1, pairs=True)
+    single = MultiplyAdds(1)
+    rates = [(rounded.rates()[0], single.rates()[0]) for _ in range(8)]
+    return "bfloat16" if max(r for r, _ in rates) >= WORTH_ROUNDING * max(s for _, s in rates) else "float32"
 
 
 def triad_gbs(threads: int, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], *, bursts: int = 12) -> Spread:

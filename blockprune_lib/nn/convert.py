@@ -11,7 +11,7 @@ from torch import nn
 
 from .._common.callers import users_line
 from .._common.checks import finite_number, one_of
-from ..kernels.precision import PRECISIONS, check_precision
+from ..kernels.precision import PRECISIONS, check_precision, slower_in_tiles
 from ..machine.peak import fastest_precision
 from ..pruning.architectures import parameter_name, part_of, prunable
 from ..pruning.passed_over import A_COPY, more_than_linear, say, shares_otherwise
@@ -34,7 +34,7 @@ def sparsify(
     """Swap every prunable Linear of `model` for a `BlockSparseLinear`, in place; returns the model.
 
     structure          of every matrix, or {parameter name: structure}, such as the attribute `structures` of `Masks`
-                       and of a `Budget`; a matrix that is not named stays dense
+                       and of a `Budget`; a matrix that is not named stays dense; none named: nothing is changed
     precision          of an encoder's products in that call: "float32"; "bfloat16", which rounds weights and what they
                        multiply to 8 significant bits, and adds up in float32; or "auto": what is faster here, as a
                        short measurement finds
@@ -66,7 +66,8 @@ def sparsify(
     _check_threshold(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     encoders = encoders_of(model) if fuse else []
-    if precision == "auto":
+    chosen = precision == "auto"
+    if chosen:
         precision = fastest_precision() if encoders else "float32"
     elif precision != "float32":
         lacks = "an encoder of a known family, since only whole encoders run in it" if fuse else "fuse=True"
@@ -77,6 +78,8 @@ def sparsify(
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; embeddings stay dense")
     structures = _structures(structure, linears)
     linears, left = that_only_multiply({name: linears[name] for name in structures})
+    if isinstance(structure, Mapping) and not structure:
+        return model
     if not linears:
         raise ValueError(f"model {type(model).__name__} has no prunable nn.Linear to swap; {left}")
     _refuse_shared(model, linears)
@@ -87,6 +90,8 @@ def sparsify(
             layers[name] = BlockSparseLinear.from_linear(linear, structures[name])
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
+    if chosen and precision == "bfloat16" and slower_in_tiles(layer.packed for layer in layers.values()):
+        precision = "float32"
     thresholds = _thresholds(layers, keep_dense_above)
     if keep_dense_above is None:
         inside = {id(part) for encoder, _ in encoders for part in encoder.modules()}

@@ -132,7 +132,8 @@ class EncoderPlan:
         for name, size in sizes.items():
             places[name], at = at, at + 4 * size * pitch
         counters = memory.counters(COUNTERS * (PHASES * len(self.layers) + 2))
-        scratch_bytes = self.precision.scratch_rows(longest, self.width // self.heads) * VECTORS * BYTES
+        most = max(self.width, self.inner)
+        scratch_bytes = self.precision.scratch_rows(longest, self.width // self.heads, most) * VECTORS * BYTES
         scratch = memory.scratch(threads * scratch_bytes)
         bias = self._position_of(longest) if self.position is not None else None
         where = 4 * first * self.width

@@ -355,3 +355,11 @@ def test_masks_that_say_more_than_padding_are_told_apart():
     assert torch.equal(visible(shown[:, None, None].expand(1, 1, 3, 3), 2, 3), shown.expand(2, 3))
     for wrong in (added * 1e-39, torch.tensor([[0.5, 1.0, 0.0]]), torch.ones(1, 2, 3, 3), torch.ones(1, 4), "mask"):
         assert visible(wrong, 1, 3) is None
+
+
+def test_where_no_matrix_is_named_the_model_stays_as_it_is():
+    """As with the structures of a budget that is loose enough: nothing is cut."""
+    model = family("Bert")
+    exact, ids = copy.deepcopy(model).double(), torch.randint(3, 60, (2, 9))
+    close(states(bp.sparsify(model, {}), ids), states(exact, ids))
+    assert not any(isinstance(module, bp.BlockSparseLinear) for module in model.modules())

@@ -218,18 +218,20 @@ def test_auto_takes_what_is_faster(fastest, monkeypatch):
     assert isinstance(plain[0], bp.BlockSparseLinear)
 
 
-@pytest.mark.parametrize(("there", "pairs", "single", "found"), [
-    (False, 400.0, 100.0, "float32"), (True, 200.0, 100.0, "bfloat16"), (True, 120.0, 100.0, "float32"),
+@pytest.mark.parametrize(("there", "tiles", "rounded", "single", "found"), [
+    (False, False, 400.0, 100.0, "float32"), (True, False, 200.0, 100.0, "bfloat16"),
+    (True, False, 120.0, 100.0, "float32"), (True, True, 1500.0, 100.0, "bfloat16"),
 ])  # fmt: skip
-def test_the_faster_precision_is_measured(there, pairs, single, found, monkeypatch):
+def test_the_faster_precision_is_measured(there, tiles, rounded, single, found, monkeypatch):
     class Bursts:
-        def __init__(self, threads: int, *, pairs: bool = False) -> None:
-            self.pairs = pairs
+        def __init__(self, threads: int, *, pairs: bool = False, tiles: bool = False) -> None:
+            self.asked = (pairs, tiles)
 
         def rates(self) -> list[float]:
-            return [pairs if self.pairs else single]
+            return [{(False, False): single, (not tiles, tiles): rounded}[self.asked]]
 
     monkeypatch.setattr(peak, "HAS_PAIRS", there)
+    monkeypatch.setattr(peak, "HAS_TILES", tiles)
     monkeypatch.setattr(peak, "MultiplyAdds", Bursts)
     assert peak.fastest_precision.__wrapped__() == found
 
