@@ -1,5 +1,6 @@
 import base64
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,17 +12,42 @@ def draw(ax):
     ax.plot([1, 2, 3], [3, 1, 2], color=plots.COLOURS["dense"], label="dense")
 
 
+def on_a_page(drawn):
+    html = drawn._repr_mimebundle_()["text/html"]
+    return [base64.b64decode(x).decode() for x in re.findall(r"base64,([^\"]+)\"", html)]
+
+
 def test_both_themes_carry_alt_and_caption():
     bundle = plots.figure(draw, alt='A "line"', caption="Dense & block", name="fig-x")._repr_mimebundle_()
     html = bundle["text/html"]
     assert html.count('alt="A &quot;line&quot;"') == 2
     assert re.search(r'<figcaption><span class="bp-number">Fig. \d+.</span> Dense &amp; block</figcaption>', html)
     assert 'id="fig-x"' in html
-    images = [base64.b64decode(x).decode() for x in re.findall(r"base64,([^\"]+)\"", html)]
+    images = on_a_page(plots.figure(draw, alt="a", caption="b"))
     assert theme.PALETTES["light"]["dense"].lower() in images[0].lower()
     assert theme.PALETTES["dark"]["dense"].lower() in images[1].lower()
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     assert bundle["text/plain"] == 'A "line"'
+
+
+def test_a_page_gets_the_same_picture_in_fewer_bytes():
+    drawn = plots.figure(
+        lambda ax: ax.plot([k / 7 for k in range(50)], [k**2 / 3 for k in range(50)]), alt="a", caption="b"
+    )
+    for whole, part in zip((drawn.light, drawn.dark), on_a_page(drawn), strict=True):
+        assert len(part) < 0.85 * len(whole)
+        # Every letter keeps its size, every mark its order and its place to a hundredth of a point.
+        assert re.findall(r"scale\([^)]*\)", part) == re.findall(r"scale\([^)]*\)", whole)
+        before, after = (list(ElementTree.fromstring(text).iter()) for text in (whole, part))
+        before = [each for each in before if "www.w3.org/2000/svg" in each.tag and not each.tag.endswith("metadata")]
+        assert [each.tag for each in before] == [each.tag for each in after]
+        for one, other in zip(before, after, strict=True):
+            assert one.attrib.keys() == other.attrib.keys()
+            for name in one.attrib.keys() & {"d", "x", "y", "transform"}:
+                numbers = [[float(x) for x in re.findall(r"-?\d+\.?\d*", each.attrib[name])] for each in (one, other)]
+                assert numbers[0] == pytest.approx(numbers[1], abs=0.0051)
+            for name in one.attrib.keys() - {"d", "x", "y", "transform"}:
+                assert " ".join(one.attrib[name].split()) == " ".join(other.attrib[name].split())
 
 
 def test_the_same_numbers_give_the_same_bytes():
