@@ -51,6 +51,10 @@ RECIPES: dict[str, list[str]] = {
     "bench-batches": ["--model", "minilm", "--batch", "1", "8", "32", "--structure", "tile:32x32", "block_column:4",
                       "--precision", "PRECISIONS", "--threads", "2", "--repeats", "7",
                       "--skip", "torch-compile,torch-max,openvino-qdq"],
+    # How small may a block be: one matrix in groups of every size, beside the same kernel with every weight kept.
+    "bench-sizes": ["--kernels", "--precision", "KERNELS", "--shape", "768x768", *_each("--rate", 5, 1), *_each(
+        "--structure", "irregular", "block_column:4", "block_column:16", "block_column:32", "block_column:64",
+        "tile:16x2", "block_row:64", "tile:32x32"), "--repeats", "15"],
     # The encoder's products alone: what is left to gain in the kernels.
     "bench-products": ["--kernels", "--precision", "KERNELS", "--repeats", "15"],
 }  # fmt: skip

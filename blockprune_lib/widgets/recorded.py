@@ -166,8 +166,9 @@ def times_of(bench: Mapping[str, Any]) -> list[Entry]:
     found, held = [], bench["provenance"].get("environment", {}).get("NUMBA_CPU_NAME")
     for case in bench["cases"]:
         what = case["what"]
-        isa = f"held to {_HELD.get(held, held)}" if held else bench["hardware"]["isa"]
-        short = _HELD.get(held, held) if held else bench["hardware"]["isa"]
+        newest = bench["hardware"]["isa"] + (" and AMX" if bench["hardware"].get("tiles_core_gflops") else "")
+        isa = f"held to {_HELD.get(held, held)}" if held else newest
+        short = _HELD.get(held, held) if held else newest
         where = f"{bench['hardware']['cpu']}, {isa}: {what['model']}'s shapes, {what['tokens']} tokens"
         for engine in case["engines"]:
             blocks = engine["key"].startswith("blockprune")
