@@ -40,42 +40,54 @@ It runs for one to a few minutes. On sentences of SST-2 it printed an accuracy o
 few), a rate of 3.00 for the pruned matrices and of 1.45 for all parameters, and 66 MB in place of 91.
 `bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
 
-For one job, a few lines are often enough. `linear` is a `torch.nn.Linear`, `dense` a copy
-of the model from before, and `batch` what the tokenizer gives, without labels:
+For one job, a few lines are often enough. These go on from the model, the groups and the task above:
 
 ```python
 import copy, torch
+
+# What the lines below begin with: a layer, a dense
+# model, and what the tokenizer makes of two texts
+linear = torch.nn.Linear(384, 1536)
+dense, tokenizer = bp.models.load("minilm", task=task)
+dense.eval()
+texts = ["a fine film", "not once does it come to life"]
+batch = tokenizer(texts, padding=True, return_tensors="pt")
 
 # One layer: keep a quarter of its groups
 bp.prune(linear, groups, rate=4.0)
 layer = bp.BlockSparseLinear.from_linear(linear, groups)
 
-# A whole model, cut at once
-bp.prune(model, groups, rate=4.0)
-bp.sparsify(model, groups)
+# A whole model, cut at once; `dense` stays dense
+cut = copy.deepcopy(dense)
+bp.prune(cut, groups, rate=4.0)
+bp.sparsify(cut, groups)
 
 # Time it, in turns with the dense one
 calls = {
     "dense": lambda: dense(**batch),
-    "blocks": lambda: model(**batch),
+    "blocks": lambda: cut(**batch),
 }
 with torch.inference_mode():
-    print(bp.compare(calls))
+    timed = bp.compare(calls)
+print(timed)
 
 # Save a layer of your own model; for a whole one,
 # bp.save. Any layer of that shape takes it
 torch.save(layer.state_dict(), "layer.pt")
 layer.load_state_dict(torch.load("layer.pt"))
 
-# Meet a budget of time. Then retrain, and sparsify
-# by chosen.structures
-chosen = bp.budget(dense, ms=5.0, inputs=[batch])
-bp.apply_masks_(dense, chosen.masks)
+# Meet a budget of time, here half of the dense call's:
+# structures and rates are chosen for `dense`, and a
+# copy is cut by them. Retrain it, then sparsify it
+half = timed.medians["dense"] / 2  # ms
+chosen = bp.budget(dense, ms=half, inputs=[batch])
+fitted = copy.deepcopy(dense)
+bp.apply_masks_(fitted, chosen.masks)
+bp.sparsify(fitted, chosen.structures)
 
-# Export to ONNX, with the zeros in it: products
-# there cannot leave them out
-plain = bp.densify(copy.deepcopy(model))
-plain.eval()
+# Export to ONNX (`pip install onnxscript`), with the
+# zeros in it: products there cannot leave them out
+plain = bp.densify(copy.deepcopy(cut))
 ids = (batch["input_ids"], batch["attention_mask"])
 torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
 ```

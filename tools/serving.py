@@ -159,13 +159,17 @@ def rival_of(variants: Mapping[str, Any]) -> str:
 
 
 def _to_rival(variants: Mapping[str, Any], name: str) -> str:
-    """Requests a second as a ratio to the rival's of the same precision and round; empty where that was not run."""
-    rival = variants.get(f"{rival_of(variants)}, {name.rpartition(', ')[2]}")
-    if rival is None:
-        return ""
+    """Requests a second as a ratio to the rival's of the same precision and round: the median, and its whole range.
+
+    Rounds are few, too few for quartiles. Empty where the rival was not run.
+    """
+    against = f"{rival_of(variants)}, {name.rpartition(', ')[2]}"
+    rival = variants.get(against)
+    if rival is None or name == against:
+        return "" if rival is None else "1"
     own, other = variants[name]["per_second"]["values"], rival["per_second"]["values"]
-    ratio = spread([one / of for one, of in zip(own, other, strict=True)])
-    return f"{ratio['median']:.2f} ({ratio['q1']:.2f} to {ratio['q3']:.2f})"
+    ratios = [one / of for one, of in zip(own, other, strict=True)]
+    return f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _short(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tools.serving import rival_of, table
 from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
+#: Names of engines by their packages.
+PROGRAMS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "nncf": "NNCF",
+            "transformers": "transformers", "blockprune-lib": "blockprune"}  # fmt: skip
 
 
 def regions() -> dict[str, str]:
@@ -36,6 +40,8 @@ def serving() -> str:
 def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
+    int8, source = _int8(model, kind), TITLES.get(text["name"], text["name"])
+    versions = _versions(record, "torch", "openvino", "transformers", "blockprune-lib")
     differ = _rounded_up(max(record["differences"].values()))
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
     rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
@@ -43,9 +49,9 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     head = (
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores; the model has "
         f"{record['threads']} thread{'s' * (record['threads'] > 1)}, the rest of the server and the load share what is "
-        f"left. {text['count']} sentences of {text['name']} ({text['source']}), {text['shortest']} to "
-        f"{text['longest']} tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. "
-        f"{failed or 'No'} request{'s' * (failed > 1)} failed. From the record `book/results/{name}.json`."
+        f"left. {text['count']} sentences of {source}'s validation rows, {text['shortest']} to {text['longest']} "
+        f"tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. {failed or 'No'} "
+        f"request{'s' * (failed > 1)} failed. {versions}. From the record `book/results/{name}.json`."
         + markdown.beside(record)
     )
     legend = [
@@ -54,8 +60,12 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         f"with `{record['structure']}` at rate {record['rate']:g}. Where nothing is cut, the probabilities in "
         f"the answers differ from PyTorch float32's by {differ} at most, bfloat16 included.",
         f"- *per s*: requests a second, median over rounds. *to {rival}*: times as many as {rival} in the same "
-        "precision and round, median (quartiles).",
-        "- *p95*: 95 % of the requests were answered within this time, all rounds together.",
+        "precision and round: the median of the rounds, and in brackets the lowest and the highest. Rounds are too few "
+        "for an interval, so brackets that overlap tell no difference.",
+        "- *p50*, *p95*, *p99*: 50 %, 95 % and 99 % of the requests were answered within this time, all rounds "
+        "together.",
+        "- *int8* is missing: the service was recorded in float32 and bfloat16 only."
+        + (" Below the tables stands what another record says of it." if int8 else ""),
     ]
     parts = [head, "\n".join(legend)]
     for case in cases:
@@ -64,7 +74,61 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
             table(case),
         ]
         parts += _factors(case)
+    parts += int8
     return "\n\n".join(parts)
+
+
+def _versions(record: Mapping[str, Any], *only: str) -> str:
+    """The engines of a record, or `only` some, with their versions, and its date; what was not installed is left out.
+
+    >>> _versions({"provenance": {"date": "2026-01-02T03:04", "versions": {"torch": "2.0+cpu", "nncf": None}}})
+    'PyTorch 2.0; 2026-01-02'
+    """
+    told, have = record["provenance"], record["provenance"]["versions"]
+    engines = [
+        f"{name} {have[key].partition('+')[0]}"
+        for key, name in PROGRAMS.items()
+        if have.get(key) and key in (only or PROGRAMS)
+    ]
+    return f"{', '.join(engines)}; {told['date'][:10]}"
+
+
+def _int8(model: str, kind: str) -> list[str]:
+    """What the record of batches says of the fastest int8 beside the cut in bfloat16; empty where it has neither."""
+    path = RESULTS / f"bench-batches-{kind}.json"
+    if not path.exists():
+        return []
+    batches, rows, names = json.loads(path.read_text(encoding="utf-8")), dict[str, list[str]](), list[str]()
+    cases = [case for case in batches["cases"] if (case["what"]["model"], case["what"]["rate"]) == (model, RATE)]
+    for case in cases:
+        number, engines = case["what"]["batch"], case["engines"]
+        theirs = [engine for engine in engines if engine["precision"] == "int8"]
+        ours = [engine for engine in engines if engine["key"] == f"blockprune {STRUCTURE} bf16"]
+        if theirs and ours:
+            best = max(theirs, key=partial(_per_second, sentences=number))
+            names.append(best["name"])
+            rows[f"{number}"] = [_rate(best, number), _rate(ours[0], number), _faster(best, ours[0])]
+    if not rows:
+        return []
+    what = cases[0]["what"]
+    return [
+        f"*int8, without a service*: {model}, sequences of {what['tokens']} tokens and no padding, {what['threads']} "
+        f"thread{'s' * (what['threads'] > 1)}; sequences a second, medians, of the fastest engine in int8 "
+        f"({', '.join(dict.fromkeys(names))}) and of the cut. {_versions(batches)}. From the record "
+        f"`book/results/{path.name}`.",
+        "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
+        "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart. "
+        "int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in {doc}`Prune "
+        "and retrain <prune-and-retrain>`.",
+    ]
+
+
+def _faster(theirs: Engine, ours: Engine) -> str:
+    """Which of two engines is the faster, by intervals of their ratios to the same baseline."""
+    one, other = theirs["ratio_to_baseline"], ours["ratio_to_baseline"]
+    if one["low"] > other["high"]:
+        return "int8"
+    return "cut" if other["low"] > one["high"] else "not told apart"
 
 
 def _turn(load: Mapping[str, Any]) -> str:
@@ -124,7 +188,7 @@ def batches() -> str:
             f"Recorded on {record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]}), one "
             f"thread: {number} sentences with {tokens} tokens, {padded} with padding, as one batch of {what['model']}; "
             f"PyTorch, of each precision the fastest other dense engine, and this library with `{STRUCTURE}` at rate "
-            f"{what['rate']:g}. The weights are drawn at random, which changes no time.",
+            f"{what['rate']:g}. The weights are drawn at random, which changes no time. {_versions(record)}.",
             "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
             "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
             "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone could "

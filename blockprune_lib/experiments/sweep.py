@@ -41,6 +41,9 @@ def run(
     mine = part_of(plan(recipe), shard)
     whole_number(processes, "processes", at_least=1)
     place = check_place(folder)
+    # Without `cpu` accelerate takes each of torchrun's processes for the only one where there is no accelerator: each
+    # would hold the lock of a stage, while the other waits for it at a barrier.
+    PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     if PartialState().is_main_process:
         _claim(place, recipe, extend)
     PartialState().wait_for_everyone()

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -35,6 +38,19 @@ def test_the_parts_hold_every_run_once_and_are_of_a_size(count, parts):
 def test_a_shard_that_is_none(shard):
     with pytest.raises(ValueError, match=r"shard must be i/n with i from 1 to n; got .*: '1/4' would do"):
         part_of([], shard)
+
+
+def test_two_ranks_of_torchrun_are_one_worker(material, tmp_path):
+    """Both used to take the lock of a stage: one waited for it, and the other, which had it, at a barrier."""
+    file, root = tmp_path / "recipe.yaml", Path(__file__).resolve().parents[2]
+    file.write_text(json.dumps(recipe(material)))  # JSON is YAML
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command += ["blockprune_lib.cli", "run", str(file), "--folder", str(tmp_path / "runs")]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "runs" / "records").glob("*.json"))
+    assert {stage["processes"] for stage in record["stages"]} == {2}
 
 
 def test_shards_into_one_folder_make_up_the_whole(material, tmp_path, trainings):
