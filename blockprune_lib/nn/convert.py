@@ -36,8 +36,9 @@ def sparsify(
     structure          of every matrix, or {parameter name: structure}, such as the attribute `structures` of `Masks`
                        and of a `Budget`; a matrix that is not named stays dense; none named: nothing is changed
     precision          of an encoder's products in that call: "float32"; "bfloat16", which rounds weights and what they
-                       multiply to 8 significant bits, and adds up in float32; or "auto": what is faster here, as a
-                       short measurement finds
+                       multiply to 8 significant bits, and adds up in float32, in tiles of AMX where the processor has
+                       them, else in vectors; or "auto": what is faster here, as a short measurement finds and, for
+                       tiles, a model of how well the groups fill them
     keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
                        timed on this machine now; None: swap all, and warn of layers that by a rule of thumb are too
                        dense to run faster
