@@ -61,4 +61,14 @@ def as_png(drawn: Any) -> bytes:
     """A matplotlib figure as the bytes of a PNG, on white."""
     content = io.BytesIO()
     drawn.savefig(content, format="png", dpi=150, facecolor="white")
-    return content.getvalue()
+    return in_few_colours(content.getvalue())
+
+
+def in_few_colours(png: bytes) -> bytes:
+    """The same picture with at most 256 colours, or as it is where that takes no fewer bytes."""
+    from PIL import Image
+
+    found = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(found, "PNG", optimize=True)
+    return min(png, found.getvalue(), key=len)

@@ -1,4 +1,5 @@
 import base64
+import io
 import re
 from xml.etree import ElementTree
 
@@ -111,3 +112,26 @@ def test_text_is_nine_pixels_on_a_phone(width):
     svg = plots.figure(draw, alt="a", caption="b", size=(width, 3)).light
     points = min(float(scale) * 100 for scale in re.findall(r" scale\((0\.\d+) -", svg))
     assert points * min(1, 350 / (96 * width)) * 96 / 72 >= 9
+
+
+def test_few_colours_take_fewer_bytes_and_look_the_same() -> None:
+    """A picture of many colours; and one that has few already, which stays as it is."""
+    from PIL import Image
+
+    from blockprune_lib._common.theme import in_few_colours
+
+    def png(pixels: np.ndarray) -> bytes:
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "PNG")
+        return content.getvalue()
+
+    rows, columns = np.mgrid[0:120, 0:160]
+    noisy = np.random.default_rng(0).integers(0, 3, (120, 160))
+    many = np.stack([rows + noisy, columns + noisy, rows // 2, np.full_like(rows, 255)], 2).astype(np.uint8)
+    smaller = in_few_colours(png(many))
+    assert len(smaller) < len(png(many))
+    found = np.asarray(Image.open(io.BytesIO(smaller)).convert("RGBA"))
+    assert found.shape == many.shape
+    assert np.abs(found.astype(int) - many).mean() < 8
+    plain = png(np.zeros((4, 4, 4), np.uint8))
+    assert len(in_few_colours(plain)) <= len(plain)
