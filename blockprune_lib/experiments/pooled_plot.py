@@ -29,6 +29,8 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
         style = marker_of(kind) | {"linestyle": "none", "capsize": wide}
         axes.errorbar(times, 100 * one.mean, 50 * (ends[1] - ends[0]), label=kind, **style)
         name = f"rate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
+        if kind == "other blocks":  # whose colour and shape do not say which
+            name = f"{one.method},\n{name}"
         left = _neighbour_on_the_right(one, times, timed)
         _write(axes, name, times, 100 * one.mean, (-7, -3) if left else (7, 3), ha="right" if left else "left")
     axes.axhline(0, color=COLOURS["grid"], linewidth=1, zorder=0)

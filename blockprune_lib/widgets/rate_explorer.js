@@ -163,14 +163,17 @@ function build(model, root) {
   root.append(node("style", {}, LOOK));
   const present = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
   /** A choice, and after it whatever no longer goes with it: a task first, then blocks, rate and machine. */
+  let asked = model.get("machine"); // by the reader, who gets it back where it was left for want of a record
   const choose = (trait, value) => {
     put(model, trait, value);
+    if (trait === "machine") asked = value;
     const cuts = offersOf(data(), present()).cuts;
     if (cuts.length && !cuts.includes(model.get("cut"))) put(model, "cut", cuts[0]);
     const known = offersOf(data(), present()).rates;
     if (!known.includes(model.get("rate"))) put(model, "rate", known.at(-1));
     const there = offersOf(data(), present()).machines;
-    if (there.length && !there.includes(model.get("machine"))) put(model, "machine", there[0]);
+    const kept = [asked, model.get("machine"), there[0]].find((name) => there.includes(name));
+    if (kept && kept !== model.get("machine")) put(model, "machine", kept);
   };
   let rates = [1];
   const nearest = (value) => rates.reduce((best, one, at) => (Math.abs(one - value) < Math.abs(rates[best] - value) ? at : best), 0);
