@@ -3,6 +3,7 @@ import io
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from blockprune_lib import plots
