@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from blockprune_lib import experiments
+from blockprune_lib import bench, experiments
+from blockprune_lib.bench.case import Case
 from blockprune_lib.data.glue import TITLES
 from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
@@ -157,7 +158,8 @@ def _factors(case: Mapping[str, Any]) -> list[str]:
         if None not in rows:
             whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
-    return [f"Of the compiled engines, the cut one answers {' and '.join(told)}."] if told else []
+    said = f"Of the compiled engines, the cut one answers {' and '.join(told)}: medians of the rounds' ratios."
+    return [said] if told else []
 
 
 def _load(load: Mapping[str, Any]) -> str:
@@ -172,6 +174,7 @@ def batches() -> str:
     for path in sorted(RESULTS.glob("bench-lengths-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
+        read = next(case for case in bench.read(path).cases if case.what.threads == 1)
         what, engines = case["what"], {engine["key"]: engine for engine in case["engines"]}
         lengths, number = what["lengths"], what["batch"]
         padded, tokens = number * max(lengths), sum(lengths)
@@ -193,9 +196,37 @@ def batches() -> str:
             "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
             "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone could "
             f"be worth up to {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
-            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`).",
+            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`)." + _disturbed(read),
+            _beside_dense(read),
         ]
     return "\n\n".join(parts)
+
+
+def _disturbed(case: Case) -> str:
+    """A warning where an interval is wide, as the page "The whole model" has it; else nothing."""
+    apart = max(one.ratio_to_baseline.high / one.ratio_to_baseline.low for one in case.engines)
+    if apart <= 1.2:
+        return ""
+    return (
+        f" Other work disturbed this run: the widest interval of the record's ratios spans a factor of {apart:.1f}. "
+        "Its order holds only where intervals do not overlap."
+    )
+
+
+def _beside_dense(case: Case) -> str:
+    """Blocks in bfloat16 beside the fastest dense engines in bfloat16 and int8, by the intervals of their ratios."""
+    said, rivals = list[str](), case.fastest_rivals()
+    for mine in (STRUCTURE, "tile:32x32"):
+        told = list[str]()
+        for rival in (rivals["bfloat16"], rivals["int8"]):
+            ratio = case.ratio(f"blockprune {mine} bf16", rival.key)
+            place = "ahead of" if ratio.low > 1 else "behind" if ratio.high < 1 else "level with"
+            told.append(f"{place} {rival.name} ({ratio})")
+        said.append(f"`{mine}` is {' and '.join(told)}")
+    return (
+        f"Of what is cut, in bfloat16 and on this machine, {'; '.join(said)}. In brackets: how many times as fast, "
+        "with the 95 % interval; *level* where it holds 1."
+    )
 
 
 def _best(engines: list[Engine], sentences: int) -> list[Engine]:
