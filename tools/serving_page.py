@@ -168,13 +168,19 @@ def _load(load: Mapping[str, Any]) -> str:
     return "One client" if load["clients"] == 1 else f"{load['clients']} clients at once"
 
 
+def _read_out(path: Path) -> tuple[str, str]:
+    """Of a record on one thread: whether other work disturbed it, and what the cut is worth beside dense engines."""
+    read = next(case for case in bench.read(path).cases if case.what.threads == 1)
+    return _disturbed(read), _beside_dense(read)
+
+
 def batches() -> str:
     """Padding, engines and the cut in one batch of sentences of mixed lengths: a table for each record."""
     parts, columns = list[str](), ["as they come", "sorted", "error, %"]
     for path in sorted(RESULTS.glob("bench-lengths-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
-        read = next(case for case in bench.read(path).cases if case.what.threads == 1)
+        disturbed, beside_dense = _read_out(path)
         what, engines = case["what"], {engine["key"]: engine for engine in case["engines"]}
         lengths, number = what["lengths"], what["batch"]
         padded, tokens = number * max(lengths), sum(lengths)
@@ -196,8 +202,8 @@ def batches() -> str:
             "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
             "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone could "
             f"be worth up to {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
-            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`)." + _disturbed(read),
-            _beside_dense(read),
+            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`)." + disturbed,
+            beside_dense,
         ]
     return "\n\n".join(parts)
 

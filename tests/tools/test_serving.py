@@ -145,9 +145,17 @@ def test_batches_show_the_fastest_dense_engine_of_each_precision(tmp_path, monke
     record = {"hardware": {"cpu": "A Processor"}, "provenance": PROVENANCE, "cases": cases}
     (tmp_path / "bench-lengths-avx2.json").write_text(json.dumps(record))
     monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
+    monkeypatch.setattr(serving_page, "_read_out", lambda path: ("", ""))  # needs a whole record; see below
     rows = [line for line in serving_page.batches().splitlines() if line.startswith("| ")][1:]
     assert rows == ["| torch | 20 | 40 | 0 |", "| openvino | 100 |  | 0 |", "| openvino-int8 | 200 | 400 | 0.8 |",
                     "| *cut*, block_column:4 f32 | 500 |  | 0 |"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(serving_page.RESULTS.glob("bench-lengths-*.json")), ids=lambda path: path.stem)
+def test_each_record_says_what_the_cut_is_worth_beside_dense_engines(path):
+    disturbed, beside_dense = serving_page._read_out(path)
+    assert re.search(r"int8.*\[[\d.]+, [\d.]+\]|\[[\d.]+, [\d.]+\].*int8", beside_dense)
+    assert disturbed == "" or re.search(r"a factor of \d\.\d", disturbed)
 
 
 def test_what_a_cut_costs_is_told_with_its_interval_and_tasks():
@@ -160,7 +168,8 @@ def test_the_page_says_what_the_cut_is_worth_on_top_of_the_call():
     rates = {serving.WHOLE: (20, 40, 40), serving.CUT: (60, 120, 160)}
     found = {f"{what}, float32": serving.summary(runs(*each)) for what, each in rates.items()}
     told = serving_page._factors({"load": {"clients": 1}, "variants": found})
-    assert told == ["Of the compiled engines, the cut one answers 3.0 times as many in float32."]
+    assert told == ["Of the compiled engines, the cut one answers 3.0 times as many in float32: medians of the rounds' "
+                    "ratios."]  # fmt: skip
     assert serving_page._factors({"load": {"clients": 1}, "variants": variants()}) == []
 
 
