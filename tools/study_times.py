@@ -1,6 +1,6 @@
 """The models of the study timed on the machine at hand, without training them: cut at once to the same structures.
 
-`python -m tools.study_times` (about five minutes) times MiniLM in every way of WAYS on CoLA's sentences, one at a time,
+`python -m tools.study_times` (about two minutes) times MiniLM in every way of WAYS on CoLA's sentences, one at a time,
 and writes book/results/study-times-amx.json, by the class of the machine. How long a product takes depends on how many
 groups are kept and hardly on which, so a model that was pruned by magnitude at once stands for the trained one.
 The text comes from BLOCKPRUNE_GLUE_DIR or the Hub.
@@ -13,7 +13,6 @@ import contextlib
 import copy
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,14 +26,13 @@ from blockprune_lib._common.files import write_json
 from blockprune_lib._common.provenance import provenance
 from blockprune_lib.bench.engine import UnavailableError, imported
 from blockprune_lib.bench.export import export
+from blockprune_lib.bench.with_openvino import HINTS, quantized, request_to
 from blockprune_lib.bench.workload import LastHidden
 from blockprune_lib.data import models, tasks
-from blockprune_lib.experiments.latency import sample
+from blockprune_lib.experiments.latency import WHOLE, compiled_calls, sample
 from blockprune_lib.experiments.serving import Inputs, run_all
-from blockprune_lib.kernels.precision import PRECISIONS
 from blockprune_lib.machine.passport import hardware
 from blockprune_lib.machine.timing import compare
-from blockprune_lib.nn.convert import TooDenseWarning
 from blockprune_lib.pruning.depth import keep_layers_
 from tools.benchmarks import machine_class
 
@@ -46,8 +44,6 @@ WAYS: tuple[tuple[str, float, int | None], ...] = (
     ("block_column:4", 3.0, None), ("block_column:4", 5.0, None), ("block_column:16", 5.0, None),
     ("block_row:64", 5.0, None), ("tile:32x32", 5.0, None),
 )  # fmt: skip
-#: The structure that a dense model is handed to the compiled call in: groups that are all kept.
-WHOLE = "block_column:16"
 
 
 def openvino_calls(model: Any, inputs: Inputs, folder: Path, threads: int) -> dict[str, Callable[[], object]]:
@@ -57,41 +53,28 @@ def openvino_calls(model: Any, inputs: Inputs, folder: Path, threads: int) -> di
     given = dict(zip(("ids", "mask"), (inputs[0][name] for name in names), strict=False))
     export(LastHidden(copy.deepcopy(model.base_model)), given, path)
     texts = [dict(zip(given, (one[name].numpy() for name in names), strict=False)) for one in inputs]
-    graphs: dict[str, tuple[str, Any]] = {
-        "OpenVINO f32": ("f32", core.read_model(path)),
-        "OpenVINO bf16": ("bf16", core.read_model(path)),
-    }
+    graphs = {f"OpenVINO {hint}": (hint, core.read_model(path)) for hint in HINTS.values()}
     with contextlib.suppress(UnavailableError):
-        nncf = imported("nncf")
-        quantized = nncf.quantize(
-            core.read_model(path), nncf.Dataset(texts), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts)
-        )
-        graphs["OpenVINO int8"] = ("f32", quantized)
+        graphs["OpenVINO int8"] = ("f32", quantized(core.read_model(path), texts))
 
     def run_texts(request: Any) -> None:
         for text in texts:
             request.infer(text)
 
     calls: dict[str, Callable[[], object]] = {}
-    for name, (precision, graph) in graphs.items():
-        settings = {
-            "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": precision,
-        }  # fmt: skip
-        calls[name] = partial(run_texts, core.compile_model(graph, "CPU", settings).create_infer_request())
+    for name, (hint, graph) in graphs.items():
+        with contextlib.suppress(UnavailableError):  # no bfloat16 on this processor
+            calls[name] = partial(run_texts, request_to(core, graph, hint, threads))
     return calls
 
 
 def engines_of(model: Any, structure: str, inputs: Inputs, folder: Path, threads: int, dense: bool) -> dict[str, Any]:
     """{engine: a call} for a plain model, pruned or not."""
-    found: dict[str, Any] = {}
-    for precision in PRECISIONS:
-        if not PRECISIONS[precision].missing:
-            blocks = bp.BlockStructure.parse(WHOLE if dense else structure)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TooDenseWarning)
-                sparse = bp.sparsify(copy.deepcopy(model), blocks, precision=precision)
-            found[f"compiled {precision}"] = partial(run_all, sparse, inputs)
+    compiled = compiled_calls(model, WHOLE if dense else structure)
+    found: dict[str, Any] = {
+        f"compiled {'float32' if name == 'compiled' else 'bfloat16'}": partial(run_all, sparse, inputs)
+        for name, sparse in compiled.items()
+    }
     if dense:
         found["torch float32"] = partial(run_all, model, inputs)
         found["torch bfloat16"] = partial(run_all, copy.deepcopy(model).to(torch.bfloat16), inputs)

@@ -18,11 +18,10 @@ import numpy as np
 import torch
 
 from .._common.provenance import provenance
-from ..machine.amx_tiles import HAS_TILES
 from ..machine.comparison import Comparison
 from ..machine.pairs import HAS_PAIRS
 from ..machine.passport import hardware
-from ..machine.peak import MultiplyAdds
+from ..machine.peak import MultiplyAdds, in_bfloat16
 from ..machine.thread_limits import threads
 from ..machine.timing import compare
 from .case import Case, Skipped, What
@@ -116,7 +115,7 @@ def time_all(
     pairs = HAS_PAIRS and any(engine.precision == "bfloat16" for engine in engines.values())
     bursts = {"float32": MultiplyAdds(number)}
     if pairs:
-        bursts["bfloat16"] = MultiplyAdds(number, tiles=True) if HAS_TILES else MultiplyAdds(number, pairs=True)
+        bursts["bfloat16"] = in_bfloat16(number)
     rates: dict[str, list[float]] = {precision: [] for precision in bursts}
     calls: dict[str, Callable[[], object]] = {key: engine.run for key, engine in engines.items()}
     for precision, burst in bursts.items():

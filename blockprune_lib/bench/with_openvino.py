@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,24 @@ def by_nncf(work: Work, precision: str) -> Calls:
 
     What is not int8 runs in float32: bfloat16 made it slower where both were tried.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # no reports to its makers
-    nncf, runtime = imported("nncf"), imported("openvino")
+    runtime = imported("openvino")
     core, source = runtime.Core(), Path(str(work.graph()))
     target = source.with_suffix(".nncf.xml")
     if not target.exists():
-        logging.getLogger("nncf").setLevel(logging.ERROR)
         sample = {name: value.numpy() for name, value in work.inputs.items()}
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            model = nncf.quantize(
-                core.read_model(source), nncf.Dataset([sample]), model_type=nncf.ModelType.TRANSFORMER, subset_size=1
-            )
-        runtime.save_model(model, target, compress_to_fp16=False)
+        runtime.save_model(quantized(core.read_model(source), [sample]), target, compress_to_fp16=False)
     return run_model(work, core, core.read_model(target), "f32")
+
+
+def quantized(model: Any, samples: Sequence[Mapping[str, Any]]) -> Any:
+    """A transformer in int8 by NNCF, its ranges found on `samples`. Raises UnavailableError where NNCF is missing."""
+    os.environ.setdefault("NNCF_CI", "1")  # no reports to its makers
+    nncf = imported("nncf")
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return nncf.quantize(
+            model, nncf.Dataset(list(samples)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples)
+        )
 
 
 def by_onnxruntime(work: Work, precision: str) -> Calls:
@@ -74,23 +80,27 @@ def _quantise(source: Path, target: Path, sample: dict[str, Any]) -> None:
         logger.setLevel(before)
 
 
-def run_model(work: Work, core: Any, model: Any, precision: str | None) -> Calls:
-    """A request to a model, compiled for inputs of exactly these shapes; `precision`: f32, bf16, or OpenVINO's choice.
+def request_to(core: Any, model: Any, precision: str | None, threads: int) -> Any:
+    """A request to a model, compiled for few threads; `precision`: f32, bf16, or OpenVINO's choice.
 
     Raises UnavailableError where the processor has no bfloat16 and the plugin would quietly run float32. Pinning is
     off: a pinned thread would hand its one core on to every thread that another engine starts later.
     """
-    runtime = imported("openvino")
-    model.reshape({name: list(value.shape) for name, value in work.inputs.items()})
-    settings = {
-        "INFERENCE_NUM_THREADS": work.threads, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
-    }  # fmt: skip
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = precision
     engine = core.compile_model(model, "CPU", settings)
-    if precision is not None and engine.get_property("INFERENCE_PRECISION_HINT") != getattr(runtime.Type, precision):
+    wanted = None if precision is None else getattr(imported("openvino").Type, precision)
+    if wanted is not None and engine.get_property("INFERENCE_PRECISION_HINT") != wanted:
         raise UnavailableError(f"OpenVINO has no {precision} on this processor")
-    request = engine.create_infer_request()
+    return engine.create_infer_request()
+
+
+def run_model(work: Work, core: Any, model: Any, precision: str | None) -> Calls:
+    """A request to a model, compiled for inputs of exactly these shapes; `precision` as in `request_to`."""
+    runtime = imported("openvino")
+    model.reshape({name: list(value.shape) for name, value in work.inputs.items()})
+    request = request_to(core, model, precision, work.threads)
     for name, value in work.inputs.items():
         request.set_tensor(name, runtime.Tensor(value.numpy(), shared_memory=True))
 

@@ -38,7 +38,7 @@ from .serving import Inputs, run_all, serving_of
 #: The dense model in float32, by torch: what every time is a ratio to.
 BASELINE = "dense"
 #: How a dense model is cut for the compiled call: into groups that are all kept.
-_WHOLE = "block_column:16"
+WHOLE = "block_column:16"
 
 
 def add_latencies(
@@ -78,7 +78,7 @@ def latency_of(record: Mapping[str, Any], kept: Path, sentences: int, repeats: i
     max_length = run["stages"]["fine_tune"].get("max_length", 128)
     inputs = sample(task, tokenizer, sentences, max_length)
     small = densify(load(kept))
-    compiled = _compiled(small, run["structure"] if record["densities"] else _WHOLE)
+    compiled = compiled_calls(small, run["structure"] if record["densities"] else WHOLE)
     rounded = {"bfloat16": copy.deepcopy(small).to(torch.bfloat16)}
     rounded |= {"int8": model} if (model := int8(small)) is not None else {}
     engines = {BASELINE: whole} | ({} if record["densities"] else rounded) | compiled
@@ -107,7 +107,7 @@ def _told(name: str, served: Mapping[str, float]) -> str:
     return f"{name} {served['sentences_per_second']:,.0f} sentences/s{same}"
 
 
-def _compiled(model: Any, structure: str) -> dict[str, Any]:
+def compiled_calls(model: Any, structure: str) -> dict[str, Any]:
     """The plain `model` as one compiled call, in float32 and, where this machine can, in bfloat16."""
     found = {}
     for name, precision in (("compiled", "float32"), ("compiled bfloat16", "bfloat16")):

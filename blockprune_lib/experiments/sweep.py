@@ -18,6 +18,7 @@ from .._common.checks import whole_number
 from .._common.files import read_json, write_json
 from .._common.folders import check_place, refuse_another, refuse_foreign_files
 from ..machine.cpu import processor
+from ..training.arguments import trains_on_cpu
 from .actions import Reporter
 from .recipe import plan
 from .run_spec import Run
@@ -43,7 +44,7 @@ def run(
     place = check_place(folder)
     # Without `cpu` accelerate takes each of torchrun's processes for the only one where there is no accelerator: each
     # would hold the lock of a stage, while the other waits for it at a barrier.
-    PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    PartialState(cpu=trains_on_cpu())
     if PartialState().is_main_process:
         _claim(place, recipe, extend)
     PartialState().wait_for_everyone()

@@ -15,7 +15,7 @@ One family of kernels; activations lie as features x tokens, with tokens in the 
     encoder      a whole encoder in one call, with                         attention
     layer_product   a product of tokens x features, as a layer asks for it   by layer_tile, layer_cut
     pair_...     tile, walk, product, encoder and attention in pairs of bfloat16
-    amx_...      walk, product, encoder and attention in tiles of the matrix unit
+    amx_...      walk, sums, product, encoder and attention in tiles of the matrix unit
     precision    what a call of an encoder needs to know of float32 and of bfloat16
     plan         a packed matrix as layers walk it, both ways
     gradients    the gradient of the stored weights, by                    dot_tile

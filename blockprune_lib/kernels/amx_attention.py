@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..machine.amx_tiles import load_tile, multiply_tiles, store_tile, zero_tile
+from ..machine.amx_tiles import TILE_BYTES, TILE_ROW_BYTES, load_tile
 from ..machine.native import inner
-from ..machine.pairs import first_half, paired
+from ..machine.pairs import first_half
+from .amx_sums import add_products, clear_sums, store_sums
 from .intrinsics import int32_at
-from .lanes import every, plus, put, put_first, times, vector_at
-from .pair_attention import attend_in_pairs, softmax_of_pairs
+from .lanes import every, plus, put, put_first, vector_at
+from .pair_attention import attend_in_pairs, put_weighted, softmax_of_pairs
 from .product import width_of
 from .tile_loop import BYTES, ROW, WIDTH
 from .transpose import square_in
 
 #: Features of a head must fill tiles of 16 pairs; keys come in tiles of 16, and as pairs in tiles of 32.
 FEATURES, KEYS = 32, 32
-TILE_BYTES = 1024
 
 
 def amx_attention_rows(longest: int, head: int) -> int:
@@ -50,7 +50,7 @@ def attend_in_tiles(call: Any, start: int, length: int, head: int, memory: int) 
     for key in range(0, keys, 16):
         for chunk in range(chunks):
             square_in(call.k + place + 4 * key + chunk * 16 * pitch, pitch, 16,
-                      turned + (key // 16 * chunks + chunk) * TILE_BYTES, 64)  # fmt: skip
+                      turned + (key // 16 * chunks + chunk) * TILE_BYTES, TILE_ROW_BYTES)  # fmt: skip
     whole = length // KEYS * KEYS
     if whole < length:
         _last_values(values + 2 * whole, pitch // 2, width, length - whole, last)
@@ -75,46 +75,38 @@ def attend_in_tiles(call: Any, start: int, length: int, head: int, memory: int) 
             for feature in range(0, width, FEATURES):
                 _weighted(values + feature * (pitch // 2), pitch // 2, whole // KEYS, last + feature * 64,
                           keys // KEYS, memory + shift, result + feature * ROW + shift)  # fmt: skip
-        for shift in range(0, vectors * BYTES, BYTES):
-            scale = vector_at(share + shift)
-            left = length - first - shift // 4
-            for i in range(0, width, 2):
-                low = times(vector_at(result + i * ROW + shift), scale)
-                high = times(vector_at(result + (i + 1) * ROW + shift), scale)
-                put_first(call.a + place + i // 2 * pitch + 4 * first + shift, paired(low, high), left)
+        put_weighted(call.a + place + 4 * first, pitch, width, vectors, length - first, result, share)
         first += vectors * WIDTH
 
 
 @inner
 def _scores(turned: int, chunks: int, q: int, pitch: int, scores: int) -> None:
     """32 keys by 32 queries: rows of 16 keys and 16 pairs of features, times pairs of features by queries."""
-    zero_tile(0), zero_tile(1), zero_tile(2), zero_tile(3)
+    clear_sums()
     for chunk in range(chunks):
-        load_tile(4, turned + chunk * TILE_BYTES, 64)
-        load_tile(5, turned + (chunks + chunk) * TILE_BYTES, 64)
+        load_tile(4, turned + chunk * TILE_BYTES, TILE_ROW_BYTES)
+        load_tile(5, turned + (chunks + chunk) * TILE_BYTES, TILE_ROW_BYTES)
         load_tile(6, q + chunk * 16 * pitch, pitch)
         load_tile(7, q + chunk * 16 * pitch + BYTES, pitch)
-        multiply_tiles(0, 4, 6), multiply_tiles(1, 4, 7), multiply_tiles(2, 5, 6), multiply_tiles(3, 5, 7)
-    store_tile(0, scores, ROW), store_tile(1, scores + BYTES, ROW)
-    store_tile(2, scores + 16 * ROW, ROW), store_tile(3, scores + 16 * ROW + BYTES, ROW)
+        add_products()
+    store_sums(scores, KEYS)
 
 
 @inner
 def _weighted(values: int, apart: int, whole: int, last: int, chunks: int, p: int, result: int) -> None:
     """32 features by 32 queries: rows of features by keys, `apart` bytes from each other, times pairs of keys."""
-    zero_tile(0), zero_tile(1), zero_tile(2), zero_tile(3)
+    clear_sums()
     for chunk in range(chunks):
         if chunk < whole:
             load_tile(4, values + 64 * chunk, apart)
             load_tile(5, values + 64 * chunk + 16 * apart, apart)
         else:
-            load_tile(4, last, 64)
-            load_tile(5, last + TILE_BYTES, 64)
+            load_tile(4, last, TILE_ROW_BYTES)
+            load_tile(5, last + TILE_BYTES, TILE_ROW_BYTES)
         load_tile(6, p + chunk * 16 * ROW, ROW)
         load_tile(7, p + chunk * 16 * ROW + BYTES, ROW)
-        multiply_tiles(0, 4, 6), multiply_tiles(1, 4, 7), multiply_tiles(2, 5, 6), multiply_tiles(3, 5, 7)
-    store_tile(0, result, ROW), store_tile(1, result + BYTES, ROW)
-    store_tile(2, result + 16 * ROW, ROW), store_tile(3, result + 16 * ROW + BYTES, ROW)
+        add_products()
+    store_sums(result, FEATURES)
 
 
 @inner

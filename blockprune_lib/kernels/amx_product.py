@@ -1,13 +1,9 @@
 """A matrix cut into tiles of AMX times activations in pairs: as `pair_product`, with the same three forms of results.
 
-For 32 tokens and a strip of 32 outputs four tiles of sums stay in registers over all chunks of inputs:
-
-                     x: 16 pairs x 16 tokens     6          7
-    weights: 16 outputs x 16 pairs   4         sums 0     sums 1
-                                     5         sums 2     sums 3
-
-Each chunk loads four tiles and multiplies four times. A strip of 16 outputs has the upper half, fewer than 17 tokens
-the left. Sums go to scratch; from there bias and residual are added and results written, rounded where that is asked.
+For 32 tokens and a strip of 32 outputs four tiles of sums stay in registers over all chunks of inputs (`amx_sums`).
+Each chunk loads two tiles of weights and two of x, 16 pairs of inputs by 16 tokens, and multiplies four times. A strip
+of 16 outputs has the upper half of the sums, fewer than 17 tokens the left. Sums go to scratch; from there bias and
+residual are added and results written, rounded where that is asked.
 """
 
 from __future__ import annotations
@@ -16,10 +12,11 @@ from typing import Any
 
 from numba import carray
 
-from ..machine.amx_tiles import load_tile, multiply_tiles, store_tile, zero_tile
+from ..machine.amx_tiles import TILE_BYTES, TILE_ROW_BYTES, load_tile, multiply_tiles
 from ..machine.native import inner
 from ..machine.pairs import joined_halves, paired, put_rounded
-from .amx_walk import BAND, BROUGHT, CHUNK, SCATTERED
+from .amx_sums import add_products, clear_sums, store_sums
+from .amx_walk import BAND, BROUGHT, CHUNK, SCATTERED, TILE
 from .intrinsics import UNKNOWN, int32_at, int64_at
 from .lanes import every, plus, put, spread, vector_at
 from .pair_product import HALVES, PAIRS
@@ -29,8 +26,8 @@ from .tile_loop import BYTES, ROW
 
 #: Vectors of tokens, of 16, in a pass over the strips.
 TOGETHER = 2
-#: Bytes of a tile, and from one brought row of x to the next.
-TILE_BYTES, LINE = 1024, TOGETHER * BYTES
+#: Bytes from one brought row of x to the next.
+LINE = TOGETHER * BYTES
 #: Rows of scratch for a strip's sums; behind them is what was brought, or a band's results.
 SUM_ROWS = 32
 
@@ -110,30 +107,29 @@ def _bring(index: int, pairs: int, x: int, pitch: int, width: int, scratch: int)
 @inner
 def _sums(tiles: int, width: int, chunks: int, weights: int, x: int, index: int, apart: int, sums: int) -> None:
     """The products of a strip in rows of `sums`; chunk k of x is at row index[k], or, index 0, k chunks further."""
-    zero_tile(0), zero_tile(1), zero_tile(2), zero_tile(3)
+    clear_sums()
     rows = int32_at(index)
     if tiles == 2 and width == TOGETHER:
         for k in range(chunks):
             place = x + k * CHUNK * apart if index == 0 else x + rows[k] * apart
-            load_tile(4, weights, 64), load_tile(5, weights + TILE_BYTES, 64)
+            load_tile(4, weights, TILE_ROW_BYTES)
+            load_tile(5, weights + TILE_BYTES, TILE_ROW_BYTES)
             load_tile(6, place, apart), load_tile(7, place + BYTES, apart)
-            multiply_tiles(0, 4, 6), multiply_tiles(1, 4, 7), multiply_tiles(2, 5, 6), multiply_tiles(3, 5, 7)
+            add_products()
             weights += 2 * TILE_BYTES
     else:
         for k in range(chunks):
             place = x + k * CHUNK * apart if index == 0 else x + rows[k] * apart
-            load_tile(4, weights, 64), load_tile(6, place, apart)
+            load_tile(4, weights, TILE_ROW_BYTES), load_tile(6, place, apart)
             multiply_tiles(0, 4, 6)
             if width == TOGETHER:
                 load_tile(7, place + BYTES, apart)
                 multiply_tiles(1, 4, 7)
             if tiles == 2:
-                load_tile(5, weights + TILE_BYTES, 64)
+                load_tile(5, weights + TILE_BYTES, TILE_ROW_BYTES)
                 multiply_tiles(2, 5, 6)
             weights += tiles * TILE_BYTES
-    store_tile(0, sums, ROW), store_tile(1, sums + BYTES, ROW)
-    if tiles == 2:
-        store_tile(2, sums + 16 * ROW, ROW), store_tile(3, sums + 16 * ROW + BYTES, ROW)
+    store_sums(sums, tiles * TILE)
 
 
 @inner

@@ -19,10 +19,14 @@ output is NaN, as in a dense product with zeros.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..machine.pairs import pairs_of
 from ..pruning.packing import PackedMatrix
+from ..pruning.structure import expand
 from .records import BLOCK, SET, STRIP
 from .walk import Walk, equal_runs
 
@@ -45,19 +49,19 @@ def amx_walk_of(packed: PackedMatrix) -> Walk:
     of the odd one (brought). A scattered strip's `begin` is its first row of pairs, and from its `output` on `index`
     holds the numbers of its outputs within their band.
     """
-    M, N = packed.shape
     way = _best_way(packed)
-    weight = np.zeros((-(-M // BAND) * BAND, N + N % 2), np.float32)
-    weight[:M, :N] = _laid_out(packed)
-    strips, index, rows_of, inputs_of, bands = way.tables()
+    tables = way.tables()
+    strips = tables.strips
     tiles = strips["steps"] * strips["apart"]
     strips["weight"] = (np.cumsum(tiles) - tiles) * WORDS
     parts = equal_runs(way.work, min(len(way.work), 32))
     if way.kind == BROUGHT:  # strips for which the same is brought stay together
         begins = np.append(np.flatnonzero(np.diff(strips["begin"], prepend=-1)), len(strips))
         parts = begins[np.searchsorted(begins, parts)].astype(np.int64)
-    values, index = _weights(weight, rows_of, inputs_of), np.append(index, [0, 0]).astype(np.int32)
-    return Walk(way.kind, M, N, values, way.height, parts, index, strips, bands, np.zeros(0, BLOCK), np.zeros(0, SET))
+    return Walk(
+        way.kind, *packed.shape, _weights(packed, tables), way.height, parts,
+        np.append(tables.index, [0, 0]).astype(np.int32), strips, tables.bands, np.zeros(0, BLOCK), np.zeros(0, SET),
+    )  # fmt: skip
 
 
 def modelled_cycles(packed: PackedMatrix) -> float:
@@ -73,9 +77,8 @@ def modelled_cycles(packed: PackedMatrix) -> float:
 
 def _best_way(packed: PackedMatrix) -> _Direct | _Brought | _Scattered:
     M, N = packed.shape
-    (r, c), groups = packed.group_shape, packed.keep().numpy()
     kept = np.zeros((-(-M // BAND) * BAND, N + N % 2), bool)
-    kept[:M, :N] = np.repeat(np.repeat(groups, r, 0), c, 1)[:M, :N]
+    kept[:M, :N] = expand(packed.keep(), packed.structure, packed.shape).numpy()
     ways: list[_Direct | _Brought | _Scattered] = [_Brought(kept, M, height) for height in (32, 16)]
     if N + N % 2 >= 2 * CHUNK:
         ways += [_Direct(kept, M, height) for height in (32, 16)]
@@ -83,20 +86,22 @@ def _best_way(packed: PackedMatrix) -> _Direct | _Brought | _Scattered:
     return min(ways, key=lambda way: float(way.work.sum()))
 
 
-def _laid_out(packed: PackedMatrix) -> np.ndarray:
-    """The weights float32 (M, N), for as long as tiles are cut from them."""
-    (R, C), (r, c), (M, N) = packed.grid, packed.group_shape, packed.shape
-    cells = np.zeros((R, C, c, r), np.float32)
-    cells[packed.keep().numpy()] = packed.values.detach().float().numpy()  # both in order of rows, then of columns
-    return np.asarray(cells.transpose(0, 3, 1, 2).reshape(R * r, C * c)[:M, :N])
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What a way gives: its strips, `index`, and the first strip of each band.
+
+    rows     of each strip the outputs of its tiles, (outputs,), -1: none
+    inputs   of each strip the two inputs of each pair of each chunk, (chunks, 16, 2), -1: none
+    """
+
+    strips: np.ndarray
+    index: np.ndarray
+    rows: list[np.ndarray]
+    inputs: list[np.ndarray]
+    bands: np.ndarray
 
 
-#: What a way gives: its strips, `index`, for each strip its rows (outputs, -1: none) and the two inputs of each pair of
-#: each chunk (chunks, 16, 2; -1: none), and the first strip of each band.
-Tables = tuple[np.ndarray, np.ndarray, list[np.ndarray], list[np.ndarray], np.ndarray]
-
-
-class _Strips:
+class _Strips(ABC):
     """Strips of `height` neighbouring outputs. kept: bool (outputs, inputs), both padded; `work`: cycles of each."""
 
     before = 0.0  # cycles for a chunk before it is multiplied
@@ -108,36 +113,42 @@ class _Strips:
         tiles = height // TILE
         self.work = self.chunks() * (tiles * MULTIPLY + self.before) + tiles * (BEGIN + FINISH)
 
+    @abstractmethod
     def chunks(self) -> np.ndarray:
-        raise NotImplementedError
+        """How many chunks each strip needs."""
 
     def strips(self, begins: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         table = np.zeros(len(steps), STRIP)
         table["output"] = np.arange(len(steps)) * self.height
         table["outputs"] = np.minimum(self.height, self.outputs - table["output"])
         table["begin"], table["steps"], table["apart"] = begins, steps, self.height // TILE
-        return table, list(np.arange(len(steps) * self.height).reshape(-1, self.height))
+        rows = np.arange(len(steps) * self.height)
+        return table, list(np.where(rows < self.outputs, rows, -1).reshape(-1, self.height))
 
 
 class _Direct(_Strips):
     kind = DIRECT
 
     def chunks(self) -> np.ndarray:
+        return np.asarray(self._kept_chunks().sum(1))
+
+    def _kept_chunks(self) -> np.ndarray:
+        """Which chunks hold an input that is kept, (strips, chunks)."""
         starts = np.arange(0, self.kept.shape[1], CHUNK)
-        return np.asarray(np.logical_or.reduceat(self.kept.any(2), starts, axis=1).sum(1))
+        return np.asarray(np.logical_or.reduceat(self.kept.any(2), starts, axis=1))
 
     def tables(self) -> Tables:
         pairs = self.kept.shape[1]
         starts, index = np.arange(0, pairs, CHUNK), [np.zeros(0, np.int64)]
         chosen: list[np.ndarray] = []
-        for kept in np.logical_or.reduceat(self.kept.any(2), starts, axis=1):
+        for kept in self._kept_chunks():
             begins = np.minimum(starts[kept], pairs - CHUNK)  # the last chunk ends with x
             inputs = 2 * (begins[:, None, None] + np.arange(CHUNK)[:, None]) + np.arange(2)
             chosen.append(np.where(inputs >= 2 * starts[kept][:, None, None], inputs, -1))
             index.append(begins)
         counts = self.chunks()
         strips, rows = self.strips(np.cumsum(counts) - counts, counts)
-        return strips, np.concatenate(index), rows, chosen, np.zeros(1, np.int64)
+        return Tables(strips, np.concatenate(index), rows, chosen, np.zeros(1, np.int64))
 
 
 class _Brought(_Strips):
@@ -168,7 +179,7 @@ class _Brought(_Strips):
             begins.append(at)
             at += 2 * count
         strips, rows_of = self.strips(np.array(begins), self.chunks())
-        return strips, np.concatenate(index), rows_of, chosen, np.zeros(1, np.int64)
+        return Tables(strips, np.concatenate(index), rows_of, chosen, np.zeros(1, np.int64))
 
 
 class _Scattered:
@@ -178,7 +189,7 @@ class _Scattered:
 
     def __init__(self, kept: np.ndarray, outputs: int, width: int) -> None:
         starts = np.arange(0, kept.shape[1], width)
-        self.outputs, self.pairs, self.width = outputs, kept.shape[1] // 2, width
+        self.pairs, self.width = kept.shape[1] // 2, width
         blocks = np.logical_or.reduceat(kept, starts, axis=1)[: -(-outputs // BAND) * BAND]
         self.kept = blocks.reshape(-1, BAND, len(starts)).transpose(0, 2, 1)  # (bands, blocks, outputs)
         counts = self.kept.sum(2)
@@ -206,18 +217,24 @@ class _Scattered:
                     chosen.append(inputs)
                     at += len(some)
             bands.append(len(strips))
-        return np.array(strips, STRIP), np.concatenate(index), rows_of, chosen, np.array(bands, np.int64)
+        return Tables(np.array(strips, STRIP), np.concatenate(index), rows_of, chosen, np.array(bands, np.int64))
 
 
-def _weights(weight: np.ndarray, rows_of: list[np.ndarray], inputs_of: list[np.ndarray]) -> np.ndarray:
+def _weights(packed: PackedMatrix, tables: Tables) -> np.ndarray:
     """The tiles of all strips, from the start of a cache line on."""
-    padded = np.pad(weight, ((0, 1), (0, 1)))  # row and input -1: weights of zero
-    words = sum(len(rows) * len(inputs) * CHUNK for rows, inputs in zip(rows_of, inputs_of, strict=True))
+    N, (r, c), stored = packed.shape[1], packed.group_shape, packed.keep().numpy()
+    # The number of each group that is stored; none is the last, of zeros, and so is a row or column beyond the grid.
+    number = np.full((stored.shape[0] + 1, stored.shape[1] + 1), packed.groups)
+    number[:-1, :-1][stored] = np.arange(packed.groups)  # by rows, then by columns, as `values` has them
+    groups = np.concatenate([packed.values.detach().float().numpy(), np.zeros((1, c, r), np.float32)])
+    words = sum(len(rows) * len(inputs) * CHUNK for rows, inputs in zip(tables.rows, tables.inputs, strict=True))
     room = np.zeros(words + 32, np.uint32)
     start = -(room.ctypes.data // 4) % 16
     values, at = room[start : start + words + 16], 0
-    for rows, inputs in zip(rows_of, inputs_of, strict=True):
-        tiles = padded[rows[None, :, None, None], inputs[:, None]]  # (chunks, outputs, 16 pairs, 2)
+    for rows, inputs in zip(tables.rows, tables.inputs, strict=True):
+        # (chunks, outputs, 16 pairs, 2); -1 // r is -1, the row of none
+        row, column = rows[None, :, None, None], np.where(inputs < N, inputs, -1)[:, None]
+        tiles = groups[number[row // r, column // c], column % c, row % r]
         size = tiles.size // 2
         values[at : at + size] = pairs_of(tiles[..., 0], tiles[..., 1]).reshape(-1)
         at += size

@@ -56,14 +56,19 @@ def attend_in_pairs(call: Any, start: int, length: int, head: int, memory: int) 
                 dense_pairs_tile(rows, vectors, memory + length // 2 * ROW, ROW, 1, alone + 8 * i, 8, 0,
                                  result + i * ROW, ROW, result + i * ROW, ROW)  # fmt: skip
             i += rows
-        for shift in range(0, vectors * BYTES, BYTES):
-            scale = vector_at(share + shift)
-            left = length - first - shift // 4
-            for i in range(0, width, 2):
-                low = times(vector_at(result + i * ROW + shift), scale)
-                high = times(vector_at(result + (i + 1) * ROW + shift), scale)
-                put_first(call.a + place + i // 2 * pitch + 4 * first + shift, paired(low, high), left)
+        put_weighted(call.a + place + 4 * first, pitch, width, vectors, length - first, result, share)
         first += vectors * WIDTH
+
+
+@inner
+def put_weighted(a: int, pitch: int, width: int, vectors: int, left: int, result: int, share: int) -> None:
+    """Write the rows of `result` times 1 / their sums, at `share`, as pairs of features, for at most `left` queries."""
+    for shift in range(0, vectors * BYTES, BYTES):
+        scale = vector_at(share + shift)
+        for i in range(0, width, 2):
+            low = times(vector_at(result + i * ROW + shift), scale)
+            high = times(vector_at(result + (i + 1) * ROW + shift), scale)
+            put_first(a + i // 2 * pitch + shift, paired(low, high), left - shift // 4)
 
 
 @inner

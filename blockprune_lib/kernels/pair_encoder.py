@@ -34,22 +34,16 @@ def pair_encoder_worker(pointer: Any) -> None:
 @inner
 def _do(call: Any, layer: Any, kind: int, item: int, memory: int) -> None:
     """One item of a phase."""
+    do_item(call, layer, kind, item, memory, attend_in_pairs, multiply_in_pairs)
+
+
+@inner(inline="always")  # else `attend` and `multiply` would be pointers, as in `work_through`
+def do_item(call: Any, layer: Any, kind: int, item: int, memory: int, attend: Any, multiply: Any) -> None:
+    """One item of a phase, its attention and its products by two functions that read pairs and write them."""
     if kind == 2:
         sequence = carray(_sequences(call.sequences), (UNKNOWN,))[item // call.heads]
-        attend_in_pairs(call, sequence.start, sequence.length, item % call.heads, memory)
-    elif not do_between_products(call, layer, kind, item):
-        matrix, part = product_of(layer, kind, item)
-        x = call.a if kind == 3 else call.f if kind == 6 else call.pairs
-        y = result_of(call, layer, kind, item)
-        form = FLOATS if y == call.r else HALVES if y == call.v else PAIRS
-        multiply_in_pairs(matrix, part, x, y, call.pitch, (call.tokens + WIDTH - 1) // WIDTH, form,
-                          call.x if y == call.r else 0, layer.activation if kind == 5 else 0, memory)  # fmt: skip
-
-
-@inner
-def do_between_products(call: Any, layer: Any, kind: int, item: int) -> bool:
-    """One item of a phase that turns or normalises tokens, which are rounded to pairs then; False for other phases."""
-    if kind == 4 or kind == PHASES:
+        attend(call, sequence.start, sequence.length, item % call.heads, memory)
+    elif kind == 4 or kind == PHASES:
         norm = layer.norm if kind == 4 else layer.final
         normalise(norm, call.width, call.r + item * BYTES, call.x + item * BYTES, call.pitch)
         _pair(call, item)
@@ -58,8 +52,12 @@ def do_between_products(call: Any, layer: Any, kind: int, item: int) -> bool:
         if kind == 0:
             _pair(call, item)
     else:
-        return False
-    return True
+        matrix, part = product_of(layer, kind, item)
+        x = call.a if kind == 3 else call.f if kind == 6 else call.pairs
+        y = result_of(call, layer, kind, item)
+        form = FLOATS if y == call.r else HALVES if y == call.v else PAIRS
+        multiply(matrix, part, x, y, call.pitch, (call.tokens + WIDTH - 1) // WIDTH, form,
+                 call.x if y == call.r else 0, layer.activation if kind == 5 else 0, memory)  # fmt: skip
 
 
 @inner

@@ -28,6 +28,7 @@ from .simd import compile_target
 
 #: Rows of a tile and bytes of a row: 16 float32, or 16 pairs of bfloat16.
 TILE_ROWS, TILE_ROW_BYTES = 16, 64
+TILE_BYTES = TILE_ROWS * TILE_ROW_BYTES
 #: Multiply-adds of one `multiply_tiles`: 16 x 16 sums, 32 inputs.
 OF_TILES = TILE_ROWS * 16 * 32
 #: Whether Numba compiles for tiles of bfloat16, and the system lets this process use them.
@@ -43,8 +44,16 @@ def _call(builder: Any, name: str, operands: list[Any]) -> None:
     builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), operands)
 
 
-def _pointer(builder: Any, address: Any) -> Any:
-    return builder.inttoptr(address, _I8.as_pointer())
+def _moved(instruction: str, tile: Any) -> Any:
+    """The type and the code of an instruction that moves a tile from or to (address, bytes from row to row)."""
+    number = tile.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = builder.inttoptr(values[1], _I8.as_pointer())
+        _call(builder, instruction, [_I8(number), pointer, values[2]])
+        return context.get_dummy_value()
+
+    return types.none(tile, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -86,25 +95,13 @@ def zero_tile(typing_context: Any, tile: Any) -> Any:
 @intrinsic(prefer_literal=True)
 def load_tile(typing_context: Any, tile: Any, address: Any, apart: Any) -> Any:
     """load_tile(tile, address, apart): reads 16 rows of 64 bytes, `apart` bytes from each other."""
-    number = tile.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _call(builder, "tileloadd64", [_I8(number), _pointer(builder, values[1]), values[2]])
-        return context.get_dummy_value()
-
-    return types.none(tile, types.int64, types.int64), generate
+    return _moved("tileloadd64", tile)
 
 
 @intrinsic(prefer_literal=True)
 def store_tile(typing_context: Any, tile: Any, address: Any, apart: Any) -> Any:
     """store_tile(tile, address, apart): writes its 16 rows of 64 bytes, `apart` bytes from each other."""
-    number = tile.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _call(builder, "tilestored64", [_I8(number), _pointer(builder, values[1]), values[2]])
-        return context.get_dummy_value()
-
-    return types.none(tile, types.int64, types.int64), generate
+    return _moved("tilestored64", tile)
 
 
 @intrinsic(prefer_literal=True)

@@ -110,6 +110,11 @@ class MultiplyAdds:
         return [operations / seconds / 1e9 for seconds in found]
 
 
+def in_bfloat16(threads: int) -> MultiplyAdds:
+    """Bursts of the unit that compiled encoders multiply bfloat16 with here, which needs `HAS_PAIRS`."""
+    return MultiplyAdds(threads, tiles=True) if HAS_TILES else MultiplyAdds(threads, pairs=True)
+
+
 #: How much faster multiply-adds in bfloat16 must be before `fastest_precision` asks for them.
 WORTH_ROUNDING = 1.3
 
@@ -119,8 +124,7 @@ def fastest_precision() -> str:
     """ "bfloat16" where its multiply-adds, measured now for some 0.05 s, are clearly faster; else "float32"."""
     if not HAS_PAIRS:
         return "float32"
-    rounded = MultiplyAdds(1, tiles=True) if HAS_TILES else MultiplyAdds(1, pairs=True)
-    single = MultiplyAdds(1)
+    rounded, single = in_bfloat16(1), MultiplyAdds(1)
     rates = [(rounded.rates()[0], single.rates()[0]) for _ in range(8)]
     return "bfloat16" if max(r for r, _ in rates) >= WORTH_ROUNDING * max(s for _, s in rates) else "float32"
 

@@ -67,8 +67,8 @@ def sparsify(
     _check_threshold(keep_dense_above)
     linears = {name: module for name, module in prunable(model, **which).items() if isinstance(module, nn.Linear)}
     encoders = encoders_of(model) if fuse else []
-    chosen = precision == "auto"
-    if chosen:
+    automatic = precision == "auto"
+    if automatic:
         precision = fastest_precision() if encoders else "float32"
     elif precision != "float32":
         lacks = "an encoder of a known family, since only whole encoders run in it" if fuse else "fuse=True"
@@ -91,7 +91,7 @@ def sparsify(
             layers[name] = BlockSparseLinear.from_linear(linear, structures[name])
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
-    if chosen and precision == "bfloat16" and slower_in_tiles(layer.packed for layer in layers.values()):
+    if automatic and precision == "bfloat16" and slower_in_tiles(layer.packed for layer in layers.values()):
         precision = "float32"
     thresholds = _thresholds(layers, keep_dense_above)
     if keep_dense_above is None:

@@ -62,12 +62,17 @@ def training_arguments(settings: TrainingSettings, folder: str, examples: int) -
         dataloader_pin_memory=torch.cuda.is_available(),  # warns where there is no GPU to pin for
         ddp_find_unused_parameters=True if processes > 1 else None,  # RoBERTa's pooler takes no part
         bf16=in_bfloat16(settings), remove_unused_columns=False,  # the collator takes what it needs
-        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        use_cpu=trains_on_cpu(),
         **settings.model_dump(include=SAME), **saving, **(BY_LENGTH if settings.group_by_length else {}),
     )  # fmt: skip
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # several in one process would multiply the batch; `torchrun` is the way to use them
     return arguments
+
+
+def trains_on_cpu() -> bool:
+    """Whether no accelerator is there that stages train on."""
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def in_bfloat16(settings: TrainingSettings) -> bool:

@@ -22,6 +22,9 @@ from blockprune_lib.nn import convert
 from .test_engine import FAMILIES, TEXTS, both, encoder_of, family, states
 
 needs_pairs = pytest.mark.skipif(not HAS_PAIRS, reason="no AVX512-BF16 here")
+#: Sides whose heads and layers fill tiles of AMX, and structures that such tiles run in each of their ways.
+WIDE = {"width": 64, "heads": 2, "inner": 160}
+IN_TILES = ("tile:32x32", "block_column:16", "block_row:64")
 
 
 def close(got: Any, wanted: Any, mask: Any = None) -> None:
@@ -39,11 +42,14 @@ def close(got: Any, wanted: Any, mask: Any = None) -> None:
 
 @needs_pairs
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("text", ["block_column:4", "block_row:16"])
-def test_every_family(name, text):
-    exact, sparse = both(name, text, "bfloat16")
-    ids, mask = torch.randint(3, 60, (3, 21)), torch.ones(3, 21, dtype=torch.long)
-    mask[1, 5:] = mask[2, 20:] = 0
+@pytest.mark.parametrize(("text", "sides", "tokens", "shown"), [
+    ("block_column:4", {}, 21, 20), ("block_row:16", {}, 21, 20),
+    *((text, WIDE, 45, 34) for text in (*IN_TILES, "irregular")),
+])  # fmt: skip
+def test_every_family(name, text, sides, tokens, shown):
+    exact, sparse = both(name, text, "bfloat16", **sides)
+    ids, mask = torch.randint(3, 60, (3, tokens)), torch.ones(3, tokens, dtype=torch.long)
+    mask[1, 5:] = mask[2, shown:] = 0
     for given_mask in (None, mask):
         close(states(sparse, ids, given_mask), states(exact, ids, given_mask), given_mask)
         assert encoder_of(sparse).forward.last == "compiled"
@@ -88,10 +94,13 @@ def test_few_and_many_tokens(batch, tokens):
 
 
 @needs_pairs
-@pytest.mark.parametrize("text", ["block_column:4", "tile:8x4", "block_row:16"])
-def test_nan_in_one_sequence_stays_in_it(text):
-    _, sparse = both("Bert", text, "bfloat16")
-    states_in = torch.randn(3, 21, 48)
+@pytest.mark.parametrize(("text", "sides", "tokens"), [
+    *((text, {}, 21) for text in ("block_column:4", "tile:8x4", "block_row:16")),
+    *((text, WIDE, tokens) for text in IN_TILES for tokens in (21, 33)),
+])  # fmt: skip
+def test_nan_in_one_sequence_stays_in_it(text, sides, tokens):
+    _, sparse = both("Bert", text, "bfloat16", **sides)
+    states_in = torch.randn(3, tokens, sparse.config.hidden_size)
     with torch.inference_mode():
         clean = sparse.encoder(states_in).last_hidden_state
         states_in[1] = torch.nan
@@ -102,10 +111,13 @@ def test_nan_in_one_sequence_stays_in_it(text):
 
 
 @needs_pairs
-@pytest.mark.parametrize("text", ["block_column:4", "irregular", "block_row:16"])
-def test_threads_do_not_change_a_bit(text):
-    _, sparse = both("Bert", text, "bfloat16")
-    ids = torch.randint(3, 60, (4, 30))
+@pytest.mark.parametrize(("text", "sides", "tokens"), [
+    *((text, {}, 30) for text in ("block_column:4", "irregular", "block_row:16")),
+    *((text, WIDE, 50) for text in IN_TILES),
+])  # fmt: skip
+def test_threads_do_not_change_a_bit(text, sides, tokens):
+    _, sparse = both("Bert", text, "bfloat16", **sides)
+    ids = torch.randint(3, 60, (4, tokens))
     with bp.threads(1):
         alone = states(sparse, ids)
     with bp.threads(2):
