@@ -1,9 +1,9 @@
 """The models of the study timed on the machine at hand, without training them: cut at once to the same structures.
 
 `python -m tools.study_times` (about two minutes) times MiniLM in every way of WAYS on CoLA's sentences, one at a time,
-and writes book/results/study-times-amx.json, by the class of the machine. How long a product takes depends on how many
-groups are kept and hardly on which, so a model that was pruned by magnitude at once stands for the trained one.
-The text comes from BLOCKPRUNE_GLUE_DIR or the Hub.
+and writes book/results/study-times-amx.json, by the class of the machine. A model that was pruned by size at once
+stands for the trained one: kernels do the same for any groups of a structure, but in tiles of AMX, where a trained cut
+of small groups may leave more tiles empty. The text comes from BLOCKPRUNE_GLUE_DIR or the Hub.
 """
 
 from __future__ import annotations
