@@ -2,15 +2,17 @@
 
 `attach(model)` gives each model of a known family a `WholeCall` in place of its `forward`. Where the encoder's
 compiled call can be made (`engine`), and nothing was changed about the embeddings, it makes it from the token numbers
-themselves; torch then runs the pooler. Otherwise the forward of the model's own class runs, as it does once in any
+themselves, and pools (`pooling`). Otherwise the forward of the model's own class runs, as it does once in any
 case, to see what it returns. What Python and torch do around the layers of a small encoder takes as long as the layers
 do, on a text of a dozen words; this saves about a third of it.
 
-Left out: pooler and heads; models in another type than float32, under autocast, or with embeddings of other widths.
+Left out: heads, which torch runs; models in another type than float32, under autocast, or with embeddings that are
+projected to another width.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -23,6 +25,7 @@ from .encoder_call import from_tokens
 from .encoder_plan import Unfit
 from .engine import CompiledForward, asks_for_more, disturbed, names_of, shown_by
 from .engine import attach as attach_encoders
+from .pooling import pooled
 from .watched import Tree
 
 _HARMLESS = frozenset({"input_ids", "attention_mask", "token_type_ids", "return_dict"})
@@ -88,6 +91,11 @@ class WholeCall:
         self.last = "compiled"
         return kind(**{name: found[name] for name in names})
 
+    def prepare(self, tokens: int) -> None:
+        """Compile or load what a compiled call on so many tokens needs; nothing where it cannot be made."""
+        with contextlib.suppress(Unfit):
+            self._compiled({"input_ids": torch.zeros(1, tokens, dtype=torch.int64, device="cpu")})
+
     def _compiled(self, given: dict[str, Any]) -> dict[str, Any]:
         """The results by name. Raises Unfit saying why there are none."""
         model, ids, types = self.model, given.get("input_ids"), given.get("token_type_ids")
@@ -124,7 +132,7 @@ class WholeCall:
         states = from_tokens(plan, embeddings.tables, tokens, shown, torch.get_num_threads())
         forward.last = "compiled"
         pooler = getattr(model, "pooler", None)
-        return {"last_hidden_state": states, "pooler_output": None if pooler is None else pooler(states)}
+        return {"last_hidden_state": states, "pooler_output": None if pooler is None else pooled(pooler, states)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model}

@@ -44,7 +44,7 @@ def test_every_family(name):
 @pytest.mark.skipif(bool(PRECISIONS["bfloat16"].missing), reason="no bfloat16 here")
 @pytest.mark.parametrize("name", ["Bert", "DistilBert"])
 def test_in_bfloat16(name):
-    """The embeddings stay float32: the same as when torch computes them, up to what rounding makes of their last bit."""
+    """Embeddings stay float32: the same as when torch computes them, up to what rounding makes of their last bit."""
     _, sparse = both(name, "tile:8x4", "bfloat16")
     ids, mask = padded(name)
     found = states(sparse, ids, mask)
