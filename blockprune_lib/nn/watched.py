@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from ..kernels.samples import sample_places, sampled
+
+_address, _version = Tensor.data_ptr, attrgetter("_version")
 
 
 class Tree:
@@ -44,8 +47,13 @@ class Watched:
     """
 
     def __init__(self) -> None:
-        self._tensors: list[tuple[dict[str, Any], str, Tensor, int, int | None]] = []
-        self._none: list[tuple[dict[str, Any], str]] = []
+        self._holders: list[dict[str, Any]] = []  # where each tensor stands, and under which name
+        self._names: list[str] = []
+        self._found: list[Tensor | None] = []
+        self._held: list[Tensor] = []  # those that are tensors, and where their numbers lie
+        self._addresses: list[int] = []
+        self._counted: list[Tensor] = []  # those whose writes torch counts, and how many there were
+        self._versions: list[int] = []
         self._memory: list[Tensor] = []
         self._places, self._seen = np.zeros(0, np.int64), 0
 
@@ -53,12 +61,16 @@ class Watched:
         """Watch the parameters and buffers that a module itself holds."""
         for holder in (module._parameters, module._buffers):
             for name, tensor in holder.items():
-                if tensor is None:
-                    self._none.append((holder, name))
-                else:
-                    version = None if tensor.is_inference() else tensor._version
-                    self._tensors.append((holder, name, tensor, tensor.data_ptr(), version))
+                self._holders.append(holder)
+                self._names.append(name)
+                self._found.append(tensor)
+                if tensor is not None:
+                    self._held.append(tensor)
+                    self._addresses.append(tensor.data_ptr())
                     self._memory.append(tensor.detach())
+                    if not tensor.is_inference():
+                        self._counted.append(tensor)
+                        self._versions.append(tensor._version)
 
     def begin(self) -> None:
         """Remember what the tensors hold now."""
@@ -66,12 +78,10 @@ class Watched:
         self._seen = sampled(self._places)
 
     def holds(self) -> bool:
-        """Whether all is as it was when watching began."""
-        for holder, name, tensor, address, version in self._tensors:  # a loop, as it is run at every call
-            if (
-                holder.get(name) is not tensor
-                or tensor.data_ptr() != address
-                or (version is not None and tensor._version != version)
-            ):
-                return False
-        return all(holder.get(name) is None for holder, name in self._none) and sampled(self._places) == self._seen
+        """Whether all is as it was when watching began; in loops of C, as it is asked at every call."""
+        return (
+            all(map(is_, map(dict.get, self._holders, self._names), self._found))
+            and list(map(_address, self._held)) == self._addresses
+            and list(map(_version, self._counted)) == self._versions
+            and sampled(self._places) == self._seen
+        )
