@@ -118,10 +118,26 @@ def _int8(model: str, kind: str) -> list[str]:
         f"({', '.join(dict.fromkeys(names))}) and of the cut. {_versions(batches)}. From the record "
         f"`book/results/{path.name}`.",
         "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
-        "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart. "
-        "int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in {doc}`Prune "
-        "and retrain <prune-and-retrain>`.",
+        "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
+        + _busy(cases)
+        + " int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
+        "{doc}`Prune and retrain <prune-and-retrain>`.",
     ]
+
+
+def _busy(cases: list[Any]) -> str:
+    """A warning for each batch that other work disturbed: rates that fall there are not the doing of the batch."""
+    told = ""
+    for case in cases:
+        apart = max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"])
+        if apart > 1.2:
+            torch = [f"{_rate(one['engines'][0], one['what']['batch'])} at {one['what']['batch']}" for one in cases]
+            told += (
+                f" Other work disturbed batch {case['what']['batch']}: quartiles of one engine's times lie up to "
+                f"{apart:.1f} times apart. The rates of that row are those of a busy machine, and say nothing of the "
+                f"batch's size; PyTorch's in float32, by batch: {', '.join(torch)}."
+            )
+    return told
 
 
 def _faster(theirs: Engine, ours: Engine) -> str:
@@ -199,10 +215,11 @@ def batches() -> str:
             f"PyTorch, of each precision the fastest other dense engine, and this library with `{STRUCTURE}` at rate "
             f"{what['rate']:g}. The weights are drawn at random, which changes no time. {_versions(record)}.",
             "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
-            "*sorted*: by length, eight at a time. *error*: the largest difference from the same weights in float32, "
-            "in % of the largest output. What is *cut* is also compiled, and leaves out the padding: that alone could "
-            f"be worth up to {padded / tokens:.1f} times, since {padded} tokens become {tokens}. The record has no "
-            f"compiled model without a cut, to tell the rest apart (`book/results/{path.name}`)." + disturbed,
+            "*sorted*: by length, eight at a time: less padding, but smaller calls. *error*: the largest difference "
+            "from the same weights in float32, in % of the largest output. What is *cut* is also compiled, and leaves "
+            f"out the padding: that alone could be worth up to {padded / tokens:.1f} times, since {padded} tokens "
+            f"become {tokens}. The record has no compiled model without a cut, to tell the rest apart "
+            f"(`book/results/{path.name}`).{disturbed}",
             beside_dense,
         ]
     return "\n\n".join(parts)

@@ -428,7 +428,7 @@ def your_own_model():
         return unbeaten(times, losses)[:1]
 
     own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.3], "majority": 0.5, "dense": 0.9,
-           "scores": [0.4, 0.6, 0.8], "kept": [True, True, False], "ship": 1}  # fmt: skip
+           "scores": [0.4, 0.6, 0.8], "kept": [True, True, False], "ship": 1, "lose": 0.35}  # fmt: skip
     return [
         ("one-rate", lambda rest, dense, asked: (rest + dense) / asked, "the rest does not shrink"),
         ("one-rate", lambda rest, dense, asked: dense / (asked - rest), "no rate is below 1"),
@@ -456,16 +456,19 @@ def your_own_model():
         ),
         ("own-budget", own | {"kept": "all"}, "3 times True or False"),
         ("own-budget", own | {"ship": 2}, "budget 2 was not kept"),
-        ("own-budget", own | {"ship": 0}, "budget 0 scores no more than the majority class"),
+        ("own-budget", own | {"ship": 0}, "budget 0 loses 50.0 points, more than you allowed"),
+        ("own-budget", own | {"scores": [0.6, 0.6, 0.8]}, "budget 0 is quicker, was kept and loses no more than you"),
+        ("own-budget", own | {"lose": 0.4}, "a score 0.4 below the dense model's is no better than the majority"),
+        ("own-budget", own | {"lose": ...}, "'lose' should be a number above 0"),
         (
             "own-budget",
             own | {"ship": None},
-            "budget 1 was kept and scores above the majority class: it could ship",
+            "budget 1 was kept and loses no more than you allowed: it could ship",
         ),
         ("own-budget", own | {"ship": 7}, "a number from 0 to 2 or None"),
         ("own-budget", own | {"dense": 0.4}, "a model that has learnt nothing"),
         ("own-budget", own | {"scores": [0.6, 2.0, 0.6]}, "numbers from -1 to 1"),
-        ("own-budget", {}, "a dictionary with asked, measured, majority, dense, scores, kept and ship"),
+        ("own-budget", {}, "a dictionary with lose, asked, measured, majority, dense, scores, kept and ship"),
     ]
 
 
@@ -558,7 +561,7 @@ def test_lists_arrays_and_tensors_are_all_answers(name, answer):
     ids=["missed", "missed by half", "an array, just missed", "at the limit"],
 )
 def test_a_budget_that_was_missed_is_a_right_answer_where_the_reader_says_so(measured):
-    answer = {"asked": [8.0, 6.0, 4.0], "measured": measured, "majority": 0.51, "dense": 0.9,
+    answer = {"lose": 0.03, "asked": [8.0, 6.0, 4.0], "measured": measured, "majority": 0.51, "dense": 0.9,
               "scores": [0.89, 0.88, 0.71], "kept": [bool(took <= 1.05 * ms + 1e-9) for took, ms in
                                                      zip(measured, (8.0, 6.0, 4.0), strict=True)]}  # fmt: skip
     said = check("own-budget", answer | {"ship": 1})

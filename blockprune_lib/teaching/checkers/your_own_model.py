@@ -98,10 +98,11 @@ def _drawn(rng: np.random.Generator, matrices: int, candidates: int, unit: float
 def own_budget(answer: Any) -> str:
     """Three budgets or more, in ms, and scores beside the dense one and the majority's: which were kept, which to ship.
 
-    How far a budget was missed is the machine's doing; what is judged is whether the reader says so.
+    How far a budget was missed is the machine's doing; what is judged is whether the reader says so, and ships the
+    quickest of those that were kept and lose no more than was allowed.
     """
-    names = ("asked", "measured", "majority", "dense", "scores", "kept", "ship")
-    asked, measured, majority, dense, scores, kept, ship = fields(answer, *names)
+    names = ("lose", "asked", "measured", "majority", "dense", "scores", "kept", "ship")
+    lose, asked, measured, majority, dense, scores, kept, ship = fields(answer, *names)
     asked, measured, scores, kept = (
         one.tolist() if isinstance(one, (np.ndarray, torch.Tensor)) else one for one in (asked, measured, scores, kept)
     )
@@ -115,6 +116,8 @@ def own_budget(answer: Any) -> str:
     expect(right, f"scores should be {count} numbers from -1 to 1, and so majority and dense")
     expect(dense > majority, f"the dense model scores {dense:.3g}, and the majority class {majority:.3g}",
            "a model that has learnt nothing cannot show what pruning loses")  # fmt: skip
+    expect(is_number(lose) and lose > 0, f"'lose' should be a number above 0, such as 0.03; got {lose!r:.60}")
+    expect(dense - lose > majority, f"a score {lose:.3g} below the dense model's is no better than the majority class")
     said = [*kept] if isinstance(kept, (list, tuple)) else []
     flags = len(said) == count and all(isinstance(plain(one), (bool, np.bool_)) for one in said)
     expect(flags, f"'kept' should be {count} times True or False, got {kept!r:.60}")
@@ -123,12 +126,18 @@ def own_budget(answer: Any) -> str:
         if abs(by - LATE) > 0.005:  # times that were written down rounded may lie on either side
             longer = f"takes {by:.1%} longer than was asked" if by > 0 else "takes no longer than was asked"
             expect(bool(one) == (by <= LATE), f"budget {at} {longer}, and 'kept' says {one}")
-    fit = [at for at in range(count) if said[at] and shares[at] > majority]
+    lost = [100 * (dense - score) for score in shares]
+    fit = [at for at in range(count) if said[at] and lost[at] <= 100 * lose + 1e-9]
     if ship is None:
-        expect(not fit, f"budget {fit[0] if fit else ''} was kept and scores above the majority class: it could ship")
+        expect(not fit, f"budget {fit[0] if fit else ''} was kept and loses no more than you allowed: it could ship")
         return f"{sum(map(bool, said))} of {count} were kept, and none of them is worth shipping"
     expect(is_number(ship) and ship in range(count), f"'ship' should be a number from 0 to {count - 1} or None")
     expect(said[int(ship)], f"budget {ship} was not kept, and it is to be shipped")
-    expect(shares[int(ship)] > majority, f"budget {ship} scores no more than the majority class")
-    lost = 100 * (dense - shares[int(ship)])
-    return f"{sum(map(bool, said))} of {count} were kept; what you ship scores {lost:.1f} points below the dense model"
+    expect(int(ship) in fit, f"budget {ship} loses {lost[int(ship)]:.1f} points, more than you allowed")
+    quick = min(fit, key=lambda at: float(measured[at]))
+    expect(measured[int(ship)] <= measured[quick], f"budget {quick} is quicker, was kept and loses no more than you "
+           "allowed")  # fmt: skip
+    return (
+        f"{sum(map(bool, said))} of {count} were kept; what you ship scores {lost[int(ship)]:.1f} points below the "
+        "dense model"
+    )
