@@ -30,8 +30,8 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
         ends = one.seeds or (one.mean, one.mean)
         wide = 6 if kind == "gradual blocks" else 3  # seen where another marker lies on it
         style = marker_of(kind) | {"linestyle": "none", "capsize": wide}
-        apart = [[times - ratios[one].low], [ratios[one].high - times]]
-        axes.errorbar(times, 100 * one.mean, 50 * (ends[1] - ends[0]), apart, label=kind, **style)
+        axes.errorbar(times, 100 * one.mean, 50 * (ends[1] - ends[0]), label=kind, **style)
+        axes.plot([ratios[one].low, ratios[one].high], [100 * one.mean] * 2, color=style["color"], linewidth=2)
         name = f"rate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
         if kind == "other blocks":  # whose colour and shape do not say which
             name = f"{one.method},\n{name}"
