@@ -242,6 +242,18 @@ def test_a_ratio_is_to_the_baseline_or_to_whom_one_names():
     assert result.ratio("a", to="b").value == pytest.approx(2.0)
 
 
+def test_a_part_of_a_comparison_keeps_its_rounds_and_ratios():
+    result = paired([(2.0, 4.0), (2.0, 4.0), (2.2, 4.0)])
+    part = result.only(["b"], "a")
+    assert (list(part.timings), part.baseline, part.rounds) == (["a", "b"], "a", 3)
+    assert part.ratio("b") == result.ratio("b")
+    assert list(result.only(["b", "a"], "a").timings) == ["b", "a"]
+    assert result.only(["b"]).baseline == "b"
+    for names, baseline, message in ((["c"], None, "names must"), (["a"], "c", "baseline must"), ([], None, "names")):
+        with pytest.raises(ValueError, match=message):
+            result.only(names, baseline)
+
+
 # --- threads ---------------------------------------------------------------------------------------------------
 
 
