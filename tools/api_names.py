@@ -93,8 +93,9 @@ torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
 ```
 
 In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
-counts tokens, and {key: value} describes a dict. A name that ends in an underscore changes what it is given. An error
-says what was expected, what was given, and a value that would be accepted."""
+counts tokens, and {key: value} describes a dict. A structure is a `BlockStructure`; its name as text is taken only
+where the signature has `str`. A name that ends in an underscore changes what it is given. An error says what was
+expected, what was given, and a value that would be accepted."""
 #: {heading: {call: what it does}}; a call begins with the name, and its arguments are some of those that it takes.
 COMMON: Mapping[str, Mapping[str, str]] = {
     "Groups and masks": {

@@ -86,8 +86,8 @@ def sentence(record: dict[str, Any]) -> str:
         f"**Speed of an explorer.** After one move of the block explorer's slider, a map of {record['shape'][0]:,} × "
         f"{record['shape'][1]:,} is redrawn in {slowest['frame_ms']['median']:.0f} ms (median; 95 % of moves within "
         f"{slowest['frame_ms']['p95']:.0f} ms) under `{slowest['structure']}`; under {', '.join(others[:-1])} and "
-        f"{others[-1]} 95 % of moves took no longer. Measured in headless Chromium without a GPU on {machine['cpu']}, "
-        f"{record['provenance']['date'][:10]}; recorded in `book/results/{RESULT.name}`."
+        f"{others[-1]} 95 % of moves stay within that, too. Measured in headless Chromium without a GPU on "
+        f"{machine['cpu']}, {record['provenance']['date'][:10]}; recorded in `book/results/{RESULT.name}`."
     )
 
 

@@ -24,6 +24,7 @@ from .saved_by_transformers import divert_save_pretrained
 class BlockSparseLinear(nn.Module):
     """y = x Wᵀ + b, where only some groups of W are stored; like `nn.Linear` otherwise.
 
+    structure    the groups that W is made of
     keep         bool grid (R, C) = `structure.grid((out_features, in_features))`: the groups that are stored; None: all
     activation   None, or "gelu": the layer returns gelu(y), in the same pass where no gradient is asked for
 

@@ -37,25 +37,25 @@ def sparsify(
 
     structure          of every matrix, or {parameter name: structure}, such as the attribute `structures` of `Masks`
                        and of a `Budget`; a matrix that is not named stays dense; none named: nothing is changed
-    precision          of an encoder's products in that call: "float32"; "bfloat16", which rounds weights and what they
-                       multiply to 8 significant bits, and adds up in float32, in tiles of AMX where the processor has
-                       them, else in vectors; or "auto": what is faster here, as a short measurement finds and, for
-                       tiles, a model of how well the groups fill them
+    precision          of the products in the compiled call that `fuse` is about: "float32"; "bfloat16", which rounds
+                       weights and what they multiply to 8 significant bits, and adds up in float32, in tiles of AMX
+                       where the processor has them, else in vectors; or "auto": what is faster here, as a short
+                       measurement finds and, for tiles, a model of how well the groups fill them
     keep_dense_above   the density above which a layer stays dense; "measured": the `break_even_density` of its shape,
                        timed on this machine now; None: swap all, and warn of layers that by a rule of thumb are too
                        dense to run faster
     fuse               let the first feed-forward layer also apply the exact GELU that follows it, and a whole encoder
-                       run as one compiled call in evaluation without gradients. That call computes
-                       nothing where the attention mask hides padding behind a text: the last hidden states are zeros
-                       there, so take means over visible tokens only. Padding on the left goes through the layers
+                       run as one compiled call in evaluation without gradients: those of BERT, RoBERTa, DistilBERT,
+                       ELECTRA and MPNet; all others run layer by layer. The call computes nothing where the
+                       attention mask hides padding behind a text: the last hidden states are zeros there, so take
+                       means over visible tokens only. Padding on the left goes through the layers
     which              pooler=True, classifier=True as in `prunable`; embeddings stay dense
 
     Layers that share a weight share what is stored of it; a layer used in several places is one layer in all of them.
     The outputs stay the same up to rounding: a Linear that does more than multiply (a forward of its own, hooks) stays
     dense, and a PassedOverWarning says so. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser created before the call holds the old weights: create a new one.
-    Encoders of families without `layer` in `pruning.families` (DeBERTa-v2, ModernBERT, ALBERT) and of others run
-    layer by layer. Raises ValueError where there is nothing to swap or an adapter (LoRA) stands on a layer, TypeError
+    Raises ValueError where there is nothing to swap or an adapter (LoRA) stands on a layer, TypeError
     for wrong types; the model is then as it was.
 
     >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
@@ -134,7 +134,7 @@ def round_values_(layer: BlockSparseLinear, precision: str) -> None:
 
 
 class TooDenseWarning(UserWarning):
-    """A layer is so dense that its sparse product is probably no faster than the dense one."""
+    """A layer is so dense that its sparse product is probably no faster than a dense one; see `keep_dense_above`."""
 
 
 def that_only_multiply(linears: dict[str, nn.Linear]) -> tuple[dict[str, nn.Linear], str]:

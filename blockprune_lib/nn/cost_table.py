@@ -68,7 +68,8 @@ class LayerCosts(Printed):
     example    what the model was called with
     precision  of the products in the compiled encoder
     threads    that the calls ran on
-    start      position in `cuts` of the cut that every matrix had in the model that all others were compared with
+    start      position in `cuts` of the cut that all matrices have in the model to which the others were compared;
+               in each of these the matrices of one shape have another cut
     clock      the function that was read, in seconds
     noise      {shape: ms below which the time of one matrix cannot be told from 0: twice its standard error}
     """

@@ -52,9 +52,9 @@ class Budget(Printed):
     choices       {parameter name: Chosen}
     masks         of every matrix that is pruned: for `apply_masks_` and `retrain`
     costs         the times that the choice was made from
-    measured      times of a call of the pruned model, before retraining, which does not change its speed; None: not
-                  measured. They are scaled to the machine's speed when `costs` were measured, by another model that
-                  took turns with it
+    measured      times of a call of the pruned model; retraining does not change them. None: not measured. Where the
+                  machine has become slower or quicker since `costs` were measured, they are scaled to its speed then:
+                  a model that was timed then took turns with this one
     with_data     True: losses are of the model's outputs on example inputs; False: of the weights' squared norm
     moved         by how much the outputs changed when the pruned model ran on those inputs; None: it did not run
     """

@@ -21,8 +21,8 @@ def densify(model: Model) -> Model:
     A Hugging Face model is then as transformers made it: the GELU stands after its layer again, the encoder runs layer
     by layer, `model.save_pretrained(folder)` writes what `from_pretrained(folder)` reads. Outputs stay the same up to
     the rounding of the precision that the model was made for, and are float32's from now on. Pruned weights are zeros
-    that are stored and multiplied, so nothing is smaller or faster than before pruning. A layer with an activation
-    outside a known encoder becomes `nn.Sequential(linear, nn.GELU())`. A model without such layers is returned as it
+    that are stored and multiplied, so nothing is smaller or faster than before pruning. A layer that you made with an
+    activation yourself becomes `nn.Sequential(linear, nn.GELU())`. A model without such layers is returned as it
     is. An optimiser created before the call holds the old weights: create a new one. Raises TypeError for anything but
     a module, ValueError for a single layer, whose `to_linear()` would do.
 

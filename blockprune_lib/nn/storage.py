@@ -30,8 +30,9 @@ from .whole_call import attach
 def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None) -> None:
     """Write a transformers model, its sparse layers packed, and its tokenizer if given, to `folder`.
 
-    An earlier save is replaced; a folder that holds anything else is not touched. Raises TypeError for a model that is
-    no class of transformers itself, ValueError for a folder that cannot be used; nothing is half-written.
+    A model without sparse layers is saved as well, and `load` reads it. An earlier save is replaced; a folder that
+    holds anything else is not touched. Raises TypeError for a model that is no class of transformers itself, ValueError
+    for a folder that cannot be used; nothing is half-written.
     """
     from transformers import PreTrainedModel
 
@@ -57,7 +58,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
 
     `folder`: a folder, or a repository on the Hub, "owner/name". Every index is checked, and the class comes from
     transformers by its name, never from code in the folder. Raises ValueError naming the file that is missing,
-    truncated or does not fit; `HubError` (an `OSError`) where a repository is not available.
+    truncated or does not fit; `data.hub.HubError` (an `OSError`) where a repository is not available.
     """
     source = _folder_of(folder)
     card = _json(source / CARD)

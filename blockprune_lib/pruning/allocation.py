@@ -20,7 +20,7 @@ from .._common.checks import positive_int
 def cheapest_choice(
     times: Sequence[Sequence[float]], losses: Sequence[Sequence[float]], limit: float, *, steps: int = 10_000
 ) -> list[int]:
-    """For each matrix i the candidate c that minimise sum of losses[i][c] while sum of times[i][c] ≤ `limit`.
+    """Choose a candidate for each matrix: the sum of their losses is least, that of their times at most `limit`.
 
     times, losses   one list for each matrix, one number for each of its candidates; times may be negative, as
                     differences are
@@ -28,8 +28,8 @@ def cheapest_choice(
                     to a whole step, so that the limit holds. Exact where the times are whole steps; else the choice
                     is at least as good as any that would leave one step a matrix unused
 
-    Of equal sums the choice with the quicker candidate is taken. Raises ValueError where the lists do not fit each
-    other, hold what is not finite, or where no choice fits the limit.
+    Returns the position of each choice in its list. Of equal sums the choice with the quicker candidate is taken.
+    Raises ValueError where the lists do not fit each other, hold what is not finite, or where no choice fits the limit.
 
     >>> cheapest_choice([[4.0, 1.0], [4.0, 1.0]], [[0.0, 0.5], [0.0, 0.1]], limit=5.0)
     [0, 1]

@@ -26,8 +26,9 @@ def prunable(
 ) -> dict[str, nn.Module]:
     """The modules whose `.weight` (M, N) is pruned, {module name: module}, in the order of `named_modules()`.
 
-    For the families of `ARCHITECTURES` the encoder's matrices, and what the flags add. In any other model every
-    `nn.Linear` that is no embedding, pooler or head, and these by the same flags. A weight shared by two modules is
+    Of BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, DeBERTa-v2, ModernBERT and ALBERT the encoder's matrices, and what
+    the flags add; XLM-R and CamemBERT are of RoBERTa's family. Of any other model every `nn.Linear` that by its place
+    or name is no embedding, pooler or head, and these by the same flags. A weight shared by two modules is
     listed once, under the first name, and warned of; one that an embedding has too is listed with `embeddings=True`
     only. Layers that are block-sparse already are not listed; of adapters (LoRA) the matrix below is.
 

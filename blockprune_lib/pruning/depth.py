@@ -19,8 +19,8 @@ def keep_layers_(model: Any, count: int, keep: Keep = "first") -> tuple[int, ...
     """Remove all but `count` layers of the model's encoder in place; returns the numbers of those kept, from 0.
 
     `keep="first"`: layers 0 to count - 1; "spread": evenly from the first to the last. The configuration follows, so
-    that the model can be saved and loaded. Raises ValueError for a model of a family that the library does not
-    know (`pruning.families`), and for more layers than there are.
+    that the model can be saved and loaded. Raises ValueError for a model without an encoder of BERT, RoBERTa,
+    DistilBERT, ELECTRA or MPNet, or with several, and for more layers than there are.
 
     >>> from transformers import BertConfig, BertModel
     >>> small = {"hidden_size": 4, "num_attention_heads": 1, "intermediate_size": 4, "vocab_size": 9}
@@ -32,7 +32,7 @@ def keep_layers_(model: Any, count: int, keep: Keep = "first") -> tuple[int, ...
     one_of(keep, "keep", get_args(Keep))
     found = [(module, paths) for module in model.modules() if (paths := layer_paths(module)) is not None]
     if len(found) != 1:
-        *names, last = (family.name for family in ARCHITECTURES)
+        *names, last = (family.name for family in ARCHITECTURES if family.layer)
         has = f"model {type(model).__name__} has {len(found)} encoders whose layers are known"
         raise ValueError(f"{has}; a {', '.join(names)} or {last} would do")
     encoder, paths = found[0]

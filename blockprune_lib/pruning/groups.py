@@ -26,7 +26,8 @@ def group_norms(weight: Tensor, structure: BlockStructure, *, name: str = "weigh
     `weight` (M, N), any float type and strides → (R, C) = `structure.grid((M, N))`, float32 (float64 for
     float64 weights). Differentiable once: the gradient is W_g / ||W_g||, and 0 at a group of zeros (a
     subgradient there). Raises TypeError for anything but a float matrix, ValueError for NaN or infinite
-    weights, for a block larger than the matrix and for a norm beyond the largest float; errors call the weight `name`.
+    weights, for a block that `BlockStructure.group_shape` refuses and for a norm beyond the largest float; errors call
+    the weight `name`.
 
     >>> group_norms(torch.tensor([[3.0, 4.0, 0.0, 0.0]]), BlockStructure.block_row(2))
     tensor([[5., 0.]])

@@ -56,6 +56,9 @@ class ReweightedGroupLasso(Printed):
     `scale_by_size`: multiply each term by sqrt(size of the group), as Yuan and Lin 2006 do.
     `reweighted=False`: plain group Lasso, α = 1 for good, and `reweight()` does nothing.
 
+    `pen()`, the penalty of the weights as they are now, is a differentiable scalar to add to the loss; `pen.alpha` has
+    α, {name: (R, C)}. Raises as `group_norms` does for a weight, here and in every method.
+
     >>> weight = torch.tensor([[3.0, 4.0, 0.0, 0.0]])
     >>> pen = ReweightedGroupLasso(weight, BlockStructure.block_row(2), lam=0.1, eps=5.0)
     >>> pen.alpha["weight"], pen()

@@ -20,6 +20,8 @@ class PackedMatrix:
              at a ragged edge are padded with zeros to r × c.
     columns  (n,) int32, the column of each group in the grid; ascending within a row of groups.
     offsets  (R + 1,) int64; row i of the grid owns groups offsets[i] to offsets[i + 1] - 1.
+
+    `pack` makes one. One put together by hand is checked by `validate()`, and not before.
     """
 
     structure: BlockStructure

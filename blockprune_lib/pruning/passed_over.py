@@ -18,7 +18,7 @@ from .._common.callers import users_line
 
 
 class PassedOverWarning(UserWarning):
-    """Some matrices of a model are not pruned though they stand among those that are, or are pruned with others."""
+    """Some matrices stay dense though others like them do not, or share a weight with others: see the message."""
 
 
 #: What unties a weight that two modules share.

@@ -29,7 +29,7 @@ def select(scores: Tensor, rate: float, balanced: Balance = False) -> Tensor:
 
     `scores` (R, C) finite floats → bool (R, C), True where kept. `rate` ≥ 1 is n / k, a compression rate.
     `balanced="rows"` keeps the k largest of each row of the grid instead, "columns" of each column, and True does so
-    along the grid's longer side. Raises TypeError or ValueError otherwise.
+    along the grid's longer side. Raises TypeError or ValueError for other arguments.
 
     >>> select(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), rate=2.0)
     tensor([[False,  True,  True, False]])

@@ -73,12 +73,12 @@ class BlockStructure:
 
     @classmethod
     def irregular(cls) -> BlockStructure:
-        """Groups of 1 × 1: unstructured pruning, the baseline. It compresses; usual sparse formats run no faster."""
+        """Groups of 1 × 1: unstructured pruning, the baseline. Each weight that is kept needs an index of its own."""
         return cls("irregular", 1, 1)
 
     @classmethod
     def block_row(cls, width: int) -> BlockStructure:
-        """Groups of 1 × `width`: the paper's rows of a block (the authors' `block_filter`)."""
+        """Groups of 1 × `width`: the paper's rows of a block (`block_filter` in the authors' code)."""
         return cls("block_row", 1, width)
 
     @classmethod

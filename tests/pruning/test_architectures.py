@@ -16,7 +16,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
 import blockprune_lib as bp
+from blockprune_lib.nn.convert import sparsify
 from blockprune_lib.pruning.architectures import parameter_name, prunable, prunable_weights
+from blockprune_lib.pruning.depth import keep_layers_
 from blockprune_lib.pruning.families import ARCHITECTURES, architecture, layer_paths, part_of
 from blockprune_lib.pruning.part_names import part_by_name
 from blockprune_lib.pruning.passed_over import PassedOverWarning, computed_by, matrices, plain
@@ -230,6 +232,16 @@ def test_every_family_has_a_tiny_model_here() -> None:
     encoders = [encoder for family in ARCHITECTURES for encoder in family.encoders]
     assert len(set(encoders)) == len(encoders)
     assert all(bool(family.encoders) == (family.layer is not None) for family in ARCHITECTURES)
+
+
+@pytest.mark.parametrize(("says", "names"), [
+    (prunable, [family.name for family in ARCHITECTURES]),
+    (keep_layers_, [family.name for family in ARCHITECTURES if family.layer]),
+    (sparsify, [family.name for family in ARCHITECTURES if family.layer]),
+])  # fmt: skip
+def test_a_reader_is_told_every_family(says: Any, names: list[str]) -> None:
+    text = " ".join(str(says.__doc__).split())
+    assert re.search(f"{', '.join(names[:-1])},? and {names[-1]}|{', '.join(names[:-1])} or {names[-1]}", text)
 
 
 @pytest.mark.parametrize("model_type", TINY)

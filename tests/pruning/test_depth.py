@@ -47,5 +47,6 @@ def test_counts_that_cannot_be_are_refused(count: int, message: str) -> None:
 
 
 def test_a_model_of_no_known_family_is_refused() -> None:
-    with pytest.raises(ValueError, match="has 0 encoders"):
+    with pytest.raises(ValueError, match="has 0 encoders") as refused:
         keep_layers_(nn.Linear(2, 2), 1)
+    assert "a BERT, RoBERTa, DistilBERT, ELECTRA or MPNet would do" in str(refused.value)  # not those without paths

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _student(options: argparse.Namespace) -> None:
     written = student.write_students(options.out, options.chapters)
-    print(f"{len(written)} chapters without solutions: {options.out}")
+    print(f"{len(written)} chapter{'s' * (len(written) != 1)} without solutions: {options.out}")
 
 
 def _mark(options: argparse.Namespace) -> None:
