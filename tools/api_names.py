@@ -38,7 +38,8 @@ bp.save(model, "pruned", tokenizer)
 
 It runs for one to a few minutes. On sentences of SST-2 it printed an accuracy of 0.685 (80 steps of training are
 few), a rate of 3.00 for the pruned matrices and of 1.45 for all parameters, and 66 MB in place of 91.
-`bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`.
+`bp.tasks` and `bp.models` are described under {doc}`bp.data <api/data>`, as `bp.sentences` and `bp.metrics` are, and
+`bp.chapter`, which the book's pages use, under {doc}`bp.teaching <api/teaching>`.
 
 For one job, a few lines are often enough. These go on from the model, the groups and the task above:
 

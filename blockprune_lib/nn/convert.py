@@ -134,7 +134,7 @@ def round_values_(layer: BlockSparseLinear, precision: str) -> None:
 
 
 class TooDenseWarning(UserWarning):
-    """A layer is so dense that its sparse product is probably no faster than a dense one; see `keep_dense_above`."""
+    """A layer so dense that its product is probably no faster than dense; see `keep_dense_above` of `sparsify`."""
 
 
 def that_only_multiply(linears: dict[str, nn.Linear]) -> tuple[dict[str, nn.Linear], str]:
