@@ -182,6 +182,7 @@ def test_a_notebook_that_does_not_end_is_given_up(tmp_path):
     found = marking.marks(tmp_path, seconds=1)
     assert {mark.exercise for mark in found} == set(exercises("blocks"))
     assert all("did not end within 1 s" in mark.message for mark in found)
+    assert marking.summary(found).startswith("1 student, 0 exercises passed; 1 notebook did not end in time")
 
 
 def run_chapters():

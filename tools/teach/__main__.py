@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _student(options: argparse.Namespace) -> None:
     written = student.write_students(options.out, options.chapters)
-    print(f"{len(written)} chapter{'s' * (len(written) != 1)} without solutions: {options.out}")
+    print(f"{marking.counted(len(written), 'chapter')} without solutions: {options.out}")
 
 
 def _mark(options: argparse.Namespace) -> None:
@@ -60,8 +60,7 @@ def _mark(options: argparse.Namespace) -> None:
     marking.write(options.csv, marking.table(found))
     if options.reasons:
         marking.write(options.reasons, marking.reasons(found))
-    students = len({mark.student for mark in found})
-    print(f"{students} students, {sum(mark.passed for mark in found)} exercises passed: {options.csv}")
+    print(f"{marking.summary(found)}: {options.csv}")
 
 
 def _slides(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from tools.repository import ROOT
 from .chapters import BOOK, chapters, exercises, read
 
 SECONDS = 120
+_LATE = "the notebook did not end within"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _run(path: Path, seconds: int) -> tuple[dict[str, tuple[bool, str]], str]:
             if done.returncode:
                 trouble = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         except subprocess.TimeoutExpired:
-            trouble = f"the notebook did not end within {seconds} s"
+            trouble = f"{_LATE} {seconds} s"
         lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
     return {name: (passed, message) for name, passed, message in lines}, trouble
 
@@ -107,6 +108,24 @@ def table(found: Iterable[Mark]) -> str:
     for student, row in students.items():
         rows.append([student, *(str(row.get(name, "")) for name in columns), str(sum(row.values())), str(len(row))])
     return _csv(rows)
+
+
+def summary(found: Iterable[Mark]) -> str:
+    """How many students there are, how much passed, and how many notebooks did not end in time.
+
+    >>> summary([Mark("ann", "blocks", "block-count", True, ""), Mark("ann", "blocks", "block-scores", False, "")])
+    '1 student, 1 exercise passed'
+    """
+    found = list(found)
+    students, passed = len({mark.student for mark in found}), sum(mark.passed for mark in found)
+    late = len({(mark.student, mark.chapter) for mark in found if mark.message.startswith(_LATE)})
+    more = f"; {counted(late, 'notebook')} did not end in time, --seconds gives more" if late else ""
+    return f"{counted(students, 'student')}, {counted(passed, 'exercise')} passed{more}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what it counts: "1 student", "2 students"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def reasons(found: Iterable[Mark]) -> str:
