@@ -77,11 +77,13 @@ print(timed)
 torch.save(layer.state_dict(), "layer.pt")
 layer.load_state_dict(torch.load("layer.pt"))
 
-# Meet a budget of time, here half of the dense call's:
-# structures and rates are chosen for `dense`, and a
+# Meet a budget of time for a call on `batch`, here
+# midway from the least that is possible to dense.
+# Structures and rates are chosen for `dense`, and a
 # copy is cut by them. Retrain it, then sparsify it
-half = timed.medians["dense"] / 2  # ms
-chosen = bp.budget(dense, ms=half, inputs=[batch])
+costs = bp.nn.layer_costs(dense, example=batch)
+ms = (costs.least_ms + costs.dense_ms) / 2
+chosen = bp.budget(dense, ms, inputs=[batch], costs=costs)
 fitted = copy.deepcopy(dense)
 bp.apply_masks_(fitted, chosen.masks)
 bp.sparsify(fitted, chosen.structures)

@@ -145,7 +145,8 @@ def budget(
                         then the change of the model's outputs, to second order; None: the share of the squared norm
     costs               a `layer_costs` measured before, for another budget of the same model
     structures, rates   the candidates, beside leaving a matrix dense
-    example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`
+    example, batch, tokens, precision, repeats, threads, clock, which   as in `layer_costs`: `ms` is of a call with
+                        `example`, or with random tokens where it is None; `inputs` are not timed
     verify              True: scale the costs to what a call takes now, time the pruned model, correct the limit by what
                         was missed and choose again, until it is within 2 %, four times at most
     trials              with `inputs`: so many choices are tried on the whole model, the losses of each matrix scaled at
