@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import blockprune_lib as bp
 from blockprune_lib._common.files import write_json
@@ -46,12 +47,21 @@ WAYS: tuple[tuple[str, float, int | None], ...] = (
 )  # fmt: skip
 
 
+class Logits(LastHidden):
+    """A classifier's numbers, as every other engine here computes them."""
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Run the whole model."""
+        logits: Tensor = self.encoder(input_ids=ids, attention_mask=mask).logits
+        return logits
+
+
 def openvino_calls(model: Any, inputs: Inputs, folder: Path, threads: int) -> dict[str, Callable[[], object]]:
-    """{engine: a call that runs all inputs} of a dense model's encoder in OpenVINO; int8 where NNCF is there."""
+    """{engine: a call that runs all inputs} of a dense model in OpenVINO; int8 where NNCF is there."""
     path, core = folder / "model.onnx", imported("openvino").Core()
     names = [name for name in ("input_ids", "attention_mask") if name in inputs[0]]
     given = dict(zip(("ids", "mask"), (inputs[0][name] for name in names), strict=False))
-    export(LastHidden(copy.deepcopy(model.base_model)), given, path)
+    export(Logits(copy.deepcopy(model)), given, path)
     texts = [dict(zip(given, (one[name].numpy() for name in names), strict=False)) for one in inputs]
     graphs = {f"OpenVINO {hint}": (hint, core.read_model(path)) for hint in HINTS.values()}
     with contextlib.suppress(UnavailableError):

@@ -13,6 +13,7 @@ from .paired import Differences as Differences
 from .pooled import NOT_IN_MEANS as NOT_IN_MEANS
 from .pooled import SEEN as SEEN
 from .pooled import over_tasks as over_tasks
+from .pooled import ratio_over_tasks as ratio_over_tasks
 from .pooled import times_over_tasks as times_over_tasks
 from .pooled_plot import draw_over_tasks as draw_over_tasks
 from .recipe import plan as plan

@@ -14,6 +14,7 @@ from itertools import groupby
 import numpy as np
 
 from .._common.tables import text_table
+from ..machine.comparison import Ratio
 from .alike import Record, Records, Setting, by_setting, refuse_unlike, setting_of
 from .latency import BASELINE
 from .report import interval
@@ -28,8 +29,8 @@ _MEASURED = {"cpu": "processor", "isa": "instructions", "threads": "threads", "s
 class Point:
     """What one setting gave in one engine: its `scores`, one a seed, and its milliseconds a sentence.
 
-    `engine`: a precision, by torch or as one compiled call; `times`: as fast as the dense model in float32 by torch,
-    measured beside it, so that this and not `milliseconds` is what two days have in common.
+    `engine`: a precision, by torch or as one compiled call; `ratio`: times as fast as the dense model in float32 by
+    torch, measured beside it, so that this and not `milliseconds` is what two days have in common.
     """
 
     setting: Setting
@@ -37,8 +38,13 @@ class Point:
     metric: str
     scores: tuple[float, ...]
     milliseconds: float
-    times: float
+    ratio: Ratio
     best: bool = False
+
+    @property
+    def times(self) -> float:
+        """The value of `ratio`, without its interval."""
+        return self.ratio.value
 
     @property
     def mean(self) -> float:
@@ -84,7 +90,8 @@ def _points_of(setting: Setting, group: Sequence[Record]) -> Iterable[Point]:
         scores = [score for record in group if (score := _score(record, name)) is not None]
         if scores and (whole or name != BASELINE):
             found = [engines[name] for engines in timed if name in engines]
-            fast = float(np.median([time["ratio"]["value"] for time in found]))
+            ends = [[time["ratio"][end] for time in found] for end in ("value", "low", "high")]
+            fast = Ratio(*(float(np.median(some)) for some in ends))
             slow = float(np.median([time["median_ms"] for time in found]))
             engine = "float32" if name == BASELINE else name
             yield Point(setting, engine, metric, tuple(scores), slow, fast)

@@ -9,17 +9,20 @@ import numpy as np
 
 from .._common.plots import COLOURS
 from .frontier_plot import kind_of_blocks, kind_of_dense, legend, marker_of, speed_axis
-from .pooled import MeanDifference, times_over_tasks
+from .pooled import MeanDifference, ratio_over_tasks
 from .standing import Standings
 
 
 def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[MeanDifference]) -> None:
-    """Draw each of `cost`, differences to dense, at its speed, with its interval over seeds; dense in each engine at 0.
+    """Draw each of `cost`, differences to dense, at its speed, with both intervals; dense in each engine at 0.
+
+    The interval of points is over seeds, that of speed over the rounds of its measurement.
 
     What was not timed on each of its tasks is left out, and of the dense model each engine is drawn over those tasks on
     which it was scored.
     """
-    timed = [(one, times) for one in cost if (times := times_over_tasks(studies, one)) is not None]
+    ratios = {one: ratio for one in cost if (ratio := ratio_over_tasks(studies, one)) is not None}
+    timed = [(one, ratio.value) for one, ratio in ratios.items()]
     if timed:
         _draw_dense(axes, [study for study in studies if study.task in timed[0][0].tasks], timed[0][0].model)
     for one, times in timed:
@@ -28,6 +31,7 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
         wide = 6 if kind == "gradual blocks" else 3  # seen where another marker lies on it
         style = marker_of(kind) | {"linestyle": "none", "capsize": wide}
         axes.errorbar(times, 100 * one.mean, 50 * (ends[1] - ends[0]), label=kind, **style)
+        axes.plot([ratios[one].low, ratios[one].high], [100 * one.mean] * 2, color=style["color"], linewidth=2)
         name = f"rate {one.rate:g}" if one.structure else one.method.removeprefix("dense, ")
         if kind == "other blocks":  # whose colour and shape do not say which
             name = f"{one.method},\n{name}"

@@ -68,6 +68,11 @@ class Standing:
         return "no transformer" if self.setting.method.startswith("bag-of-words") else "dense"
 
     @property
+    def trained_on(self) -> frozenset[str]:
+        """The kinds of machine that trained its models, "CPU" or "GPU"; none where nothing was trained by steps."""
+        return frozenset("GPU" if r["hardware"].get("accelerator") else "CPU" for r in self.records if r["stages"])
+
+    @property
     def fastest(self) -> Point | None:
         """The engine in which it is fastest; None where nothing was timed."""
         return max(self.points, key=lambda point: point.times, default=None)

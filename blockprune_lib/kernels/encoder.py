@@ -1,6 +1,6 @@
 """A whole encoder as one compiled call: every layer's products, attention, LayerNorm and activation, features x tokens.
 
-    0 transpose in      tokens x features -> x
+    0 transpose in      tokens x features -> x, or embed: vectors of word, place and type -> r, LayerNorm r -> x
     for each layer
       1 q, k, v         products with bias
       2 attention       a, head by head of each sequence
@@ -15,7 +15,7 @@ The sequences of a batch lie side by side without padding; only attention knows 
 items that threads take one after the other; a thread goes on to the next phase once all items of this one are done, by
 whichever thread. The result is the same to the bit for any number of threads, whenever they start.
 
-Left out: embeddings, pooler and heads, which torch runs; gradients; when a call may be made (`nn.engine`).
+Left out: pooler and heads, which torch runs; gradients; when a call may be made (`nn.engine`, `nn.whole_call`).
 """
 
 from __future__ import annotations
@@ -27,19 +27,23 @@ from numba import carray
 from ..machine.native import inner
 from ..machine.simd import WIDTH, divide, fma
 from .attention import attend
-from .intrinsics import UNKNOWN, fetch_add, int64_at
+from .intrinsics import UNKNOWN, fetch_add, floats_at, int64_at
 from .lanes import every, minus, plus, put, spread, square_root, times, vector_at
-from .parallel import SLOT
+from .parallel import ITEMS, SLOT
 from .product import multiply
-from .records import CALL, LAYER, SEQUENCE, pointer_to
+from .records import CALL, EMBEDDING, LAYER, SEQUENCE, TOKEN, pointer_to
 from .tile_loop import BYTES
 from .transpose import turn_in, turn_out
 from .waiting import wait_for
 
 #: Phases of a layer; counters of a phase: the next item and, on a cache line of its own (DONE), how many are done.
 PHASES, COUNTERS, DONE = 7, 16, 8
+#: A thread takes so many items at once that each of the threads comes so often: on a short text an item takes no longer
+#: than it takes two cores to pass a counter to and fro.
+TURNS = 4
 
 _calls, _layers, _sequences = pointer_to(CALL), pointer_to(LAYER), pointer_to(SEQUENCE)
+_embeddings, _tokens = pointer_to(EMBEDDING), pointer_to(TOKEN)
 
 
 def encoder_worker(pointer: Any) -> None:
@@ -58,12 +62,15 @@ def work_through(pointer: Any, do: Any) -> None:
     while phase <= last:
         layer = layers[max(0, min(phase - 1, last - 2)) // PHASES]
         kind = 0 if phase == 0 else PHASES + 1 if phase == last else (phase - 1) % PHASES + 1
-        place, items = COUNTERS * phase, _items(call, layer, kind)
-        item = fetch_add(counters, place, 1)
-        while item < items:
-            do(call, layer, kind, item, memory)
-            fetch_add(counters, place + DONE, 1)
-            item = fetch_add(counters, place, 1)
+        place, items, done = COUNTERS * phase, _items(call, layer, kind), 0
+        some = max(1, items // (TURNS * job[ITEMS]))
+        first = fetch_add(counters, place, some)
+        while first < items:
+            for item in range(first, min(first + some, items)):
+                do(call, layer, kind, item, memory)
+                done += 1
+            first = fetch_add(counters, place, some)
+        fetch_add(counters, place + DONE, done)
         wait_for(counters, place + DONE, items)
         phase += 1
 
@@ -150,7 +157,26 @@ def turn(call: Any, item: int, inwards: bool) -> None:
     """Transpose one vector of tokens, inwards to features x tokens; there lanes beyond the last token become zero."""
     first = item * WIDTH
     count, row = min(WIDTH, call.tokens - first), 4 * call.width
-    if inwards:
+    if inwards and call.embedding:
+        embed(call, carray(_embeddings(call.embedding), (1,))[0], first, count)
+    elif inwards:
         turn_in(call.input + first * row, row, count, call.width, call.x + 4 * first, call.pitch)
     else:
         turn_out(call.x + 4 * first, call.pitch, call.width, call.result + first * row, row, count)
+
+
+@inner
+def embed(call: Any, tables: Any, first: int, count: int) -> None:
+    """x of one vector of tokens = LayerNorm(word + type + position), each a row of its table."""
+    row, tokens = 4 * call.width, carray(_tokens(call.token_rows), (UNKNOWN,))
+    for i in range(first, first + count):
+        token, target = tokens[i], floats_at(call.input + i * row)
+        word, position = floats_at(tables.words + token.word * row), floats_at(tables.positions + token.position * row)
+        for j in range(call.width):
+            target[j] = word[j] + position[j]
+        if tables.types:
+            kind = floats_at(tables.types + token.type * row)
+            for j in range(call.width):
+                target[j] += kind[j]
+    turn_in(call.input + first * row, row, count, call.width, call.r + 4 * first, call.pitch)
+    normalise(tables.norm, call.width, call.r + 4 * first, call.x + 4 * first, call.pitch)

@@ -32,16 +32,21 @@ MATRIX = _whole("kind", "outputs", "inputs", "values", "bias", "index", "strips"
                 "parts", "runs")  # fmt: skip
 #: A LayerNorm: addresses of weight and bias.
 NORM = np.dtype([("weight", np.int64), ("bias", np.int64), ("epsilon", np.float64)])
+#: Tables of vectors (words, positions, types; 0: none) that are added up for each token, and the LayerNorm after.
+EMBEDDING = np.dtype([("words", np.int64), ("positions", np.int64), ("types", np.int64), ("norm", NORM)])
+#: What a token is: its rows in these tables.
+TOKEN = _whole("word", "position", "type")
 PRODUCTS = ("query", "key", "value", "output", "inner", "outer")
 NORMS = ("norm", "final")
 LAYER = np.dtype([(name, MATRIX) for name in PRODUCTS] + [(name, NORM) for name in NORMS] + [("activation", np.int64)])
 #: Where a sequence begins among the tokens, and how many it has.
 SEQUENCE = _whole("start", "length")
 #: A call: addresses of layers, sequences, input, output and memory; `pitch`: bytes from one feature's row to the next.
+#: `embedding`, `token_rows`: addresses of an EMBEDDING and of each token, from which the input is made; 0: it is there.
 CALL = np.dtype([(name, np.int64) for name in (
     "layers", "count", "heads", "width", "tokens", "pitch", "sequences", "sequence_count", "input", "result",
     "x", "pairs", "q", "k", "v", "a", "r", "f", "counters", "scratch", "scratch_bytes", "position", "position_pitch",
-    "position_head",
+    "position_head", "embedding", "token_rows",
 )] + [("scale", np.float64)])  # fmt: skip
 
 #: What every job begins with (see `parallel`), and the tables of a `plan.Side`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,19 @@ class Ratio:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    def __truediv__(self, other: Ratio) -> Ratio:
+        """Times as fast as `other`, both measured beside the same baseline and neither in the rounds of the other.
+
+        On the log scale the distances from the values to the ends that count are squared and added.
+
+        >>> print(Ratio(6.0, 5.0, 7.0) / Ratio(2.0, 2.0, 2.0))
+        3.00 [2.50, 3.50]
+        """
+        value = self.value / other.value
+        down = math.hypot(math.log(self.value / self.low), math.log(other.high / other.value))
+        up = math.hypot(math.log(self.high / self.value), math.log(other.value / other.low))
+        return Ratio(value, value * math.exp(-down), value * math.exp(up))
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,6 +127,24 @@ class Comparison(Printed):
         ratios = np.median(base[drawn], axis=1) / np.median(other[drawn], axis=1)
         low, high = np.quantile(ratios, [0.025, 0.975])
         return Ratio(float(np.median(base) / np.median(other)), float(low), float(high))
+
+    def only(self, names: Iterable[str], baseline: str | None = None) -> Comparison:
+        """The same rounds with fewer functions, in the order of `names`; the first is the baseline unless one is named.
+
+        What is timed once and shown in parts has one time and one ratio in all of them. A `baseline` that is not among
+        the names is put before them. Raises ValueError for a name that was not timed, and for none.
+
+        >>> slow, fast = Timing("slow", (4.0, 4.0, 4.0), 1), Timing("fast", (1.0, 1.0, 1.0), 1)
+        >>> both = Comparison({"slow": slow, "fast": fast}, "slow", {"torch": 1}, 0, 0)
+        >>> both.only(["fast"]).medians, list(both.only(["fast"], "slow").timings)
+        ({'fast': 1.0}, ['slow', 'fast'])
+        """
+        kept = [one_of(name, "names", self.timings) for name in names]
+        if baseline is not None and one_of(baseline, "baseline", self.timings) not in kept:
+            kept = [baseline, *kept]
+        if not kept:
+            raise ValueError("names must have one that was timed or more; got none")
+        return replace(self, timings={name: self.timings[name] for name in kept}, baseline=baseline or kept[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Every sample and the settings of the comparison, ready for `json.dump`."""

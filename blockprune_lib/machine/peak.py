@@ -103,11 +103,15 @@ class MultiplyAdds:
         steps, seconds = units_lasting(burst_seconds / 2, lambda steps: self._burst(self._outs[0], steps), 10_000)
         self._steps = max(1, int(steps * burst_seconds / seconds))
 
+    @property
+    def flops(self) -> float:
+        """Of one burst, all threads together."""
+        return float(self._operations * self._steps * len(self._outs))
+
     def rates(self, bursts: int = 1) -> list[float]:
         """GFLOP/s of each of so many bursts, all threads together."""
-        operations = float(self._operations * self._steps * len(self._outs))
         found = seconds_together(lambda thread: self._burst(self._outs[thread], self._steps), len(self._outs), bursts)
-        return [operations / seconds / 1e9 for seconds in found]
+        return [self.flops / seconds / 1e9 for seconds in found]
 
 
 def in_bfloat16(threads: int) -> MultiplyAdds:

@@ -5,7 +5,10 @@
     places                where a layer stands: one module in several places, one weight in several modules
     plain_model           `densify`, the way back
     engine                a whole encoder as one compiled call, where that gives the same result
-    encoder_plan          its layers as records that the call reads; watched: whether they are what they were
+    whole_call            a model's embeddings and its encoder as one compiled call, from token numbers on
+    encoder_plan          its layers as records that the call reads; embedding_plan: a model's embeddings
+    watched               whether modules and tensors are what they were
+    encoder_call          the call itself; pooling: the pooler after it
     first_call            `warm_up`: compile or load what a first call needs, before it
     trial                 a pruned copy of a model, for a choice of structure and rate a matrix
     cost_table            what a matrix costs inside a call, under every structure and rate, measured here

@@ -13,14 +13,16 @@ from .._common.callers import users_line
 from .._common.checks import finite_number, one_of
 from ..kernels.precision import PRECISIONS, check_precision, slower_in_tiles
 from ..machine.peak import fastest_precision
-from ..pruning.architectures import parameter_name, part_of, prunable
+from ..pruning.architectures import parameter_name, prunable
+from ..pruning.families import part_of
 from ..pruning.passed_over import A_COPY, more_than_linear, say, shares_otherwise
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
 from .break_even import break_even_density, usual_break_even
 from .encoder_plan import activation_name
-from .engine import attach, encoders_of
+from .engine import encoders_of
 from .places import places, put_, times_used
+from .whole_call import attach
 
 Model = TypeVar("Model", bound=nn.Module)
 #: Inside an encoder that runs as one call even single weights are faster up to this density: AVX-512, bert-base.
@@ -52,7 +54,7 @@ def sparsify(
     The outputs stay the same up to rounding: a Linear that does more than multiply (a forward of its own, hooks) stays
     dense, and a PassedOverWarning says so. Groups that are all zero are not stored, so prune first: a layer of full
     density runs no faster. An optimiser created before the call holds the old weights: create a new one.
-    Encoders of families without `layer` in `pruning.architectures` (DeBERTa-v2, ModernBERT, ALBERT) and of others run
+    Encoders of families without `layer` in `pruning.families` (DeBERTa-v2, ModernBERT, ALBERT) and of others run
     layer by layer. Raises ValueError where there is nothing to swap or an adapter (LoRA) stands on a layer, TypeError
     for wrong types; the model is then as it was.
 

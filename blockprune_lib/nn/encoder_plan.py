@@ -1,14 +1,12 @@
-"""An encoder's layers as records that a compiled call reads, and the call itself.
+"""An encoder's layers as records that a compiled call reads.
 
-Left out: when a call may be made (`engine`), and how the kernels compute it (`kernels.encoder`).
+Left out: the call itself (`encoder_call`), when it may be made (`engine`), how the kernels compute it
+(`kernels.encoder`).
 """
 
 from __future__ import annotations
 
 import copy
-import ctypes
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,22 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..kernels import parallel
 from ..kernels.dense_path import PACKED_TYPES
-from ..kernels.encoder import COUNTERS, PHASES
 from ..kernels.precision import PRECISIONS, Precision
 from ..kernels.product import ACTIVATIONS
-from ..kernels.records import CALL, LAYER, MATRIX, NORM, NORMS, PRODUCTS, SEQUENCE, filled
-from ..kernels.tile_loop import BYTES, VECTORS, WIDTH
-from ..pruning.architectures import LayerPaths, layer_paths, part_of
+from ..kernels.records import LAYER, MATRIX, NORM, NORMS, PRODUCTS, filled
+from ..pruning.families import LayerPaths, layer_paths, part_of
 from ..pruning.packing import pack
 from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .watched import Watched
-
-#: At most so many tokens per call, unless one sequence has more: enough to fill every tile, and fitting a core's cache.
-TOGETHER = 256
 
 
 class Unfit(Exception):  # noqa: N818 - its message says what does not fit
@@ -51,8 +43,9 @@ class EncoderPlan:
     kept: list[Any]  # keeps alive what the addresses point to
     watched: Watched  # what it was made from
     hollow: Any  # the encoder without layers: its forward turns a result into what the class returns
+    modules: tuple[nn.Module, ...]  # all of the encoder's, when it was made
     position: Any = None  # the function that computes the relative position bias, if there is one
-    _position: dict[int, Tensor] = field(default_factory=dict)
+    biases: dict[int, Tensor] = field(default_factory=dict)  # what that gave, by the number of tokens
 
     @classmethod
     def of(cls, encoder: Any, precision: str = "float32") -> EncoderPlan:
@@ -78,13 +71,13 @@ class EncoderPlan:
                 raise Unfit(f"a layer is a {what}")
         layers = np.zeros(len(modules), LAYER)
         kept: list[Any] = [layers]
-        watched = Watched(encoder)
+        watched = Watched()
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = module.get_submodule(getattr(names, name))
                 layers[number][name] = _matrix(linear, wanted, kept, watched)[0]
             for name in NORMS:
-                layers[number][name] = _norm(module.get_submodule(getattr(names, name)), width, kept, watched)[0]
+                layers[number][name] = norm_of(module.get_submodule(getattr(names, name)), width, kept, watched)[0]
             layers[number]["activation"] = _activation(module, names)
         _check(layers, width, heads)
         hollow = copy.copy(encoder)
@@ -96,82 +89,13 @@ class EncoderPlan:
             watched.add(encoder.relative_attention_bias)
         inner = int(layers[0]["inner"]["outputs"])
         watched.begin()
-        return cls(wanted, dtype, layers, heads, width, inner, kept, watched, hollow, position)
+        return cls(
+            wanted, dtype, layers, heads, width, inner, kept, watched, hollow, tuple(encoder.modules()), position
+        )
 
-    def holds(self) -> bool:
-        """Whether every module and tensor is still the one that the plan was made from, and unchanged since."""
-        return self.watched.holds()
-
-    def run(self, hidden: Tensor, shown: Tensor, threads: int) -> Tensor:
-        """The last hidden states (batch, tokens, width); rows of masked tokens are zero."""
-        batch, tokens, width = hidden.shape
-        lengths = shown.sum(1).numpy()
-        everything = int(lengths.sum()) == batch * tokens
-        rows = hidden.reshape(-1, width)
-        if not everything:
-            index = shown.reshape(-1).nonzero()[:, 0]
-            rows = rows.index_select(0, index)
-        rows = rows.float().contiguous().resolve_neg()
-        found = torch.empty_like(rows)
-        for first, sequences in _units(lengths):
-            self._call(rows, found, first, sequences, threads)
-        found = found.to(hidden.dtype)
-        if everything:
-            return found.view(batch, tokens, width)
-        result = hidden.new_zeros(batch * tokens, width)
-        return result.index_copy_(0, index, found).view(batch, tokens, width)
-
-    def _call(self, rows: Tensor, found: Tensor, first: int, sequences: np.ndarray, threads: int) -> None:
-        tokens, longest = int(sequences["length"].sum()), int(sequences["length"].max())
-        room = tokens + VECTORS * WIDTH + WIDTH
-        pitch = (room // WIDTH | 1) * WIDTH  # an odd number of vectors, so that rows do not share a few cache sets
-        memory = _memory()
-        sizes = self.precision.rows(self.width, self.inner)
-        floats = memory.floats(sum(sizes.values()) * pitch)
-        places, at = {}, floats
-        for name, size in sizes.items():
-            places[name], at = at, at + 4 * size * pitch
-        counters = memory.counters(COUNTERS * (PHASES * len(self.layers) + 2))
-        most = max(self.width, self.inner)
-        scratch_bytes = self.precision.scratch_rows(longest, self.width // self.heads, most) * VECTORS * BYTES
-        scratch = memory.scratch(threads * scratch_bytes)
-        bias = self._position_of(longest) if self.position is not None else None
-        where = 4 * first * self.width
-        call = filled(
-            CALL, layers=self.layers.ctypes.data, count=len(self.layers), heads=self.heads, width=self.width,
-            tokens=tokens, pitch=4 * pitch, sequences=sequences.ctypes.data, sequence_count=len(sequences),
-            input=rows.data_ptr() + where, result=found.data_ptr() + where, counters=counters, scratch=scratch,
-            scratch_bytes=scratch_bytes, position=0 if bias is None else bias.data_ptr(),
-            position_pitch=0 if bias is None else 4 * bias.stride(1),
-            position_head=0 if bias is None else 4 * bias.stride(0), scale=(self.width // self.heads) ** -0.5, **places,
-        )  # fmt: skip
-        parallel.run(self.precision.worker, (ctypes.c_int64 * 4)(0, threads, 0, call.ctypes.data), threads)
-
-    def _position_of(self, tokens: int) -> Tensor:
-        """The position bias (heads, keys, queries) divided by the scale, with room for a tile beyond the last query."""
-        if tokens not in self._position:
-            with torch.no_grad():
-                bias = self.position(torch.empty(1, tokens, 1, device="cpu"))[0].transpose(1, 2)
-                roomy = torch.zeros(*bias.shape[:2], tokens + VECTORS * WIDTH, dtype=torch.float32, device="cpu")
-                roomy[:, :, :tokens] = bias * (self.width // self.heads) ** 0.5
-            self._position = {tokens: roomy}
-        return self._position[tokens]
-
-
-def _units(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The sequences of each call: (first token, their starts and lengths); empty sequences are left out."""
-    first = 0
-    unit: list[tuple[int, int]] = []
-    tokens = 0
-    for length in lengths.tolist():
-        if unit and tokens + length > TOGETHER:
-            yield first, np.array(unit, SEQUENCE)
-            first, unit, tokens = first + tokens, [], 0
-        if length:
-            unit.append((tokens, length))
-            tokens += length
-    if unit:
-        yield first, np.array(unit, SEQUENCE)
+    def holds(self, modules: tuple[nn.Module, ...]) -> bool:
+        """Whether `modules`, the encoder's now, and every tensor are what the plan was made from, unchanged since."""
+        return self.modules == modules and self.watched.holds()
 
 
 def _type_of(encoder: nn.Module) -> torch.dtype:
@@ -206,7 +130,8 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], watched: Watched
     )  # fmt: skip
 
 
-def _norm(norm: Any, width: int, kept: list[Any], watched: Watched) -> np.ndarray:
+def norm_of(norm: Any, width: int, kept: list[Any], watched: Watched) -> np.ndarray:
+    """The record of a LayerNorm over so many features. Raises Unfit."""
     if type(norm) is not nn.LayerNorm or norm.weight is None or norm.bias is None or norm.normalized_shape != (width,):
         raise Unfit(f"a {type(norm).__name__} is no LayerNorm over the features with weight and bias")
     weight, bias = norm.weight.detach().float().contiguous(), norm.bias.detach().float().contiguous()
@@ -245,34 +170,3 @@ def _check(layers: np.ndarray, width: int, heads: int) -> None:
         wanted = {name: (width, width) for name in PRODUCTS} | {"inner": (inner, width), "outer": (width, inner)}
         if sides != wanted or inner != int(layers[0]["inner"]["outputs"]):
             raise Unfit(f"the matrices of a layer do not follow each other: {sides}")
-
-
-class _Memory(threading.local):
-    """Memory that a calling thread keeps between calls, so that it is warm; each piece begins on a cache line."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, Any] = {}
-
-    def floats(self, count: int) -> int:
-        return self._take("floats", 4 * count)
-
-    def scratch(self, count: int) -> int:
-        return self._take("scratch", count)
-
-    def counters(self, count: int) -> int:
-        address = self._take("counters", 8 * count)
-        ctypes.memset(address, 0, 8 * count)
-        return address
-
-    def _take(self, name: str, count: int) -> int:
-        held = self._held.get(name)
-        if held is None or held.nbytes < count + 64:
-            held = self._held[name] = np.zeros(count + 64, np.uint8)
-        return int(-(-held.ctypes.data // 64) * 64)
-
-
-_memories = _Memory()
-
-
-def _memory() -> _Memory:
-    return _memories

@@ -17,6 +17,7 @@ from ..machine.cpu import processor
 from ..machine.native import cache_folder
 from .block_sparse_linear import BlockSparseLinear
 from .engine import CompiledForward
+from .whole_call import WholeCall
 
 TOKENS = 8
 
@@ -77,8 +78,13 @@ def warm_up(model: nn.Module, *, training: bool = False) -> WarmUp:
     with torch.no_grad():
         for layer in layers:
             layer(_zeros(layer))
-    for encoder in (module for module in model.modules() if isinstance(vars(module).get("forward"), CompiledForward)):
-        _run_compiled(encoder)
+    for module in model.modules():
+        forward = vars(module).get("forward")
+        if isinstance(forward, CompiledForward):
+            _run_compiled(module)
+        elif isinstance(forward, WholeCall):
+            with evaluating(module), torch.inference_mode():
+                forward.prepare(TOKENS)
     if training:
         for layer in layers:
             _differentiate(layer)

@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ..pruning.architectures import part_of
+from ..pruning.families import part_of
 from .block_sparse_linear import BlockSparseLinear
 from .engine import CompiledForward, encoders_of, heed_activations
 from .places import named_sparse_layers
+from .whole_call import detach
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -41,6 +42,7 @@ def densify(model: Model) -> Model:
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     if isinstance(model, BlockSparseLinear):
         raise ValueError("model must hold block-sparse layers; it is itself one: model.to_linear() would do")
+    detach(model)
     for encoder, paths in encoders_of(model):
         if isinstance(encoder.__dict__.get("forward"), CompiledForward):
             del encoder.forward

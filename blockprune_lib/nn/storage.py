@@ -22,9 +22,9 @@ from ..pruning.packing import PackedMatrix
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .convert import fuse_gelu
-from .engine import attach
 from .model_files import CARD, CONFIG, DENSE, FORMAT, SPARSE, WEIGHTS, write_card, write_model
 from .places import named_sparse_layers
+from .whole_call import attach
 
 
 def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from .._common.checks import one_of, whole_number
-from .architectures import ARCHITECTURES, layer_paths
+from .families import ARCHITECTURES, layer_paths
 
 #: Which layers stay: the first ones, or ones spread evenly, the first and the last among them.
 Keep = Literal["first", "spread"]
@@ -20,7 +20,7 @@ def keep_layers_(model: Any, count: int, keep: Keep = "first") -> tuple[int, ...
 
     `keep="first"`: layers 0 to count - 1; "spread": evenly from the first to the last. The configuration follows, so
     that the model can be saved and loaded. Raises ValueError for a model of a family that the library does not
-    know (`pruning.architectures`), and for more layers than there are.
+    know (`pruning.families`), and for more layers than there are.
 
     >>> from transformers import BertConfig, BertModel
     >>> small = {"hidden_size": 4, "num_attention_heads": 1, "intermediate_size": 4, "vocab_size": 9}

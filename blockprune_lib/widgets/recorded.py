@@ -23,8 +23,8 @@ _ENGINES = {BASELINE: "PyTorch", "float32": "PyTorch", "bfloat16": "PyTorch", "i
             "compiled": "one compiled call", "compiled bfloat16": "one compiled call"}  # fmt: skip
 #: Processors whose instructions a record may have been held to, by what those are called.
 _HELD = {"haswell": "AVX2"}
-#: Models by the names that their authors print.
-_MODELS = {"minilm": "MiniLM", "bert-base": "BERT-base"}
+#: Models by short names, as the chapters have them.
+_MODELS = {"minilm": "MiniLM", "bert-base": "BERT-base", "sentence-transformers/all-mpnet-base-v2": "MPNet"}
 Entry = dict[str, Any]
 
 
@@ -84,7 +84,8 @@ def verdict_of(rows: Sequence[Entry]) -> dict[str, int | None] | None:
     """Positions of the fastest row of blocks, and of what stands against it; None where no such row was measured.
 
     `as_good`: the fastest of the others that score no less; `as_fast`: the best of those that are no slower; `both`:
-    the fastest of those that are both. Scores are means over seeds.
+    the fastest of those that are both. Scores are means over seeds. Slower is what lies below the blocks with its whole
+    interval: a lead that both intervals cover is none.
     """
     score = {at: sum(row["scores"]) / len(row["scores"]) for at, row in enumerate(rows) if row["scores"]}
     times = {at: row["times"] for at, row in enumerate(rows) if row["times"] is not None and at in score}
@@ -93,7 +94,7 @@ def verdict_of(rows: Sequence[Entry]) -> dict[str, int | None] | None:
         return None
     others = [at for at in times if rows[at]["kind"] != "blocks"]
     good = [at for at in others if score[at] >= score[blocks]]
-    fast = [at for at in others if times[at] >= times[blocks]]
+    fast = [at for at in others if rows[at]["high"] >= rows[blocks]["low"]]
     return {
         "blocks": blocks, "as_good": max(good, key=times.__getitem__, default=None),
         "as_fast": max(fast, key=score.__getitem__, default=None),
@@ -110,8 +111,8 @@ def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> lis
             # An encoder's layer has six matrices.
             layers = (size["sparse_layers"] + size["dense_layers"]) // 6
             found.append({
-                "name": f"{model}, {task}", "words": f"{TITLES.get(task, task)}, {_MODELS.get(model, model)}",
-                "model": _MODELS.get(model, model), "metric": measure_of(first), "examples": first["examples"],
+                "name": f"{model}, {task}", "words": f"{TITLES.get(task, task)}, {_called(model)}",
+                "model": _called(model), "metric": measure_of(first), "examples": first["examples"],
                 "majority": first["majority"][first["metric"]], "layers": layers,
                 "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
                 "seen": task in SEEN,
@@ -168,7 +169,7 @@ def times_of(bench: Mapping[str, Any]) -> list[Entry]:
         what = case["what"]
         newest = bench["hardware"]["isa"] + (" and AMX" if bench["hardware"].get("tiles_core_gflops") else "")
         isa = f"held to {_HELD.get(held, held)}" if held else newest
-        short = _HELD.get(held, held) if held else newest
+        short = _HELD.get(held, held) if held else newest.rpartition(" and ")[2]  # a menu is narrow on a phone
         where = f"{bench['hardware']['cpu']}, {isa}: {what['model']}'s shapes, {what['tokens']} tokens"
         for engine in case["engines"]:
             blocks = engine["key"].startswith("blockprune")
@@ -183,6 +184,11 @@ def times_of(bench: Mapping[str, Any]) -> list[Entry]:
                 "times": ratio["value"], "low": ratio["low"], "high": ratio["high"], "ms": engine["ms"]["median"],
             })  # fmt: skip
     return found
+
+
+def _called(model: str) -> str:
+    """A model's short name; of one from the Hub the part after its owner."""
+    return _MODELS.get(model, model.rpartition("/")[2])
 
 
 def _threads(number: int) -> str:

@@ -166,23 +166,3 @@ def test_the_front_page_numbers_chapters_as_the_menu_does():
     told += [(n, name) for n, name in re.findall(r"\[chapter (\d+)\]\(([\w-]+)\.ipynb\)", page)]
     assert len(told) >= 8
     assert all(order[int(number) - 1] == name for number, name in told)
-
-
-def test_every_symbol_of_the_notation_stands_in_the_chapters_that_its_row_names():
-    def formulas(text):
-        return " ; ".join(a or b for a, b in re.findall(r"\$\$(.*?)\$\$|\$([^$]+)\$", text, re.S))
-
-    said = {path.stem: formulas(prose(path)) for path in CHAPTERS}
-
-    def has(symbol, chapter):
-        told = r"\s*".join(re.escape(part) for part in re.split(r"\s+|(?<=[{,}_])|(?=\()", symbol) if part)
-        return re.search(rf"(?<![A-Za-z\\]){told}(?![A-Za-z_])", said[chapter]) is not None
-
-    rows = re.findall(r"^\| (\$.*?) \| (.*?) \|.*\|$", (BOOK / "notation.md").read_text(), re.M)
-    assert len(rows) > 70
-    for cell, meaning in rows:
-        symbols = re.findall(r"\$([^$]+)\$", cell)
-        named = re.findall(r"\]\(([\w-]+)\.ipynb\)", meaning)
-        assert all(any(has(one, chapter) for chapter in named or said) for one in symbols), (cell, named)
-        for chapter in named:
-            assert any(has(one, chapter) for one in symbols), (cell, chapter)

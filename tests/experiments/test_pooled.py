@@ -9,6 +9,7 @@ from scipy import stats
 from blockprune_lib import experiments
 from blockprune_lib._common.plots import figure
 from blockprune_lib.experiments.paired import Difference
+from blockprune_lib.machine import Ratio
 
 from ..helpers.record_of import record_of
 from .test_standing import timed, uncut
@@ -94,9 +95,25 @@ def test_the_speed_over_tasks_is_a_geometric_mean_of_those_that_take_part():
     (one,) = experiments.over_tasks(cost)
     assert one.tasks == ("mrpc", "rte")
     assert experiments.times_over_tasks(studies, one) == pytest.approx(6.0)
+    assert experiments.ratio_over_tasks(studies, one) == Ratio(*map(pytest.approx, (6.0, 6.0, 6.0)))
     untimed = experiments.standings([*timed_study("rte", 4.0), *timed_study("mrpc", None)])
     cost = [one for study in untimed for one in experiments.comparisons(study, text=False).cost]
     assert experiments.times_over_tasks(untimed, experiments.over_tasks(cost)[0]) is None
+
+
+def test_the_interval_of_a_speed_over_tasks_is_that_of_a_mean_of_independent_ones():
+    rng = np.random.default_rng(0)
+    sizes = {"rte": 0.05, "mrpc": 0.1, "stsb": 0.02}
+    records = [record for task in sizes for record in timed_study(task, 4.0)]
+    for record in records:
+        if record["run"]["method"] == "gradual" and record.get("latency"):
+            ratio, wide = record["latency"]["engines"]["compiled"]["ratio"], 1.96 * sizes[record["run"]["task"]]
+            ratio |= {"low": 4.0 * np.exp(-wide), "high": 4.0 * np.exp(wide)}
+    studies = experiments.standings(records)
+    (one,) = experiments.over_tasks(d for s in studies for d in experiments.comparisons(s, text=False).cost)
+    drawn = 4.0 * np.exp(np.mean([rng.normal(0, size, 200_000) for size in sizes.values()], axis=0))
+    found = experiments.ratio_over_tasks(studies, one)
+    np.testing.assert_allclose((found.low, found.high), np.quantile(drawn, [0.025, 0.975]), rtol=2e-3)
 
 
 def test_the_picture_over_tasks_has_every_kind_once_and_dense_at_zero():

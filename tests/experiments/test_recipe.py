@@ -438,6 +438,14 @@ def test_the_best_preset_trains_gently_where_more_than_half_stays(more, gentle):
     assert told.settings("retrain").learning_rate == 7e-4
 
 
+@pytest.mark.parametrize("rate", [1, 1.79, 5])
+def test_the_best_preset_trains_the_dense_control_on_as_it_was_fine_tuned(rate):
+    run = planned(preset="best", task="cola", method="dense", rate=rate)
+    assert run.settings("retrain").learning_rate == run.settings("fine_tune").learning_rate == 1e-4
+    assert planned(method="dense", rate=rate, layers=2).settings("retrain").learning_rate == 1e-3
+    assert planned(method="dense", preset="paper", rate=rate).settings("retrain").learning_rate == 2e-5
+
+
 def test_the_best_preset_reweights_learns_from_the_dense_model_and_leaves_embeddings():
     run = planned(preset="best")
     assert run.extra("reweight")["lam"] == "auto"

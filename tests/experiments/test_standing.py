@@ -15,6 +15,7 @@ from blockprune_lib.experiments.deciding import best_blocks, comparisons, read_r
 from blockprune_lib.experiments.frontier_plot import draw_frontier, save_frontier
 from blockprune_lib.experiments.paired import Differences, resampled
 from blockprune_lib.experiments.standing import standings
+from blockprune_lib.machine import Ratio
 
 from ..helpers.record_of import record_of
 
@@ -55,6 +56,17 @@ def study(seeds=(1, 2, 3)):
     return records
 
 
+def test_a_setting_says_which_kinds_of_machine_trained_it():
+    records = [record_of(method="gradual", seed=seed) for seed in (1, 2)]
+    records += [uncut(record_of(method="dense", rate=1.0, seed=seed)) for seed in (1, 2)]
+    records += [uncut(record_of(method="bag-of-words", rate=1.0))]
+    records[0]["hardware"]["accelerator"] = "A GPU"
+    records[-1]["stages"] = []
+    (found,) = standings(records)
+    kinds = {line.setting.method: line.trained_on for line in found.lines}
+    assert kinds == {"gradual": {"CPU", "GPU"}, "dense": {"CPU"}, "bag-of-words": set()}
+
+
 def test_a_study_is_a_line_for_each_setting_from_slow_to_fast():
     (found,) = standings(study())
     assert [line.setting.told for line in found.lines] == [
@@ -66,6 +78,7 @@ def test_a_study_is_a_line_for_each_setting_from_slow_to_fast():
     ]  # fmt: skip
     assert found.find("gradual", "block_row:64", 5.0).fastest.engine == "compiled"
     assert found.find("dense").fastest.times == 2.0
+    assert found.find("dense").fastest.ratio == Ratio(2.0, 2.0, 2.0)
     assert found.find("movement") is None
     assert (found.seeds, found.majority) == (3, 0.5)
     text = repr(found)

@@ -161,6 +161,10 @@ def test_a_climb_compares_with_the_first_dense_product_it_is_given():
     assert list(medians) == ["other", "dense", "compiled"]
     assert result.dense_gflops == pytest.approx(result.dense_flops / medians["other"] / 1e6)
     assert result.rate("compiled")[1] / result.break_even == pytest.approx(medians["other"] / medians["compiled"])
+    part = result.only(["compiled"], dense="dense")
+    assert (list(part.flops), part.comparison.baseline) == (["compiled"], "dense")
+    assert part.rate("compiled") == result.rate("compiled")
+    assert part.dense_gflops == pytest.approx(result.dense_flops / medians["dense"] / 1e6)
     with pytest.raises(ValueError, match="dense must hold a product"):
         rungs.climb(x, packed, rungs.RUNGS[1:2], dense={})
 

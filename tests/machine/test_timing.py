@@ -87,6 +87,18 @@ def test_the_ratio_and_its_interval(rows, seed):
     assert ratio.high <= column[:, 0].max() / column[:, 1].min() * (1 + 1e-12)
 
 
+def test_a_ratio_over_a_ratio_has_the_spread_of_both():
+    rng = np.random.default_rng(0)
+    middles, widths = (6.0, 2.0), (0.05, 0.12)
+    one, other = (Ratio(m, m * np.exp(-1.96 * s), m * np.exp(1.96 * s)) for m, s in zip(middles, widths, strict=True))
+    first, second = (m * np.exp(rng.normal(0, s, 400_000)) for m, s in zip(middles, widths, strict=True))
+    low, high = np.quantile(first / second, [0.025, 0.975])
+    found = one / other
+    assert (found.value, found.low, found.high) == pytest.approx((3.0, low, high), rel=5e-3)
+    # The end that counts against a quotient is the one below it and the one above its divisor.
+    assert Ratio(6.0, 5.0, 6.0) / Ratio(2.0, 1.0, 2.0) == Ratio(3.0, pytest.approx(2.5), pytest.approx(6.0))
+
+
 def test_the_interval_agrees_with_scipy():
     generator = np.random.default_rng(3)
     rows = np.exp(generator.normal([1.0, 0.2], 0.1, size=(30, 2)) + generator.normal(0, 0.5, size=(30, 1)))
@@ -228,6 +240,18 @@ def test_a_ratio_is_to_the_baseline_or_to_whom_one_names():
     result = paired([(2.0, 4.0), (2.0, 4.0), (2.2, 4.0)])
     assert result.ratio("b", to="a") == result.ratio("b")
     assert result.ratio("a", to="b").value == pytest.approx(2.0)
+
+
+def test_a_part_of_a_comparison_keeps_its_rounds_and_ratios():
+    result = paired([(2.0, 4.0), (2.0, 4.0), (2.2, 4.0)])
+    part = result.only(["b"], "a")
+    assert (list(part.timings), part.baseline, part.rounds) == (["a", "b"], "a", 3)
+    assert part.ratio("b") == result.ratio("b")
+    assert list(result.only(["b", "a"], "a").timings) == ["b", "a"]
+    assert result.only(["b"]).baseline == "b"
+    for names, baseline, message in ((["c"], None, "names must"), (["a"], "c", "baseline must"), ([], None, "names")):
+        with pytest.raises(ValueError, match=message):
+            result.only(names, baseline)
 
 
 # --- threads ---------------------------------------------------------------------------------------------------

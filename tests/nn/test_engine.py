@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 import blockprune_lib as bp
-from blockprune_lib.nn.engine import visible
-from blockprune_lib.pruning.architectures import layer_paths
+from blockprune_lib.nn.engine import CompiledForward, visible
+from blockprune_lib.pruning.families import layer_paths
 
 from ..helpers.references import structure_texts
 
@@ -47,7 +47,7 @@ def family(name: str, width: int = 48, heads: int = 4, inner: int = 80, activati
 
 
 def encoder_of(model: Any) -> Any:
-    return next(module for module in model.modules() if "forward" in module.__dict__)
+    return next(module for module in model.modules() if isinstance(vars(module).get("forward"), CompiledForward))
 
 
 def both(name: str, text: str, precision: str = "float32", **sides: Any) -> tuple[Any, Any]:
@@ -351,8 +351,8 @@ def test_another_default_device_changes_nothing():
 def test_masks_that_say_more_than_padding_are_told_apart():
     shown = torch.tensor([[True, False, True]])
     added = torch.where(shown, 0.0, torch.finfo(torch.float32).min)[:, None, None]
-    assert torch.equal(visible(added, 1, 3), shown)
-    assert torch.equal(visible(shown[:, None, None].expand(1, 1, 3, 3), 2, 3), shown.expand(2, 3))
+    np.testing.assert_array_equal(visible(added, 1, 3), shown)
+    np.testing.assert_array_equal(visible(shown[:, None, None].expand(1, 1, 3, 3), 2, 3), shown.expand(2, 3))
     for wrong in (added * 1e-39, torch.tensor([[0.5, 1.0, 0.0]]), torch.ones(1, 2, 3, 3), torch.ones(1, 4), "mask"):
         assert visible(wrong, 1, 3) is None
 

@@ -16,15 +16,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
 import blockprune_lib as bp
-from blockprune_lib.pruning.architectures import (
-    ARCHITECTURES,
-    architecture,
-    layer_paths,
-    parameter_name,
-    part_of,
-    prunable,
-    prunable_weights,
-)
+from blockprune_lib.pruning.architectures import parameter_name, prunable, prunable_weights
+from blockprune_lib.pruning.families import ARCHITECTURES, architecture, layer_paths, part_of
 from blockprune_lib.pruning.part_names import part_by_name
 from blockprune_lib.pruning.passed_over import PassedOverWarning, computed_by, matrices, plain
 

@@ -347,6 +347,7 @@ def the_whole_model():
         ("own-profile", {"total": 3.0, "a": 1.0, "b": -1.0, "c": 1.0}, "'b' should be a time in ms"),
         ("own-profile", {"total": 3.0, "a": 2.0, "b": 2.0, "c": 1.0}, "counted inside another one"),
         ("own-profile", {"total": 9.0, "a": 2.0, "b": 2.0, "c": 1.0}, "what no hook saw is a part too"),
+        ("own-profile", {"total": 3.0, "a": 1.0, "b": 1.0, "c": 1.0}, "no part is called 'rest'"),
     ]
 
 

@@ -401,11 +401,26 @@ def test_menus_name_machines_shortly_and_tell_them_apart():
     explorer = widgets.RateExplorer(runs(), [bench()])
     words = [one["words"] for one in explorer.data["machines"]]
     assert words[0] == "NEON, 2 threads: task's sentences"
-    assert all(len(one) < 40 for one in words)
+    served = bench()
+    served["hardware"] = served["hardware"] | {"isa": "AVX-512", "tiles_core_gflops": 1.0}
+    served["provenance"] = {"environment": {}}
+    units = [one["words"] for one in widgets.RateExplorer(runs(), [served]).data["machines"]]
+    assert all(len(one) < 40 for one in (*words, *units))
+    assert units[-1].startswith("AMX, ")
     twin = bench()
     twin["hardware"] = twin["hardware"] | {"cpu": "A Twin"}
     both = [one["words"] for one in widgets.RateExplorer(runs(), [bench(), twin]).data["machines"]]
     assert len(set(both)) == len(both) == 2 * len(words) - 1
+
+
+def test_menus_name_models_shortly():
+    def words(name):
+        one = run()
+        one["model"] = one["model"] | {"name": name}
+        return widgets.RateExplorer([one]).data["tasks"][0]["words"]
+
+    assert words("sentence-transformers/all-mpnet-base-v2") == "CoLA, MPNet"
+    assert words("somebody/a-model") == "CoLA, a-model"
 
 
 def test_a_task_that_the_model_saw_before_says_so():
@@ -494,8 +509,9 @@ def test_dense_stands_there_as_the_baseline_and_as_one_compiled_call():
 
 
 def test_the_verdict_finds_what_stands_against_the_blocks():
-    def line(kind, times, *scores):
-        return {"kind": kind, "times": times, "scores": list(scores)}
+    def line(kind, times, *scores, spread=0.0):
+        ends = {"low": None, "high": None} if times is None else {"low": times - spread, "high": times + spread}
+        return {"kind": kind, "times": times, "scores": list(scores), **ends}
 
     dense, blocks = line("dense", 1.0, 0.3, 0.4), line("blocks", 5.0, 0.2)
     fewer, worse = line("layers", 6.0, 0.1), line("layers", 4.0, 0.15)
@@ -506,6 +522,11 @@ def test_the_verdict_finds_what_stands_against_the_blocks():
     assert recorded.verdict_of([dense, blocks, both]) == {"blocks": 1, "as_good": 2, "as_fast": 2, "both": 2}
     assert recorded.verdict_of([blocks]) == {"blocks": 0, "as_good": None, "as_fast": None, "both": None}
     assert recorded.verdict_of([dense, line("blocks", None, 0.2), line("blocks", 5.0)]) is None
+    # A little slower, by less than both intervals: no slower, as far as they tell.
+    close, clear = line("layers", 4.8, 0.3, spread=0.15), line("layers", 4.8, 0.3, spread=0.05)
+    wide = line("blocks", 5.0, 0.2, spread=0.1)
+    assert recorded.verdict_of([wide, close])["both"] == 1
+    assert recorded.verdict_of([wide, clear])["both"] is None
 
 
 # --- kernel animation ---

@@ -9,8 +9,8 @@ threads, other float types. Importing this file imports Numba; each rung compile
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,12 @@ class Climb(Printed):
     def break_even(self) -> float:
         """The rate at which a rung takes as long as the dense product: density x the dense rate."""
         return self.density * self.dense_gflops
+
+    def only(self, names: Iterable[str], dense: str | None = None) -> Climb:
+        """The same rounds with these rungs alone; they are compared with `dense`, one of the dense products timed."""
+        shown = list(names)
+        kept = self.comparison.only(shown, self.comparison.baseline if dense is None else dense)
+        return replace(self, comparison=kept, flops={name: self.flops[name] for name in shown})
 
     def _table(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [("", "× dense", "% of peak", "GFLOP/s", "quartiles")]
