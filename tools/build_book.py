@@ -6,6 +6,7 @@ depend on as well: the library, the lock, recorded results, the text used, the i
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -109,8 +110,9 @@ def over_budget(budgets: dict[str, float], seconds: dict[str, float]) -> list[st
     return problems
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Build, check, and say how to open the book; return the exit status."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)  # takes none: what is mistyped builds nothing
     began = time.monotonic()
     environment = execution_environment(dict(os.environ), Path.cwd())
     key = cache_key(ROOT, environment)

@@ -25,6 +25,10 @@ from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
 from .watched import Watched
 
+#: How the matrix of a plain Linear is packed. Groups as high as the matrix hold the same numbers, but there the weights
+#: that a strip multiplies lie a whole column apart, and in float32 such a product can take more than twice as long.
+DENSE = BlockStructure.block_column(16)
+
 
 class Unfit(Exception):  # noqa: N818 - its message says what does not fit
     """Why an encoder has no compiled call."""
@@ -112,8 +116,8 @@ def _matrix(linear: Any, precision: Precision, kept: list[Any], watched: Watched
     if isinstance(linear, BlockSparseLinear):
         packed = linear.packed.validate()
     elif type(linear) is nn.Linear and not hasattr(linear, "parametrizations"):
-        ones = torch.ones(1, linear.in_features, dtype=torch.bool, device="cpu")
-        packed = pack(linear.weight, BlockStructure.column(), ones)
+        ones = torch.ones(DENSE.grid(linear.weight.shape), dtype=torch.bool, device="cpu")
+        packed = pack(linear.weight, DENSE, ones)
     else:
         raise Unfit(f"a {type(linear).__name__} is neither block-sparse nor a plain nn.Linear")
     walk = precision.walk(replace(packed, values=packed.values.detach().float()))

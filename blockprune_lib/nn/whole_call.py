@@ -119,6 +119,7 @@ class WholeCall:
             self._modules = modules, forward.modules()
         embeddings = self._embeddings
         if embeddings is None or not embeddings.holds(modules):
+            self._embeddings = None  # what it holds, before there is more
             embeddings = self._embeddings = EmbeddingPlan.of(model, self._paths, modules)
         plan = forward.plan(torch.float32, self._modules[1])
         if plan.dtype is not torch.float32 or plan.width != embeddings.width:

@@ -105,23 +105,28 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
 
 
 def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monkeypatch):
-    def engine(key, precision, ms, ratio):
+    def engine(key, precision, ms, ratio, apart=1.1):
         ratio = {"value": ratio, "low": ratio - 0.5, "high": ratio + 0.5}
-        return {"key": key, "name": key, "precision": precision, "ms": {"median": ms}, "ratio_to_baseline": ratio}
+        ms = {"median": ms, "q1": ms, "q3": apart * ms}
+        return {"key": key, "name": key, "precision": precision, "ms": ms, "ratio_to_baseline": ratio}
 
     def case(number, *cut):
-        rivals = [engine("torch-int8", "int8", 20, 1.0), engine("openvino-int8", "int8", 10, 3.0)]
+        rivals = [engine("torch", "float32", 40, 1.0)]
+        rivals += [engine("torch-int8", "int8", 20, 1.0), engine("openvino-int8", "int8", 10, 3.0)]
         ours = engine("blockprune block_column:4 bf16", "bfloat16", *cut)
         what = {"model": "minilm", "rate": 5.0, "tokens": 128, "batch": number, "threads": 2}
         return {"what": what, "engines": [*rivals, ours]}
 
-    record = {"provenance": PROVENANCE, "cases": [case(1, 20, 1.5), case(2, 5, 4.5), case(4, 10, 3.2)]}
+    record = {"provenance": PROVENANCE, "cases": [case(1, 20, 1.5), case(2, 5, 4.5), case(4, 10, 3.2, 1.5)]}
     (tmp_path / "bench-batches-avx2.json").write_text(json.dumps(record))
     monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
-    head, table, _ = serving_page._int8("minilm", "avx2")
+    head, table, told = serving_page._int8("minilm", "avx2")
     assert "(openvino-int8)" in head
     assert table.splitlines()[2:] == ["| 1 | 100 | 50 | int8 |", "| 2 | 200 | 400 | cut |",
                                       "| 4 | 400 | 400 | not told apart |"]  # fmt: skip
+    assert told.count("Other work disturbed batch") == 1
+    assert "disturbed batch 4: quartiles of one engine's times lie up to 1.5 times apart" in told
+    assert "PyTorch's in float32, by batch: 25 at 1, 50 at 2, 100 at 4." in told
     assert serving_page._int8("bert-base", "avx2") == serving_page._int8("minilm", "neon") == []
 
 

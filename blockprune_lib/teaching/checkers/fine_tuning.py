@@ -71,7 +71,7 @@ def layer_work(answer: Function) -> str:
 
 @exercise("seed-difference")
 def seed_difference(answer: Any) -> str:
-    """scipy.stats.ttest_ind does Welch's test, too; what it returns can give a confidence interval."""
+    """With equal_var=False scipy.stats.ttest_ind does Welch's test; what it returns can give a confidence interval."""
     from scipy import stats
 
     a, b, low, high = fields(answer, "a", "b", "low", "high")
