@@ -20,12 +20,13 @@ from torch import Tensor
 from ..kernels import parallel
 from ..kernels.encoder import COUNTERS, PHASES
 from ..kernels.memory import new_matrix
-from ..kernels.records import CALL, SEQUENCE, TOKEN, filled
+from ..kernels.records import CALL, SEQUENCE, TOKEN, filled, positions
 from ..kernels.tile_loop import BYTES, VECTORS, WIDTH
 from .encoder_plan import EncoderPlan
 
 #: At most so many tokens per call, unless one sequence has more: enough to fill every tile, and fitting a core's cache.
 TOGETHER = 256
+_at = positions(CALL)
 
 
 def from_states(plan: EncoderPlan, hidden: Tensor, shown: np.ndarray, threads: int) -> Tensor:
@@ -63,28 +64,37 @@ def _spread(found: Tensor, shown: np.ndarray, everything: bool) -> Tensor:
 
 def _call(plan: EncoderPlan, result: int, sequences: np.ndarray, threads: int, **given: int) -> None:
     """Run the kernel on these sequences; `given`: addresses of the input, or of what makes it."""
-    lengths = sequences["length"]
-    tokens, longest = int(lengths.sum()), int(lengths.max())
+    lengths = sequences["length"].tolist()
+    tokens, longest = sum(lengths), max(lengths)
     room = tokens + VECTORS * WIDTH + WIDTH
     pitch = (room // WIDTH | 1) * WIDTH  # an odd number of vectors, so that rows do not share a few cache sets
     sizes = plan.precision.rows(plan.width, plan.inner)
     at = _memories.take("floats", 4 * sum(sizes.values()) * pitch)
-    places = {}
     for name, size in sizes.items():
-        places[name], at = at, at + 4 * size * pitch
-    head = plan.width // plan.heads
-    scratch_bytes = plan.precision.scratch_rows(longest, head, max(plan.width, plan.inner)) * VECTORS * BYTES
-    bias = _position_of(plan, longest) if plan.position is not None else None
-    call = filled(
-        CALL, layers=plan.layers.ctypes.data, count=len(plan.layers), heads=plan.heads, width=plan.width,
-        tokens=tokens, pitch=4 * pitch, sequences=sequences.ctypes.data, sequence_count=len(sequences),
-        result=result, counters=_memories.zeros("counters", 8 * COUNTERS * (PHASES * len(plan.layers) + 2)),
-        scratch=_memories.take("scratch", threads * scratch_bytes), scratch_bytes=scratch_bytes,
-        position=0 if bias is None else bias.data_ptr(), position_pitch=0 if bias is None else 4 * bias.stride(1),
-        position_head=0 if bias is None else 4 * bias.stride(0), scale=head**-0.5, **places,
-        **({"embedding": 0, "token_rows": 0} | given),
-    )  # fmt: skip
+        given[name], at = at, at + 4 * size * pitch
+    widest, head = max(plan.width, plan.inner), plan.width // plan.heads
+    scratch_bytes = plan.precision.scratch_rows(longest, head, widest) * VECTORS * BYTES
+    if plan.position is not None:
+        bias = _position_of(plan, longest)
+        given["position"] = bias.data_ptr()
+        given["position_pitch"], given["position_head"] = 4 * bias.stride(1), 4 * bias.stride(0)
+    call = _template(plan).copy()
+    call[_at.tokens], call[_at.pitch], call[_at.result] = tokens, 4 * pitch, result
+    call[_at.sequences], call[_at.sequence_count] = sequences.ctypes.data, len(sequences)
+    call[_at.counters] = _memories.zeros("counters", 8 * COUNTERS * (PHASES * len(plan.layers) + 2))
+    call[_at.scratch], call[_at.scratch_bytes] = _memories.take("scratch", threads * scratch_bytes), scratch_bytes
+    for name, value in given.items():
+        call[getattr(_at, name)] = value
     parallel.run(plan.precision.worker, (ctypes.c_int64 * 4)(0, threads, 0, call.ctypes.data), threads)
+
+
+def _template(plan: EncoderPlan) -> np.ndarray:
+    """The fields of a CALL as whole numbers, those that are the same in every call of a plan filled in."""
+    if plan.template is None:
+        same = {"layers": plan.layers.ctypes.data, "count": len(plan.layers), "heads": plan.heads, "width": plan.width,
+                "scale": (plan.width // plan.heads) ** -0.5}  # fmt: skip
+        plan.template = filled(CALL, **(dict.fromkeys(CALL.names or (), 0) | same)).view(np.int64)
+    return plan.template
 
 
 def _position_of(plan: EncoderPlan, tokens: int) -> Tensor:

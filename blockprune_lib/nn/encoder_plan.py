@@ -49,6 +49,7 @@ class EncoderPlan:
     hollow: Any  # the encoder without layers: its forward turns a result into what the class returns
     modules: tuple[nn.Module, ...]  # all of the encoder's, when it was made
     position: Any = None  # the function that computes the relative position bias, if there is one
+    template: np.ndarray | None = None  # of the record of a call
     biases: dict[int, Tensor] = field(default_factory=dict)  # what that gave, by the number of tokens
 
     @classmethod
