@@ -45,7 +45,8 @@ def bars(rows: list[str], columns: Mapping[str, list[float | None]], title: str)
             colours = [
                 COLOURS["block" if "blocks" in row else "accent" if "layers" in row else "dense"] for row in rows
             ]
-            panel.barh(rows, [value or 0.0 for value in values], color=colours)
+            panel.barh(range(len(rows)), [value or 0.0 for value in values], color=colours)
+            panel.set_yticks(range(len(rows)), rows)  # by place: of two rows of one name each has its bar
             for at, value in enumerate(values):
                 panel.text(0, at, " not measured" if value is None else "", va="center", fontsize=8)
             panel.invert_yaxis()

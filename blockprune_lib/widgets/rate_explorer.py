@@ -161,5 +161,7 @@ def _short(times: Iterable[Mapping[str, Any]], machine: str) -> str:
 
 
 def _words(row: Mapping[str, Any]) -> str:
+    """A row's name. Dense float32 has two rows, told apart by their engines."""
     kept = f"{row['layers']} layers" if row["kind"] == "layers" else row["kind"]
-    return f"{kept}, {row['precision']}"
+    twice = row["kind"] == "dense" and row["precision"] == "float32" and row["engine"]
+    return f"{kept}, {row['precision']}" + (f" ({row['engine']})" if twice else "")

@@ -506,6 +506,9 @@ def test_dense_stands_there_as_the_baseline_and_as_one_compiled_call():
     assert (first["engine"], second["engine"]) == ("PyTorch", "one compiled call")
     assert (first["times"], second["times"]) == (pytest.approx(1.015), pytest.approx(2.515))
     assert first["scores"] == second["scores"]
+    told = explorer.describe()  # and neither name stands twice
+    assert "dense, float32 (PyTorch) " in told
+    assert "dense, float32 (one compiled call) " in told
 
 
 def test_the_verdict_finds_what_stands_against_the_blocks():
