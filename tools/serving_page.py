@@ -164,16 +164,16 @@ def _rounded_up(value: float) -> str:
 
 
 def _factors(case: Mapping[str, Any]) -> list[str]:
-    """What the cut is worth on top of the compiled call; no sentence where a row is lacking."""
+    """What the cut is worth on top of the compiled call, and that beside the rival; nothing where a row is lacking."""
     told, beside, rival = list[str](), list[float](), rival_of(case["variants"])
     for precision in ("float32", "bfloat16"):
-        rows = [case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT, rival)]
+        *rows, dense = (case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT, rival))
         if None not in rows:
-            whole, cut, dense = (np.array(row["per_second"]["values"]) for row in rows)
+            whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
-            beside += [*(whole / dense)]
+            beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
     said = f"Of the compiled engines, the cut one answers {' and '.join(told)}: medians of the rounds' ratios."
-    if told and not min(beside) <= 1 <= max(beside):
+    if beside and not min(beside) <= 1 <= max(beside):
         number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
         said += f" The one without a cut answers {number} than {name} in each round."
     return [said] if told else []
