@@ -113,10 +113,10 @@ def _int8(model: str, kind: str) -> list[str]:
         return []
     what = cases[0]["what"]
     return [
-        f"*int8, without a service*: {model}, sequences of {what['tokens']} tokens and no padding, {what['threads']} "
-        f"thread{'s' * (what['threads'] > 1)}; sequences a second, medians, of the fastest engine in int8 "
-        f"({', '.join(dict.fromkeys(names))}) and of the cut. {_versions(batches)}. From the record "
-        f"`book/results/{path.name}`.",
+        f"*int8, without a service*: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), sequences of "
+        f"{what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, medians, of the "
+        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut. {_versions(batches)}. From the "
+        f"record `book/results/{path.name}`.",
         "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
         "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
         + _busy(cases)
@@ -143,15 +143,12 @@ def _busy(cases: list[Any]) -> str:
 def _faster(theirs: Engine, ours: Engine) -> str:
     """Which of two engines is the faster, by intervals of their ratios to the same baseline."""
     one, other = theirs["ratio_to_baseline"], ours["ratio_to_baseline"]
-    if one["low"] > other["high"]:
-        return "int8"
-    return "cut" if other["low"] > one["high"] else "not told apart"
+    return "int8" if one["low"] > other["high"] else "cut" if other["low"] > one["high"] else "not told apart"
 
 
 def _turn(load: Mapping[str, Any]) -> str:
-    if "requests" in load:
-        return f"every engine answered the same {load['requests']} requests"
-    return f"every engine had {load['seconds']:g} s"
+    had = f"answered the same {load['requests']} requests" if "requests" in load else f"had {load['seconds']:g} s"
+    return f"every engine {had}"
 
 
 def _rounded_up(value: float) -> str:
@@ -167,14 +164,18 @@ def _rounded_up(value: float) -> str:
 
 
 def _factors(case: Mapping[str, Any]) -> list[str]:
-    """What the cut is worth on top of the compiled call; no sentence where a row is lacking."""
-    told = []
+    """What the cut is worth on top of the compiled call, and that beside the rival; nothing where a row is lacking."""
+    told, beside, rival = list[str](), list[float](), rival_of(case["variants"])
     for precision in ("float32", "bfloat16"):
-        rows = [case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT)]
+        *rows, dense = (case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT, rival))
         if None not in rows:
             whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
+            beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
     said = f"Of the compiled engines, the cut one answers {' and '.join(told)}: medians of the rounds' ratios."
+    if beside and not min(beside) <= 1 <= max(beside):
+        number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
+        said += f" The one without a cut answers {number} than {name} in each round."
     return [said] if told else []
 
 
@@ -206,9 +207,8 @@ def batches() -> str:
         for engine in [engines["torch"], *_best(dense, number), *_best(ours, number)]:
             ahead = engines.get(f"{engine['key'].removesuffix('-sorted')}-sorted")
             plain = engines[engine["key"].removesuffix("-sorted")]
-            cells = [_rate(plain, number), _rate(ahead, number), _percent(engine["error"])]
             name = plain["name"] if plain in dense else plain["name"].replace("blockprune ", "*cut*, ")
-            rows[name] = cells
+            rows[name] = [_rate(plain, number), _rate(ahead, number), _percent(engine["error"])]
         parts += [
             f"Recorded on {record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]}), one "
             f"thread: {number} sentences with {tokens} tokens, {padded} with padding, as one batch of {what['model']}; "
@@ -290,8 +290,8 @@ def accuracy() -> str:
     return (
         f"What this cut costs {ours[0].model} when it is trained for it is known: on average over {', '.join(most)} "
         f"and {last} it lost {' and '.join(_lost(one) for one in ours)}, 95 % intervals over seeds, against a dense "
-        "model trained for as many steps ({doc}`Prune and retrain <prune-and-retrain>`, records in "
-        "`book/results/study`)."
+        "model trained for as many steps ({doc}`Prune and retrain <prune-and-retrain>` says what the two methods do; "
+        "records in `book/results/study`)."
     )
 
 

@@ -117,11 +117,13 @@ def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monk
         what = {"model": "minilm", "rate": 5.0, "tokens": 128, "batch": number, "threads": 2}
         return {"what": what, "engines": [*rivals, ours]}
 
-    record = {"provenance": PROVENANCE, "cases": [case(1, 20, 1.5), case(2, 5, 4.5), case(4, 10, 3.2, 1.5)]}
+    record = {"provenance": PROVENANCE, "cases": [case(1, 20, 1.5), case(2, 5, 4.5), case(4, 10, 3.2, 1.5)],
+              "hardware": {"cpu": "a processor"}}  # fmt: skip
     (tmp_path / "bench-batches-avx2.json").write_text(json.dumps(record))
     monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
     head, table, told = serving_page._int8("minilm", "avx2")
     assert "(openvino-int8)" in head
+    assert "minilm on a processor (AVX2" in head
     assert table.splitlines()[2:] == ["| 1 | 100 | 50 | int8 |", "| 2 | 200 | 400 | cut |",
                                       "| 4 | 400 | 400 | not told apart |"]  # fmt: skip
     assert told.count("Other work disturbed batch") == 1
@@ -176,6 +178,11 @@ def test_the_page_says_what_the_cut_is_worth_on_top_of_the_call():
     assert told == ["Of the compiled engines, the cut one answers 3.0 times as many in float32: medians of the rounds' "
                     "ratios."]  # fmt: skip
     assert serving_page._factors({"load": {"clients": 1}, "variants": variants()}) == []
+    for dense, said in (((10, 20, 30), "more"), ((50, 60, 70), "fewer"), ((30, 30, 30), None)):
+        theirs = {f"{serving.OPENVINO}, float32": serving.summary(runs(*dense))}
+        (beside,) = serving_page._factors({"load": {"clients": 1}, "variants": found | theirs})
+        ends = told[0] if said is None else f"one without a cut answers {said} than OpenVINO in each round."
+        assert beside.endswith(ends)
 
 
 @pytest.mark.skipif(
