@@ -6,6 +6,7 @@ from .gather import row_rate as row_rate
 from .memory import memory_curve as memory_curve
 from .passport import Hardware as Hardware
 from .passport import hardware as hardware
+from .peak import MultiplyAdds as MultiplyAdds
 from .peak import roofline_curve as roofline_curve
 from .simd import WIDTH as WIDTH
 from .thread_limits import threads as threads
