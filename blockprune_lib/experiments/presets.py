@@ -22,8 +22,6 @@ _BEST_TRAINED = {
 }  # fmt: skip
 #: Learning rate of the last two stages for a model that keeps more than half of its groups.
 _KEEPS_HALF = 3e-4
-#: Learning rate of the last stage for a model of which nothing is cut: that of fine-tuning.
-_KEEPS_ALL = 1e-4
 _TAUGHT = {"distil": 0.7, "temperature": 2.0, "hidden": 2.0}
 _PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "paper": {
@@ -74,7 +72,7 @@ def preset(
     """
     stages = {stage: {**told, **_FOR_TASK.get((name, task, stage), {})} for stage, told in _PRESETS[name].items()}
     if name == "best" and whole and not cuts:
-        stages["retrain"]["learning_rate"] = _KEEPS_ALL
+        stages["retrain"]["learning_rate"] = stages["fine_tune"]["learning_rate"]
     elif name == "best" and whole and 1 < rate < 2:
         for stage in ("reweight", "retrain"):
             stages[stage]["learning_rate"] = _KEEPS_HALF

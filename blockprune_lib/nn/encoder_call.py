@@ -78,14 +78,14 @@ def _call(plan: EncoderPlan, result: int, sequences: np.ndarray, threads: int, *
         bias = _position_of(plan, longest)
         given["position"] = bias.data_ptr()
         given["position_pitch"], given["position_head"] = 4 * bias.stride(1), 4 * bias.stride(0)
-    call = _template(plan).copy()
+    call, address = parallel.workspace().record(_template(plan))
     call[_at.tokens], call[_at.pitch], call[_at.result] = tokens, 4 * pitch, result
     call[_at.sequences], call[_at.sequence_count] = sequences.ctypes.data, len(sequences)
     call[_at.counters] = _memories.zeros("counters", 8 * COUNTERS * (PHASES * len(plan.layers) + 2))
     call[_at.scratch], call[_at.scratch_bytes] = _memories.take("scratch", threads * scratch_bytes), scratch_bytes
     for name, value in given.items():
         call[getattr(_at, name)] = value
-    parallel.run(plan.precision.worker, (ctypes.c_int64 * 4)(0, threads, 0, call.ctypes.data), threads)
+    parallel.run(plan.precision.worker, (ctypes.c_int64 * 4)(0, threads, 0, address), threads)
 
 
 def _template(plan: EncoderPlan) -> np.ndarray:

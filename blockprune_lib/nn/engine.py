@@ -79,7 +79,7 @@ class CompiledForward:
         own = type(self.encoder).forward
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return own(self.encoder, *arguments, **more)
-        self.modules()
+        self.modules()  # where it has others, activations are looked at again, for the layers too
         first = names_of(own)[0]
         given = dict(zip(names_of(own), arguments, strict=False)) | more
         found, self.last = self.compiled(given.pop(first, None), given)

@@ -317,9 +317,11 @@ def test_a_copy_is_its_own(way):
     twin = way(sparse)
     with torch.no_grad():
         sparse.encoder.layer[0].output.dense.bias.add_(1)
+        sparse.embeddings.word_embeddings.weight.add_(1)
     assert torch.equal(states(twin, ids), wanted)
-    assert twin.encoder.forward.last == "compiled"
+    assert (twin.encoder.forward.last, twin.forward.last) == ("compiled", "compiled")
     assert twin.encoder.forward.encoder is twin.encoder
+    assert twin.forward.model is twin
 
 
 def test_saved_and_loaded_it_is_compiled_again(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import pickle
 
 import pytest
 import torch
@@ -167,19 +166,6 @@ def test_embeddings_that_change_are_read_again():
     more = torch.tensor([[4, 69, 61]])
     close(states(sparse, more), states(exact, more))
     assert sparse.forward.last == "compiled"
-
-
-@pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_is_its_own(way):
-    _, sparse = both("Bert", "block_column:4")
-    ids = torch.randint(3, 60, (1, 9))
-    wanted = states(sparse, ids)
-    twin = way(sparse)
-    with torch.no_grad():
-        sparse.embeddings.word_embeddings.weight.add_(1)
-    assert torch.equal(states(twin, ids), wanted)
-    assert twin.forward.last == "compiled"
-    assert twin.forward.model is twin
 
 
 def test_densify_and_files_know_it(tmp_path):
