@@ -37,8 +37,9 @@ def lead() -> str:
     cut, whole = (_beside_rival(record["cases"], what) for what in (CUT, WHOLE))
     rival = rival_of(record["cases"][0]["variants"]).removeprefix("dense, ")
     return (
-        f"In that record, of {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), the cut model answers {cut} "
-        f"times as many requests a second as the dense one in {rival}, in the same precision. With the compiled call "
+        f"In that record, of {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), the model cut at rate "
+        f"{record['rate']:g} answers {cut} times as many requests a second as the dense one in {rival}, in the same "
+        "precision. With the compiled call "
         f"and no cut it is {whole} times as many. What the cut costs in accuracy, and how int8 stands beside it, is "
         "said there, too."
     )

@@ -168,7 +168,7 @@ def test_each_record_says_what_the_cut_is_worth_beside_dense_engines(path):
 
 def test_the_head_of_the_page_says_what_the_service_gained():
     told = serving_page.lead()
-    assert re.search(r"the cut model answers [\d.]+ to [\d.]+ times as many requests a second", told)
+    assert re.search(r"cut at rate 5 answers [\d.]+ to [\d.]+ times as many requests a second", told)
     assert re.search(r"no cut it is [\d.]+ to [\d.]+ times as many", told)
     cases = [{"variants": variants() | {f"{serving.CUT}, float32": serving.summary(runs(10, 40, 120))}}]
     assert serving_page._beside_rival(cases, serving.CUT) == "2.0 to 2.0"
