@@ -1,6 +1,7 @@
 """The pairs that decide a study: the method against its rival, and blocks against what they must be better than.
 
 the way to choose    reweighted less gradual, at the same structure and rate
+the ranking          groups chosen by sensitivity less gradual, which goes by magnitude, at the same structure and rate
 the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
 the slower rival     blocks less the best model of fewer layers that is slower
@@ -32,11 +33,14 @@ class Comparisons:
     size: tuple[Difference, ...] = ()
     parts: tuple[Difference, ...] = ()
     slower: tuple[Difference, ...] = ()
+    ranking: tuple[Difference, ...] = ()
 
     @property
     def all(self) -> tuple[Difference, ...]:
         """All of them, a pair that answers two questions once."""
-        asked = (self.choice, self.cost, self.rival, self.floor, self.size, self.parts, self.slower)
+        asked = (
+            self.choice, self.ranking, self.cost, self.rival, self.floor, self.size, self.parts, self.slower,
+        )  # fmt: skip
         return tuple(dict.fromkeys(one for found in asked for one in found))
 
 
@@ -60,6 +64,7 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, other) for line in blocks if (other := _smallest_like(study, line)) is not line]),
         less([(line, _without_its_change(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.slower_rival_of(line)) for line in blocks]),
+        less([(line, gradual(line)) for line in blocks if line.setting.method == "sensitivity"]),
     )
 
 

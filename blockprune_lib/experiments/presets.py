@@ -63,15 +63,18 @@ _FOR_TASK: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
 
 
 def preset(
-    name: str, task: str, rate: float = 5.0, whole: bool = True, cuts: bool = True
+    name: str, task: str, rate: float = 5.0, whole: bool = True, method: str = "reweighted"
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """The settings of each stage, {stage: {setting: value}}, for a task by name; others get the general ones.
 
-    `rate`: that of the run; `whole`: whether it begins with all layers; `cuts`: whether its method cuts groups. `best`
-    trains more gently where more than half of the groups stay, and more gently still where nothing is cut.
+    `rate`: that of the run; `whole`: whether it begins with all layers. `best` trains more gently where more than half
+    of the groups stay, and more gently still under "dense", which cuts none; "sensitivity", whose scores compare groups
+    of different matrices too, ranks all of them together.
     """
     stages = {stage: {**told, **_FOR_TASK.get((name, task, stage), {})} for stage, told in _PRESETS[name].items()}
-    if name == "best" and whole and not cuts:
+    if name == "best" and method == "sensitivity":
+        stages["prune"]["scope"] = "model"
+    if name == "best" and whole and method == "dense":
         stages["retrain"]["learning_rate"] = stages["fine_tune"]["learning_rate"]
     elif name == "best" and whole and 1 < rate < 2:
         for stage in ("reweight", "retrain"):

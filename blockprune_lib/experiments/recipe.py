@@ -135,7 +135,7 @@ def _plan_parts(recipe: Mapping[str, Any]) -> list[Run]:
 def _run(one: Recipe) -> Run:
     """The run of a recipe without lists: the preset's settings, and over them the recipe's."""
     task, description = (one.task, None) if isinstance(one.task, str) else (check_description(one.task), dict(one.task))
-    stages = preset(one.preset, task, float(one.rate), one.layers is None, one.method != "dense")
+    stages = preset(one.preset, task, float(one.rate), one.layers is None, one.method)
     for key in STAGE_SETTINGS:
         stages[key] |= getattr(one, key).model_dump(exclude_unset=True)
     if one.embeddings:

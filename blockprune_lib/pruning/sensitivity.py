@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,25 @@ class Sensitivity:
 
     def scores(self, weight: Tensor, structure: BlockStructure) -> Tensor:
         """The root mean of G_ii A_jj w_ij² over each group, (R, C): what pruning it alone would change."""
+        return group_scores(self.scales.of(weight), structure)
+
+    @property
+    def scales(self) -> Scales:
+        """What each row and column of the weight is multiplied by for `scores`."""
         rows, columns = (matrix.diagonal().clamp(min=0).sqrt() for matrix in (self.outputs, self.inputs))
-        return group_scores(rows[:, None] * weight.detach() * columns, structure)
+        return Scales(rows, columns)
+
+
+class Scales(NamedTuple):
+    """sqrt(G_ii) of each row (M,) and sqrt(A_jj) of each column (N,) of a weight: what makes it matter to outputs."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def of(self, weight: Tensor) -> Tensor:
+        """sqrt(G_ii) · w_ij · sqrt(A_jj), (M, N), without gradient."""
+        rows, columns = (scale.to(weight.device, weight.dtype) for scale in self)
+        return rows[:, None] * weight.detach() * columns
 
 
 class OutputChange:

@@ -1,22 +1,31 @@
 """Pruning while training: the masks shrink along the cubic schedule of Zhu and Gupta (2017).
 
-What goes is chosen by magnitude (the root mean square of a group, as everywhere else), or by movement (Sanh, Wolf and
-Rush 2020, "Movement pruning", equation 2): how far training wants a group's weights away from zero,
-S_g = - sum over steps of sum over g of (dL/dW) * W. Selection reads only the scores' order, so their learning rate does
-not matter. Under movement a pruned group comes back with its old values where its score rises again.
+What goes is chosen by one of three scores:
+
+    magnitude     the root mean square of a group, as everywhere else
+    sensitivity   the same of sqrt(G_ii) · w_ij · sqrt(A_jj): how far the model's outputs move without the group, by the
+                  inputs A and the slopes G of the model that training starts from (`pruning.sensitivity`)
+    movement      how far training wants a group's weights away from zero: Sanh, Wolf and Rush 2020, "Movement
+                  pruning", equation 2, S_g = - sum over steps of sum over g of (dL/dW) * W
+
+Selection reads only the scores' order, so the learning rate of movement's does not matter. Under movement a pruned
+group comes back with its old values where its score rises again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .._common.checks import finite_number, one_of, whole_number
+from .._common.checks import finite_number, one_of, same_names, whole_number
 from ..pruning.architectures import prunable_weights
+from ..pruning.groups import group_scores
 from ..pruning.masks import HeldMasks, Masks
 from ..pruning.selection import Balance, Scope, select_model
+from ..pruning.sensitivity import Scales
 from ..pruning.structure import BlockStructure
 from .hooks import HookState, MaskHook, Progress
 from .settings import PruningScore
@@ -38,8 +47,9 @@ class GradualPruning(MaskHook):
     """Masks that shrink from density 1 to 1 / `rate` between two points of the training, then hold.
 
     `model` and `which` say which matrices; `structure`, `rate`, `scope` and `balanced` are those of `select_model`.
-    `score`: "magnitude" or "movement". `begin`, `end`: shares of the steps, 0 to 1. `updates`: how often the masks
-    change in between. Movement keeps one copy of the masked matrices; magnitude none.
+    `score`: "magnitude", "movement" or "sensitivity", which needs `scales`, {parameter name: its rows' and columns'}.
+    `begin`, `end`: shares of the steps, 0 to 1. `updates`: how often the masks change in between. Movement keeps one
+    copy of the masked matrices; the others none.
     """
 
     name = "gradual"
@@ -48,7 +58,7 @@ class GradualPruning(MaskHook):
     def __init__(
         self, model: nn.Module, structure: BlockStructure, rate: float, score: PruningScore = "magnitude",
         scope: Scope = "matrix", balanced: Balance = False, begin: float = 0.1, end: float = 0.7, updates: int = 50,
-        **which: bool,
+        scales: Mapping[str, Scales] | None = None, **which: bool,
     ) -> None:  # fmt: skip
         one_of(score, "score", get_args(PruningScore))
         for name, value in (("begin", begin), ("end", end)):
@@ -61,6 +71,11 @@ class GradualPruning(MaskHook):
         self._choice: dict[str, Any] = {"scope": scope, "balanced": balanced, **which}
         self.weights = prunable_weights(model, **which)
         select_model(model, structure, rate, **self._choice)  # refuses what cannot be done before any step
+        if (score == "sensitivity") != (scales is not None):
+            raise ValueError(f"scales must be given for score='sensitivity', and for no other; got score={score!r}")
+        if scales is not None:
+            same_names(scales, self.weights, "scales")
+        self.scales = scales
         everything = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
         super().__init__(model, Masks(everything, structure))
         moving = self.weights if score == "movement" else {}
@@ -115,7 +130,11 @@ class GradualPruning(MaskHook):
     def _choose(self, rate: float) -> None:
         for name, aside in self.aside.items():
             self.weights[name].add_(aside)  # one of the two is zero everywhere
-        self.masks = select_model(self.model, self.structure, rate, scores=self.scores or None, **self._choice)
+        scores = self.scores or None
+        if self.scales is not None:
+            scaled = {name: self.scales[name].of(weight) for name, weight in self.weights.items()}
+            scores = {name: group_scores(weight, self.structure, name=name) for name, weight in scaled.items()}
+        self.masks = select_model(self.model, self.structure, rate, scores=scores, **self._choice)
         for name, aside in self.aside.items():
             aside.copy_(self.weights[name]).masked_fill_(self.masks[name], 0.0)
         self.held = HeldMasks(self.model, self.masks)

@@ -15,7 +15,7 @@ PenaltyMethod = Literal["penalty", "proximal"]
 #: λ is the same all along, or grows evenly to its value at the last step.
 LamSchedule = Literal["constant", "rise"]
 #: What gradual pruning ranks groups by.
-PruningScore = Literal["magnitude", "movement"]
+PruningScore = Literal["magnitude", "movement", "sensitivity"]
 #: What retraining computes with: dense layers under masks, or block-sparse layers.
 Support = Literal["masks", "packed"]
 #: Multiply in bfloat16: always, never, or "auto": where the processor has instructions for it.

@@ -32,6 +32,7 @@ from ..pruning.structure import BlockStructure
 from .distillation import Teacher
 from .gradual import GradualPruning
 from .hooks import LassoHook, MaskHook
+from .output_scales import output_scales
 from .report import StageReport
 from .settings import LamSchedule, PenaltyMethod, PruningScore, Support, TrainingSettings, check_settings
 from .shrinking import ShrinkToRate
@@ -120,11 +121,16 @@ def prune_gradually(
 ) -> tuple[StageReport, Masks]:  # fmt: skip
     """Stages 3 and 4 at once: the masks shrink on the cubic schedule between `begin` and `end`, then hold.
 
-    `score`: which groups go, by "magnitude" or by "movement" (Sanh, Wolf and Rush 2020). `begin`, `end`: shares of the
-    steps, 0 to 1. Returns the report and the last masks. The rest as in `prune` and `retrain`.
+    `score`: which groups go, by "magnitude", by "movement" (Sanh, Wolf and Rush 2020), or by "sensitivity": how far the
+    outputs of the model it starts from would move without the group, estimated from 512 training examples, which makes
+    groups of different matrices comparable too (scope "model"). `begin`, `end`: shares of the steps, 0 to 1. Returns
+    the report and the last masks. The rest as in `prune` and `retrain`.
     """
     _refuse_frozen(settings, which)
-    hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, **which)
+    one_of(score, "score", get_args(PruningScore))
+    by_outputs = score == "sensitivity"
+    scales = output_scales(model, tokenizer, data, check_settings(settings), **which) if by_outputs else None
+    hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, scales=scales, **which)
     report = run_stage("retrain", model, tokenizer, data, settings, [hook], teacher)
     return report, hook.masks
 

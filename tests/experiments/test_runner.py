@@ -30,6 +30,7 @@ STAGES = {
     "group-lasso": SECOND,
     "magnitude": ("fine-tune", "fine-tune", "retrain"),
     "gradual": ("fine-tune", "retrain"),
+    "sensitivity": ("fine-tune", "retrain"),
     "movement": ("fine-tune", "retrain"),
     "one-shot": ("fine-tune",),
     "dense": ("fine-tune", "fine-tune"),

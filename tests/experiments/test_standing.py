@@ -130,7 +130,13 @@ def test_the_pairs_that_decide_a_study():
     assert [one.against for one in decided.rival] == ["dense, 2 layers"] * 2
     assert [one.verdict for one in decided.floor] == ["better", "better"]
     assert [one.against for one in decided.slower] == ["dense, 3 layers"] * 2
+    assert not decided.ranking
     assert len(decided.all) == 11
+    by_outputs = [record_of(method="sensitivity", seed=seed, score=0.8 + seed / 1000) for seed in (1, 2, 3)]
+    (more,) = standings([*study(), *by_outputs])
+    (ranked,) = comparisons(more, text=False).ranking
+    assert (ranked.method, ranked.against, ranked.verdict) == ("sensitivity", "gradual", "better")
+    assert [one.method for one in comparisons(more, text=False).choice] == ["reweighted"]
     (alone,) = standings(study(seeds=(1,)))
     assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
     (few,) = standings([record_of()])

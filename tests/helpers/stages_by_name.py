@@ -63,6 +63,7 @@ STAGES: dict[str, Any] = {
     "shrink-held": lambda m, s: _shrink(m, s, refresh_every=None, hold=True, reach=2.0),
     "gradual": lambda m, s: _gradual(m, s, "magnitude"),
     "movement": lambda m, s: _gradual(m, s, "movement"),
+    "sensitivity": lambda m, s: _gradual(m, s, "sensitivity"),
 }
 
 

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from blockprune_lib.pruning.architectures import prunable_weights
+from blockprune_lib.pruning.sensitivity import Scales, sensitivities
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.training.gradual import GradualPruning, cubic_density
 from blockprune_lib.training.hooks import Progress
+from blockprune_lib.training.output_scales import output_scales
 from blockprune_lib.training.stages import prune_gradually
 
-from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, settings, tiny
+from ..helpers.tiny_training import DATA, ROWS, TOKENIZER, examples, settings, tiny
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.01, 1.0), st.integers(-5, 100))
@@ -29,7 +31,7 @@ def test_the_schedule_is_cubic_between_its_ends(start: int, length: int, final: 
     assert got >= cubic_density(step + 1, start, start + length, final)
 
 
-@pytest.mark.parametrize("score", ["magnitude", "movement"])
+@pytest.mark.parametrize("score", ["magnitude", "movement", "sensitivity"])
 @pytest.mark.parametrize("text", ["irregular", "block_row:8", "block_column:5", "tile:7x9", "row", "column"])
 def test_it_ends_with_exactly_k_groups_and_zeros_to_the_last_bit(text: str, score: Any) -> None:
     model, structure = tiny(), BlockStructure.parse(text)
@@ -134,6 +136,63 @@ def test_under_movement_a_group_comes_back_with_its_old_values() -> None:
     assert model.weight.tolist() == [[1.0, 2.0, 0.0, 0.0]]
 
 
+@given(st.integers(1, 9), st.integers(1, 11), st.floats(1.0, 6.0), st.integers(0, 9))
+def test_sensitivity_ranks_scaled_weights(M: int, N: int, rate: float, seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    model, structure = nn.Linear(N, M, bias=False), BlockStructure.irregular()
+    rows, columns = dice.uniform(0.1, 10, M).astype("f4"), dice.uniform(0.1, 10, N).astype("f4")
+    scales = {"weight": Scales(torch.from_numpy(rows), torch.from_numpy(columns))}
+    weight = model.weight.detach().numpy().copy()
+    hook = GradualPruning(model, structure, rate, "sensitivity", begin=0.0, end=1.0, updates=1, scales=scales)
+    hook.started(Progress(0, 4, 0.0))
+    hook._choose(rate)
+    scores = np.abs(weight * rows[:, None] * columns).ravel()
+    kept = np.argsort(-scores)[: max(1, round(scores.size / rate))]
+    assert set(np.flatnonzero(hook.masks["weight"].numpy())) == set(kept)
+    np.testing.assert_array_equal(model.weight.detach().numpy(), np.where(hook.masks["weight"], weight, 0))
+
+
+def test_a_matrix_that_moves_no_output_goes_first_in_one_ranking() -> None:
+    model = tiny()
+    with torch.no_grad():  # the second layer's values are multiplied by 0
+        model.bert.encoder.layer[1].attention.output.dense.weight.zero_()
+    idle = "bert.encoder.layer.1.attention.self.value.weight"
+    _, masks = prune_gradually(
+        model, TOKENIZER, (DATA[0], None), ROWS, 4.0, score="sensitivity", scope="model",
+        settings=settings(max_steps=10, learning_rate=1e-9),
+    )  # fmt: skip
+    kept = {row["matrix"]: row["kept"] for row in masks.rows()}
+    assert kept[idle] == 1, "of each matrix the best group stays"
+    assert sum(kept.values()) == round(sum(row["groups"] for row in masks.rows()) / 4)
+
+
+def test_scales_are_those_of_a_sample_and_need_linears() -> None:
+    model = tiny()
+    found = output_scales(model, TOKENIZER, (DATA[0], None), settings())
+    batch = {"input_ids": torch.tensor([row["input_ids"] for row in examples(64, length=6)])}
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    same = output_scales(model, TOKENIZER, (examples(64, length=6), None), settings())[name]
+    known = sensitivities(model, {"q": model.bert.encoder.layer[0].attention.self.query}, [batch], 1)["q"].scales
+    torch.testing.assert_close(same.columns, known.columns)
+    assert set(found) == set(prunable_weights(model))
+    for label in (0, 1):  # labels are not read
+        other = [row | {"label": label} for row in DATA[0]]
+        again = output_scales(model, TOKENIZER, (other, None), settings())
+        assert all(torch.equal(found[key].rows, again[key].rows) for key in found)
+    with pytest.raises(ValueError, match=r"score='sensitivity' ranks Linears; .*embeddings.* is of none"):
+        output_scales(model, TOKENIZER, (DATA[0], None), settings(), embeddings=True)
+
+
+@pytest.mark.parametrize("score", ["magnitude", "sensitivity"])
+def test_scales_go_with_sensitivity_and_with_nothing_else(score: Any) -> None:
+    scales = None if score == "sensitivity" else {"weight": Scales(torch.ones(2), torch.ones(3))}
+    with pytest.raises(ValueError, match="scales must be given for score='sensitivity', and for no other"):
+        GradualPruning(nn.Linear(3, 2), BlockStructure.irregular(), 2.0, score, scales=scales)
+    other = {"other": Scales(torch.ones(2), torch.ones(3))}
+    with pytest.raises(ValueError, match="scales must name exactly the 1 matrices chosen"):
+        GradualPruning(nn.Linear(3, 2), BlockStructure.irregular(), 2.0, "sensitivity", scales=other)
+
+
 def test_one_ranking_over_the_model_and_balanced_strips() -> None:
     model = tiny()
     _, together = prune_gradually(
@@ -151,7 +210,7 @@ def test_one_ranking_over_the_model_and_balanced_strips() -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"score": "gradient"}, "score must be one of magnitude, movement; got 'gradient'"),
+        ({"score": "gradient"}, "score must be one of magnitude, movement, sensitivity; got 'gradient'"),
         ({"begin": 0.8}, "begin and end must be shares"),
         ({"end": 1.5}, "begin and end must be shares"),
         ({"rate": 0.5}, "rate"),
