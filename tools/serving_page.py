@@ -11,25 +11,50 @@ from typing import Any
 
 import numpy as np
 
-from blockprune_lib import bench, experiments
-from blockprune_lib.bench.case import Case
+from blockprune_lib import experiments
 from blockprune_lib.data.glue import TITLES
 from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
 from tools.serving import rival_of, table
+from tools.serving_batches import batches, per_second, rate, versions
 from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
-#: Names of engines by their packages.
-PROGRAMS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "nncf": "NNCF",
-            "transformers": "transformers", "blockprune-lib": "blockprune"}  # fmt: skip
 
 
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
-    return {"batches": batches(), "serving": serving(), "accuracy": accuracy()}
+    return {"lead": lead(), "batches": batches(), "serving": serving(), "accuracy": accuracy()}
+
+
+def lead() -> str:
+    """What the service gained, from the first record: beside the fastest dense engine in the same precision."""
+    path = min(RESULTS.glob("serve-*.json"))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    model, _, kind = path.stem.removeprefix("serve-").rpartition("-")
+    cut, whole = (_beside_rival(record["cases"], what) for what in (CUT, WHOLE))
+    rival = rival_of(record["cases"][0]["variants"]).removeprefix("dense, ")
+    return (
+        f"In that record, of {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), the model cut at rate "
+        f"{record['rate']:g} answers {cut} times as many requests a second as the dense one in {rival}, in the same "
+        "precision. With the compiled call "
+        f"and no cut it is {whole} times as many. What the cut costs in accuracy, and how int8 stands beside it, is "
+        "said there, too."
+    )
+
+
+def _beside_rival(cases: list[Any], what: str) -> str:
+    """The least and the most that `what` answers, times as many as the rival: medians over rounds, by load."""
+    found = [
+        float(np.median(np.array(mine["per_second"]["values"]) / np.array(dense["per_second"]["values"])))
+        for case in cases
+        for precision in ("float32", "bfloat16")
+        if (mine := case["variants"].get(f"{what}, {precision}"))
+        and (dense := case["variants"].get(f"{rival_of(case['variants'])}, {precision}"))
+    ]
+    return f"{min(found):.1f} to {max(found):.1f}"
 
 
 def serving() -> str:
@@ -42,7 +67,7 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
     int8, source = _int8(model, kind), TITLES.get(text["name"], text["name"])
-    versions = _versions(record, "torch", "openvino", "transformers", "blockprune-lib")
+    engines = versions(record, "torch", "openvino", "transformers", "blockprune-lib")
     differ = _rounded_up(max(record["differences"].values()))
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
     rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
@@ -52,7 +77,7 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         f"{record['threads']} thread{'s' * (record['threads'] > 1)}, the rest of the server and the load share what is "
         f"left. {text['count']} sentences of {source}'s validation rows, {text['shortest']} to {text['longest']} "
         f"tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. {failed or 'No'} "
-        f"request{'s' * (failed > 1)} failed. {versions}. From the record `book/results/{name}.json`."
+        f"request{'s' * (failed > 1)} failed. {engines}. From the record `book/results/{name}.json`."
         + markdown.beside(record)
     )
     legend = [
@@ -79,21 +104,6 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _versions(record: Mapping[str, Any], *only: str) -> str:
-    """The engines of a record, or `only` some, with their versions, and its date; what was not installed is left out.
-
-    >>> _versions({"provenance": {"date": "2026-01-02T03:04", "versions": {"torch": "2.0+cpu", "nncf": None}}})
-    'PyTorch 2.0; 2026-01-02'
-    """
-    told, have = record["provenance"], record["provenance"]["versions"]
-    engines = [
-        f"{name} {have[key].partition('+')[0]}"
-        for key, name in PROGRAMS.items()
-        if have.get(key) and key in (only or PROGRAMS)
-    ]
-    return f"{', '.join(engines)}; {told['date'][:10]}"
-
-
 def _int8(model: str, kind: str) -> list[str]:
     """What the record of batches says of the fastest int8 beside the cut in bfloat16; empty where it has neither."""
     path = RESULTS / f"bench-batches-{kind}.json"
@@ -106,16 +116,16 @@ def _int8(model: str, kind: str) -> list[str]:
         theirs = [engine for engine in engines if engine["precision"] == "int8"]
         ours = [engine for engine in engines if engine["key"] == f"blockprune {STRUCTURE} bf16"]
         if theirs and ours:
-            best = max(theirs, key=partial(_per_second, sentences=number))
+            best = max(theirs, key=partial(per_second, sentences=number))
             names.append(best["name"])
-            rows[f"{number}"] = [_rate(best, number), _rate(ours[0], number), _faster(best, ours[0])]
+            rows[f"{number}"] = [rate(best, number), rate(ours[0], number), _faster(best, ours[0])]
     if not rows:
         return []
     what = cases[0]["what"]
     return [
         f"*int8, without a service*: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), sequences of "
         f"{what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, medians, of the "
-        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut. {_versions(batches)}. From the "
+        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut. {versions(batches)}. From the "
         f"record `book/results/{path.name}`.",
         "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
         "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
@@ -131,11 +141,9 @@ def _busy(cases: list[Any]) -> str:
     for case in cases:
         apart = max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"])
         if apart > 1.2:
-            torch = [f"{_rate(one['engines'][0], one['what']['batch'])} at {one['what']['batch']}" for one in cases]
             told += (
-                f" Other work disturbed batch {case['what']['batch']}: quartiles of one engine's times lie up to "
-                f"{apart:.1f} times apart. The rates of that row are those of a busy machine, and say nothing of the "
-                f"batch's size; PyTorch's in float32, by batch: {', '.join(torch)}."
+                f" Other work disturbed batch {case['what']['batch']} (quartiles up to {apart:.1f} times apart): its "
+                "rates are not to be compared with those of other batches."
             )
     return told
 
@@ -183,100 +191,6 @@ def _load(load: Mapping[str, Any]) -> str:
     if "rate" in load:
         return f"{load['rate']:g} requests a second, at random moments"
     return "One client" if load["clients"] == 1 else f"{load['clients']} clients at once"
-
-
-def _read_out(path: Path) -> tuple[str, str]:
-    """Of a record on one thread: whether other work disturbed it, and what the cut is worth beside dense engines."""
-    read = next(case for case in bench.read(path).cases if case.what.threads == 1)
-    return _disturbed(read), _beside_dense(read)
-
-
-def batches() -> str:
-    """Padding, engines and the cut in one batch of sentences of mixed lengths: a table for each record."""
-    parts, columns = list[str](), ["as they come", "sorted", "error, %"]
-    for path in sorted(RESULTS.glob("bench-lengths-*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
-        disturbed, beside_dense = _read_out(path)
-        what, engines = case["what"], {engine["key"]: engine for engine in case["engines"]}
-        lengths, number = what["lengths"], what["batch"]
-        padded, tokens = number * max(lengths), sum(lengths)
-        dense = [engine for key, engine in engines.items() if not key.startswith("blockprune")]
-        ours = [engine for key, engine in engines.items() if key.startswith(f"blockprune {STRUCTURE} ")]
-        rows = dict[str, list[str]]()
-        for engine in [engines["torch"], *_best(dense, number), *_best(ours, number)]:
-            ahead = engines.get(f"{engine['key'].removesuffix('-sorted')}-sorted")
-            plain = engines[engine["key"].removesuffix("-sorted")]
-            name = plain["name"] if plain in dense else plain["name"].replace("blockprune ", "*cut*, ")
-            rows[name] = [_rate(plain, number), _rate(ahead, number), _percent(engine["error"])]
-        parts += [
-            f"Recorded on {record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]}), one "
-            f"thread: {number} sentences with {tokens} tokens, {padded} with padding, as one batch of {what['model']}; "
-            f"PyTorch, of each precision the fastest other dense engine, and this library with `{STRUCTURE}` at rate "
-            f"{what['rate']:g}. The weights are drawn at random, which changes no time. {_versions(record)}.",
-            "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
-            "*sorted*: by length, eight at a time: less padding, but smaller calls. *error*: the largest difference "
-            "from the same weights in float32, in % of the largest output. What is *cut* is also compiled, and leaves "
-            f"out the padding: that alone could be worth up to {padded / tokens:.1f} times, since {padded} tokens "
-            f"become {tokens}. The record has no compiled model without a cut, to tell the rest apart "
-            f"(`book/results/{path.name}`).{disturbed}",
-            beside_dense,
-        ]
-    return "\n\n".join(parts)
-
-
-def _disturbed(case: Case) -> str:
-    """A warning where an interval is wide, as the page "The whole model" has it; else nothing."""
-    apart = max(one.ratio_to_baseline.high / one.ratio_to_baseline.low for one in case.engines)
-    if apart <= 1.2:
-        return ""
-    return (
-        f" Other work disturbed this run: the widest interval of the record's ratios spans a factor of {apart:.1f}. "
-        "Its order holds only where intervals do not overlap."
-    )
-
-
-def _beside_dense(case: Case) -> str:
-    """Blocks in bfloat16 beside the fastest dense engines in bfloat16 and int8, by the intervals of their ratios."""
-    said, rivals = list[str](), case.fastest_rivals()
-    for mine in (STRUCTURE, "tile:32x32"):
-        told = list[str]()
-        for rival in (rivals["bfloat16"], rivals["int8"]):
-            ratio = case.ratio(f"blockprune {mine} bf16", rival.key)
-            place = "ahead of" if ratio.low > 1 else "behind" if ratio.high < 1 else "level with"
-            told.append(f"{place} {rival.name} ({ratio})")
-        said.append(f"`{mine}` is {' and '.join(told)}")
-    return (
-        f"Of what is cut, in bfloat16 and on this machine, {'; '.join(said)}. In brackets: how many times as fast, "
-        "with the 95 % interval; *level* where it holds 1."
-    )
-
-
-def _best(engines: list[Engine], sentences: int) -> list[Engine]:
-    """Of each precision the engine that answers most, sorted or not, in the order of precisions."""
-    found: dict[str, Engine] = {}
-    for engine in engines:
-        other = found.get(engine["precision"])
-        if other is None or _per_second(engine, sentences) > _per_second(other, sentences):
-            found[engine["precision"]] = engine
-    return list(found.values())
-
-
-def _percent(error: float) -> str:
-    """An error in %; what is below a hundredth, and not 0, as that.
-
-    >>> _percent(4.5e-7), _percent(0.008), _percent(0.0)
-    ('< 0.01', '0.8', '0')
-    """
-    return "< 0.01" if 0 < 100 * error < 0.01 else f"{100 * error:.2g}"
-
-
-def _rate(engine: Engine | None, sentences: int) -> str:
-    return "" if engine is None else f"{_per_second(engine, sentences):.0f}"
-
-
-def _per_second(engine: Engine, sentences: int) -> float:
-    return 1e3 * sentences / float(engine["ms"]["median"])
 
 
 def accuracy() -> str:

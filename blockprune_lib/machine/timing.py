@@ -1,6 +1,7 @@
 """Fair timing: warm up, take turns, keep every sample, compare medians, say how sure the ratio is.
 
-Left out: the caches' state before a call (each function meets what the one before it left), and GPU streams.
+Left out: GPU streams, and the caches' state before a turn: a function meets what the one before it left, unless
+`lead_in` lets it warm them for itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MOST_INNER = 1_000_000
 
 def compare(
     functions: Mapping[str, Callable[[], object]], *, baseline: str | None = None, repeats: int = 30, warmup: int = 3,
-    min_time_ms: float = 1.0, threads: int | None = None, seed: int = 0, clock: Callable[[], float] = time.perf_counter,
+    lead_in: int = 0, min_time_ms: float = 1.0, threads: int | None = None, seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:  # fmt: skip
     """Time functions against each other and return a table of medians, quartiles and ratios to the `baseline`.
 
@@ -32,6 +34,9 @@ def compare(
     a call is kept. The order is shuffled (`seed`), each followed by its reverse, so that a steady drift cancels. The
     garbage collector rests. `threads` is for all engines (see `threads`); the numbers in force are part of the result.
     `baseline` defaults to the first function; `clock` returns seconds.
+
+    The first call after another function is slow: its numbers have left the caches. In the mean of many calls in a row
+    that weighs less than in a sample of one call. So a turn may begin with `lead_in` calls that are not timed.
 
     Raises TypeError for something that cannot be called, ValueError for an empty mapping, an unknown baseline, fewer
     than 3 repeats or a clock that stands still, and RuntimeError, naming the function, where one of them raises.
@@ -45,6 +50,7 @@ def compare(
     first = one_of(next(iter(calls)) if baseline is None else baseline, "baseline", calls)
     whole_number(repeats, "repeats", at_least=3, example=30)
     whole_number(warmup, "warmup")
+    whole_number(lead_in, "lead_in")
     whole_number(seed, "seed")
     finite_number(min_time_ms, "min_time_ms", 0, "1.0 would do")
     generator = np.random.default_rng(seed)
@@ -57,6 +63,8 @@ def compare(
         inner = {name: _inner_calls(name, call, min_time_ms / 1e3, clock) for name, call in calls.items()}
         for order in itertools.islice(_orders(list(calls), generator), repeats):
             for name in order:
+                if lead_in:
+                    _seconds(name, calls[name], lead_in, clock)
                 samples[name].append(1e3 * _seconds(name, calls[name], inner[name], clock) / inner[name])
         in_force = thread_limits.threads_in_force()
     for name, values in samples.items():

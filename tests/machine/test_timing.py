@@ -161,6 +161,23 @@ def test_warm_up_is_not_in_the_samples():
     assert compare({"f": compiles}, repeats=5, clock=machine.clock).timings["f"].samples_ms == pytest.approx([10] * 5)
 
 
+def test_a_lead_in_keeps_the_first_call_of_a_turn_out_of_the_samples():
+    machine = Machine()
+
+    def cold_after_the_other(name: str, seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            machine.now += seconds if machine.calls[-1:] == [name] else seconds + 1.0
+            machine.calls.append(name)
+
+        return call
+
+    functions = {"slow": cold_after_the_other("slow", 2.0), "fast": cold_after_the_other("fast", 1.0)}
+    assert compare(functions, repeats=4, clock=machine.clock, lead_in=1).ratio("fast").value == pytest.approx(2.0)
+    machine.calls.clear()
+    compare(functions, repeats=4, warmup=0, clock=machine.clock, lead_in=2)
+    assert len(machine.calls) == 2 + 4 * 2 * 3  # one to find how many calls a sample needs; then two untimed, one timed
+
+
 @given(st.floats(1e-7, 0.1), st.floats(0, 20))
 def test_quick_functions_are_called_until_a_sample_is_long_enough(seconds, wanted):
     machine = Machine()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from examples.load import Load
-from tools import serving, serving_page
+from tools import serving, serving_batches, serving_page
 
 
 def runs(*rates, milliseconds=10.0):
@@ -127,8 +127,7 @@ def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monk
     assert table.splitlines()[2:] == ["| 1 | 100 | 50 | int8 |", "| 2 | 200 | 400 | cut |",
                                       "| 4 | 400 | 400 | not told apart |"]  # fmt: skip
     assert told.count("Other work disturbed batch") == 1
-    assert "disturbed batch 4: quartiles of one engine's times lie up to 1.5 times apart" in told
-    assert "PyTorch's in float32, by batch: 25 at 1, 50 at 2, 100 at 4." in told
+    assert "disturbed batch 4 (quartiles up to 1.5 times apart)" in told
     assert serving_page._int8("bert-base", "avx2") == serving_page._int8("minilm", "neon") == []
 
 
@@ -151,18 +150,28 @@ def test_batches_show_the_fastest_dense_engine_of_each_precision(tmp_path, monke
     cases = [{"what": what, "engines": engines}]
     record = {"hardware": {"cpu": "A Processor"}, "provenance": PROVENANCE, "cases": cases}
     (tmp_path / "bench-lengths-avx2.json").write_text(json.dumps(record))
-    monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
-    monkeypatch.setattr(serving_page, "_read_out", lambda path: ("", ""))  # needs a whole record; see below
-    rows = [line for line in serving_page.batches().splitlines() if line.startswith("| ")][1:]
+    monkeypatch.setattr(serving_batches, "RESULTS", tmp_path)
+    monkeypatch.setattr(serving_batches, "_read_out", lambda path: ("", ""))  # needs a whole record; see below
+    rows = [line for line in serving_batches.batches().splitlines() if line.startswith("| ")][1:]
     assert rows == ["| torch | 20 | 40 | 0 |", "| openvino | 100 |  | 0 |", "| openvino-int8 | 200 | 400 | 0.8 |",
                     "| *cut*, block_column:4 f32 | 500 |  | 0 |"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(serving_page.RESULTS.glob("bench-lengths-*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(serving_batches.RESULTS.glob("bench-lengths-*.json")), ids=lambda path: path.stem
+)
 def test_each_record_says_what_the_cut_is_worth_beside_dense_engines(path):
-    disturbed, beside_dense = serving_page._read_out(path)
+    disturbed, beside_dense = serving_batches._read_out(path)
     assert re.search(r"int8.*\[[\d.]+, [\d.]+\]|\[[\d.]+, [\d.]+\].*int8", beside_dense)
     assert disturbed == "" or re.search(r"a factor of \d\.\d", disturbed)
+
+
+def test_the_head_of_the_page_says_what_the_service_gained():
+    told = serving_page.lead()
+    assert re.search(r"cut at rate 5 answers [\d.]+ to [\d.]+ times as many requests a second", told)
+    assert re.search(r"no cut it is [\d.]+ to [\d.]+ times as many", told)
+    cases = [{"variants": variants() | {f"{serving.CUT}, float32": serving.summary(runs(10, 40, 120))}}]
+    assert serving_page._beside_rival(cases, serving.CUT) == "2.0 to 2.0"
 
 
 def test_what_a_cut_costs_is_told_with_its_interval_and_tasks():

@@ -239,6 +239,6 @@ def climb(
         raise ValueError("dense must hold a product to compare with; got none: leave it out for torch's own")
     baseline = next(iter(functions))
     functions |= {rung.name: rung.ready(x, packed) for rung in rungs}
-    comparison = compare(functions, baseline=baseline, repeats=repeats, warmup=1, threads=1)
+    comparison = compare(functions, baseline=baseline, repeats=repeats, warmup=1, lead_in=1, threads=1)
     flops = {rung.name: rung.flops(x, packed) for rung in rungs}
     return Climb(comparison, flops, 2 * len(x) * weight.numel(), packed.density, peak)
