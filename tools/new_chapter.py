@@ -20,7 +20,7 @@ TODO: what goes wrong at first, what the reader does on this page, and what they
 
 - **You will be able to** TODO.
 - **You need** TODO.
-- **Time:** read 15 min · laptop at most 60 s · full: the same as laptop.
+- **Time:** read 15 min · exercises 25 min, and an open one · all cells run in at most 60 s on a laptop.
 - **Live:** TODO, what is computed on this page, and what is recorded.
 ```
 %% code setup hide-input
@@ -126,7 +126,7 @@ def skeleton(name: str) -> dict[str, Any]:
         head, _, source = cell.partition("\n")
         kind, *tags = head.split()
         cells.append({"cell_type": kind, "metadata": {"tags": tags} if tags else {}, "source": source.strip("\n")})
-    promise = {"read_minutes": 15, "laptop_seconds": 60, "full": "the same as laptop"}
+    promise = {"read_minutes": 15, "exercise_minutes": 25, "laptop_seconds": 60, "full": "the same as laptop"}
     return {"cells": cells, "metadata": {"blockprune": promise}}
 
 

@@ -11,6 +11,7 @@ BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Tags of a code cell that a page shows folded, or not at all.
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+MINUTES = {"Five": 5, "Ten": 10, "Twenty": 20}
 ids = [path.stem for path in CHAPTERS]
 
 
@@ -50,9 +51,16 @@ def test_the_glossary_tells_each_term_once():
     assert len(set(terms)) == len(terms)
 
 
-def test_teachers_are_told_how_long_the_cells_of_a_chapter_run():
-    seconds = [json.loads(path.read_text())["metadata"]["blockprune"]["laptop_seconds"] for path in CHAPTERS]
-    assert "three and a half minutes at most, in most chapters in one" in (BOOK / "for-teachers.md").read_text()
+def test_teachers_are_told_how_long_a_chapter_takes_and_its_cells_run():
+    known = [json.loads(path.read_text())["metadata"]["blockprune"] for path in CHAPTERS]
+    read, asked = ([each[f"{what}_minutes"] for each in known] for what in ("read", "exercise"))
+    said = (BOOK / "for-teachers.md").read_text()
+    assert f"takes {min(read)} to {max(read)} minutes to read" in said
+    assert f"its exercises {min(asked)} to {max(asked)} without the open one" in said
+    assert (round(sum(read) / 60), round(sum(asked) / 60)) == (9, 7)
+    assert "about nine hours to read, and their exercises seven." in said
+    seconds = [each["laptop_seconds"] for each in known]
+    assert "three and a half minutes at most, in most chapters in one" in said
     assert max(seconds) == 210
     assert sum(each <= 60 for each in seconds) > len(seconds) / 2
 
@@ -80,10 +88,19 @@ class TestChapter:
 
     def test_promises_its_time_in_three_tiers(self, path):
         metadata = json.loads(path.read_text())["metadata"]["blockprune"]
-        assert {"read_minutes", "laptop_seconds", "full"} <= set(metadata)
+        assert {"read_minutes", "exercise_minutes", "laptop_seconds", "full"} <= set(metadata)
         glance = prose(path).partition("At a glance")[2][:2500].lower()
         assert f"{metadata['read_minutes']} min" in glance
+        assert f"exercises {metadata['exercise_minutes']} min" in glance
         assert re.search(rf"\b{metadata['laptop_seconds']} (s\b|seconds)", glance)
+
+    def test_promises_no_fewer_minutes_than_its_text_and_its_exercises_ask_for(self, path):
+        metadata = json.loads(path.read_text())["metadata"]["blockprune"]
+        text, _, rest = prose(path).partition("\n## Exercises")
+        written = len(text.split()) + len(rest.partition("\n## What to remember")[2].split())
+        assert written / 200 < metadata["read_minutes"], "200 words a minute, output on top"
+        asked = re.findall(r"(?:\*(Five|Ten|Twenty) minutes\.\*|\((5|10|20) minutes\))", rest)
+        assert sum(MINUTES.get(word) or int(figure) for word, figure in asked) == metadata["exercise_minutes"]
 
     def test_asks_before_it_measures_and_closes_with_what_to_remember(self, path):
         text = prose(path)
