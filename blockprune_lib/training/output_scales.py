@@ -25,7 +25,7 @@ def output_scales(
     Linear multiplies by, such as an embedding table: it has no inputs to be sensitive to.
     """
     data = prepare(model, tokenizer, source, settings.max_length)
-    found: dict[str, Any] = dict(prunable(model, **which))
+    found: dict[str, Any] = prunable(model, **which)
     modules = {parameter_name(name): module for name, module in found.items()}
     if others := [name for name, module in modules.items() if not isinstance(module, nn.Linear)]:
         raise ValueError(f"score='sensitivity' ranks Linears; {others[0]} is of none: score='magnitude' would do")
