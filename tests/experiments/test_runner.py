@@ -58,7 +58,7 @@ def test_every_method_runs_to_the_end(method, every_method):
         assert record["dense"] == found["one-shot"]["dense"], "all share the fine-tuned model"
     assert record["data"]["fingerprint"]
     assert record["model"]["sha256"]
-    for density in record["densities"].values():
+    for density in record["densities"].values() if method != "sensitivity" else ():  # that ranks all matrices together
         assert density == pytest.approx(0.5)
     assert bool(record["densities"]) == (method not in UNPRUNED)
     assert record["compression"]["rate_pruned"] == pytest.approx(1.0 if method in UNPRUNED else 2.0)
