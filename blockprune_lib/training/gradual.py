@@ -132,8 +132,7 @@ class GradualPruning(MaskHook):
             self.weights[name].add_(aside)  # one of the two is zero everywhere
         scores = self.scores or None
         if self.scales is not None:
-            scaled = {name: self.scales[name].of(weight) for name, weight in self.weights.items()}
-            scores = {name: group_scores(weight, self.structure, name=name) for name, weight in scaled.items()}
+            scores = {n: group_scores(self.scales[n].of(w), self.structure, name=n) for n, w in self.weights.items()}
         self.masks = select_model(self.model, self.structure, rate, scores=scores, **self._choice)
         for name, aside in self.aside.items():
             aside.copy_(self.weights[name]).masked_fill_(self.masks[name], 0.0)

@@ -127,7 +127,6 @@ def prune_gradually(
     the report and the last masks. The rest as in `prune` and `retrain`.
     """
     _refuse_frozen(settings, which)
-    one_of(score, "score", get_args(PruningScore))
     by_outputs = score == "sensitivity"
     scales = output_scales(model, tokenizer, data, check_settings(settings), **which) if by_outputs else None
     hook = GradualPruning(model, structure, rate, score, scope, balanced, begin, end, scales=scales, **which)
