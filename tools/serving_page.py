@@ -131,7 +131,7 @@ def _int8(model: str, kind: str) -> list[str]:
         "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
         + _busy(cases)
         + " int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
-        "{doc}`Prune and retrain <prune-and-retrain>`.",
+        "{doc}`the study <the-study>`.",
     ]
 
 
@@ -204,7 +204,7 @@ def accuracy() -> str:
     return (
         f"What this cut costs {ours[0].model} when it is trained for it is known: on average over {', '.join(most)} "
         f"and {last} it lost {' and '.join(_lost(one) for one in ours)}, 95 % intervals over seeds, against a dense "
-        "model trained for as many steps ({doc}`Prune and retrain <prune-and-retrain>` says what the two methods do; "
+        "model trained for as many steps ({doc}`the study <the-study>` says what the two methods do; "
         "records in `book/results/study`)."
     )
 

@@ -52,19 +52,23 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         found = [between(a.records, b.records, text=text, recorded=recorded) for a, b in made]
         return tuple(one for one in found if one is not None)
 
-    def gradual(line: Standing) -> Standing | None:
-        return study.find("gradual", line.setting.structure, line.setting.rate)
+    def gradual(line: Standing) -> Standing | None:  # of the same variant, where the line is one
+        method = f"gradual, {line.variant}" if line.variant else "gradual"
+        return study.find(method, line.setting.structure, line.setting.rate)
+
+    def chosen_by(method: str) -> list[tuple[Standing, Standing | None]]:
+        return [(line, gradual(line)) for line in blocks if line.setting.method.partition(", ")[0] == method]
 
     blocks = study.of("blocks")
     return Comparisons(
-        less([(line, gradual(line)) for line in blocks if line.setting.method == "reweighted"]),
+        less(chosen_by("reweighted")),
         less([(line, _dense_beside(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.rival_of(line)) for line in blocks]),
         less([(line, study.find("bag-of-words")) for line in blocks]),
         less([(line, other) for line in blocks if (other := _smallest_like(study, line)) is not line]),
         less([(line, _without_its_change(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.slower_rival_of(line)) for line in blocks]),
-        less([(line, gradual(line)) for line in blocks if line.setting.method == "sensitivity"]),
+        less(chosen_by("sensitivity")),
     )
 
 

@@ -137,6 +137,16 @@ def test_the_pairs_that_decide_a_study():
     (ranked,) = comparisons(more, text=False).ranking
     assert (ranked.method, ranked.against, ranked.verdict) == ("sensitivity", "gradual", "better")
     assert [one.method for one in comparisons(more, text=False).choice] == ["reweighted"]
+    shorter = [
+        record_of(method=method, seed=seed, score=0.7) for method in ("sensitivity", "gradual") for seed in (1, 2)
+    ]
+    for record in shorter:
+        record["run"]["options"] = record["run"]["options"] | {"variant": "half-as-long"}
+    (more,) = standings([*study(), *by_outputs, *shorter])
+    assert [(one.method, one.against) for one in comparisons(more, text=False).ranking] == [
+        ("sensitivity", "gradual"),
+        ("sensitivity, half-as-long", "gradual, half-as-long"),
+    ]
     (alone,) = standings(study(seeds=(1,)))
     assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
     (few,) = standings([record_of()])

@@ -1,5 +1,6 @@
 """Each chapter's checkers name the usual slips; what is no answer at all is refused with a sentence, never an error."""
 
+import itertools
 import math
 from itertools import product
 
@@ -295,7 +296,6 @@ def prune_and_retrain():
     def pooled(first, second):  # and every answer of every seed as a row of its own
         return math.hypot(stats.sem(first.ravel()), stats.sem(second.ravel()))
 
-    study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
     return [
         ("exact-count", lambda groups, rate: rate, "the rate that was asked for"),
         ("exact-count", lambda groups, rate: sum(groups) / max(1, round(sum(groups) / rate)), "rounds once for all"),
@@ -317,6 +317,47 @@ def prune_and_retrain():
         ("verdict", verdict(pairs=False), "two that go up and down together"),
         ("verdict", verdict(by_row=apart), "right in the same rows but for some ten"),
         ("verdict", verdict(by_row=pooled), "right in the same rows but for some ten"),
+    ]
+
+
+def the_study():
+    def seeds(part=0.975, less=1, fixed=None):
+        def count(gap, scatter):
+            widths = ((n, (fixed or stats.t.ppf(part, n - less)) * scatter / n**0.5) for n in itertools.count(2))
+            return next(n for n, width in widths if width < abs(gap))
+
+        return count
+
+    def scores(inputs=None, slopes=None, root=0.5, total=False, power=1):
+        def of(weight, x, j, size):
+            a, g = (inputs or mean_square)(x) ** power, (slopes or mean_square)(j) ** power
+            lost = (g[:, None] * weight**2 * a).reshape(-1, size, weight.shape[1])
+            return (lost.sum(1) if total else lost.mean(1)) ** root
+
+        return of
+
+    def mean_square(values):
+        return (values**2).mean(0)
+
+    def spread(values):
+        return values.var(0)
+
+    def ones(values):
+        return np.ones(values.shape[1])
+
+    study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
+    return [
+        ("seeds-needed", seeds(fixed=1.96), "1.96 whatever the number"),
+        ("seeds-needed", seeds(less=0), "n degrees of freedom"),
+        ("seeds-needed", seeds(part=0.95), "2.5 % on either side"),
+        ("output-scores", lambda weight, x, j, size: weight, "shape"),
+        ("output-scores", scores(total=True), "of the sum, not of the mean"),
+        ("output-scores", scores(root=1), "without the root"),
+        ("output-scores", scores(inputs=spread), "variance of the inputs"),
+        ("output-scores", scores(slopes=spread), "variance of the slopes"),
+        ("output-scores", scores(power=2), "not by their roots"),
+        ("output-scores", scores(slopes=ones), "leaves the slopes out"),
+        ("output-scores", scores(inputs=ones), "leaves the inputs out"),
         ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
         ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
         ("own-study", study | {"method": ["dense", "bag-of-words"]}, "groups are cut at 0 rates"),
@@ -503,8 +544,8 @@ def on_top_of_distillation():
 
 
 CHAPTERS = (
-    whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_whole_model,
-    paper_versus_here, storing, your_own_model, on_top_of_distillation,
+    whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_study,
+    the_whole_model, paper_versus_here, storing, your_own_model, on_top_of_distillation,
 )  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 

@@ -1,13 +1,10 @@
-"""Checkers of *prune-and-retrain*: how many groups stay, a step that keeps zeros, a verdict, a recipe for a study."""
+"""Checkers of *prune-and-retrain*: how many groups stay, a step that keeps zeros, a verdict."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ...experiments.methods import METHODS
-from ..exercises import Function, agree, exercise, expect, planned, several
+from ..exercises import Function, agree, exercise, expect, several
 
 
 @exercise("exact-count", "true_rate(groups, rate)")
@@ -91,22 +88,3 @@ def verdict(answer: Function) -> str:
         expect(isinstance(got, str), f"for {name} it returned {type(got).__name__}, expected a word such as 'better'")
         expect(got == right, f"for {name} it says {got!r}, not {right!r}")
     return "it asks seeds and rows, and neither alone is enough"
-
-
-@exercise("own-study")
-def own_study(answer: Any) -> str:
-    """Lists are swept over: method, rate and seed need at least two, two and three entries; some run must cut."""
-    runs = planned(answer)
-    seen = {key: {getattr(run, key) for run in runs} for key in ("method", "rate", "seed")}
-    for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
-        expect(len(seen[key]) >= least, f"it has {len(seen[key])} value of {key}, at least {least} are needed")
-    baselines = [
-        name
-        for name, method in METHODS.items()
-        if not any(s.action == "train_reweighted" and s.changes.get("reweighted", True) for s in method.stages)
-    ]
-    remedy = f"each of {', '.join(baselines)} is a baseline"
-    expect(seen["method"].intersection(baselines), "both methods reweight", remedy)
-    cut = {run.rate for run in runs if run.rate > 1 and run.method not in ("dense", "bag-of-words")}
-    expect(len(cut) >= 2, f"groups are cut at {len(cut)} rate{'s' * (len(cut) != 1)}, at least 2 are needed")
-    return f"{len(runs)} runs: {len(seen['method'])} methods, {len(seen['rate'])} rates, {len(seen['seed'])} seeds"
