@@ -42,7 +42,7 @@ def _read_out(path: Path) -> tuple[str, str]:
 
 def batches() -> str:
     """Padding, engines and the cut in one batch of sentences of mixed lengths: a table for each record."""
-    parts, notes, shares, columns = list[str](), list[str](), list[str](), ["as they come", "sorted", "error, %"]
+    parts, notes, shares, columns = list[str](), list[str](), list[str](), ["as they come", "sorted", "rounding, %"]
     for path in sorted(RESULTS.glob("bench-lengths-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
@@ -87,8 +87,8 @@ def _notes(of_records: list[str]) -> str:
             ":class: dropdown",
             "- Dense are PyTorch, and of each precision the fastest other engine. *sorted*: by length, eight at a "
             "time: less padding, but smaller calls.",
-            "- *error*: the largest difference from the same weights in float32, in % of the largest output. The "
-            "weights are drawn at random, which changes no time.",
+            "- *rounding*: the largest difference from the same weights in float32, in % of the largest output. It is "
+            "not a loss of accuracy: the weights are drawn at random, which changes no time.",
             "- In brackets stands the 95 % interval; *level* where it holds 1.",
             *of_records,
             "```",
@@ -111,13 +111,13 @@ def _beside_dense(case: Case) -> str:
     """Blocks in bfloat16 beside the fastest dense engines in bfloat16 and int8, by the intervals of their ratios."""
     said, rivals = list[str](), case.fastest_rivals()
     for mine in (STRUCTURE, "tile:32x32"):
-        told = list[str]()
+        told, where = list[str](), "" if mine == STRUCTURE else ", a coarser cut that is not in the table,"
         for rival in (rivals["bfloat16"], rivals["int8"]):
             ratio = case.ratio(f"blockprune {mine} bf16", rival.key)
             level = ", which is level" if ratio.low <= 1 <= ratio.high else ""
             told.append(f"{ratio} times as fast as {rival.name}{level}")
-        said.append(f"`{mine}` is {' and '.join(told)}")
-    return f"In bfloat16 {'; '.join(said)}."
+        said.append(f"- `{mine}`{where} is {' and '.join(told)}.")
+    return "\n".join(["In bfloat16:", "", *said])
 
 
 def _best(engines: list[Engine], sentences: int) -> list[Engine]:

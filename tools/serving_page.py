@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from tools.serving_batches import batches, per_second, rate, versions
 from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
+#: Methods as a reader knows them who has not read the chapters.
+METHODS = {"reweighted": "reweighted group Lasso", "gradual": "gradual magnitude pruning"}
 
 
 def regions() -> dict[str, str]:
@@ -30,19 +32,49 @@ def regions() -> dict[str, str]:
 
 
 def lead() -> str:
-    """What the service gained, from the first record: beside the fastest dense engine in the same precision."""
+    """What the service gained and what it costs: beside the fastest dense engine in the same precision, and int8."""
     path = min(RESULTS.glob("serve-*.json"))
     record = json.loads(path.read_text(encoding="utf-8"))
     model, _, kind = path.stem.removeprefix("serve-").rpartition("-")
-    cut, whole = (_beside_rival(record["cases"], what) for what in (CUT, WHOLE))
-    rival = rival_of(record["cases"][0]["variants"]).removeprefix("dense, ")
-    return (
-        f"In that record, of {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), the model cut at rate "
-        f"{record['rate']:g} answers {cut} times as many requests a second as the dense one in {rival}, in the same "
-        "precision. With the compiled call "
-        f"and no cut it is {whole} times as many. What the cut costs in accuracy, and how int8 stands beside it, is "
-        "said there, too."
+    cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
+    cut, whole = (_beside_rival(cases, what) for what in (CUT, WHOLE))
+    rival = rival_of(cases[0]["variants"])
+    kinds = {rival: f"dense, {rival.removeprefix('dense, ')}", WHOLE: "compiled, nothing cut", CUT: "compiled and cut"}
+    rows = {
+        f"{said}, {precision}": [
+            f"{case['variants'][f'{what}, {precision}']['per_second']['median']:.0f}" for case in cases
+        ]
+        for precision in ("float32", "bfloat16")
+        for what, said in kinds.items()
+        if all(f"{what}, {precision}" in case["variants"] for case in cases)
+    }
+    loads = [_load(case["load"]).lower() for case in cases]
+    return "\n\n".join(
+        [
+            f"In short: {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), cut at rate {record['rate']:g}, so "
+            f"that one weight in {record['rate']:g} of its encoder is left. *Compiled*: the whole encoder in one call.",
+            "\n".join(markdown.table(loads, rows, names="requests a second", cells="---:")),
+            f"Cut, it answers {cut} times as many requests as the dense model in {rival.removeprefix('dense, ')} in "
+            f"the same precision; with the compiled call and no cut it is {whole} times as many." + _price(model, kind),
+        ]
     )
+
+
+def _price(model: str, kind: str) -> str:
+    """What the cut takes in accuracy, and where int8 is faster: the two things a table of speed leaves out."""
+    told, faster = "", _beside_int8(model, kind)[2]
+    if ours := _costs():
+        points = " or ".join(f"{-100 * one.mean:.1f} points ({METHODS.get(one.method, one.method)})" for one in ours)
+        told += (
+            f" This cut has a price: trained for it, {model} lost {points}, on average over {len(ours[0].tasks)} tasks."
+        )
+    if faster:
+        found = {verdict: [size for size, row in faster.items() if row[-1] == verdict] for verdict in VERDICTS}
+        told += " int8, which needs no training, was timed without a service: " + "; ".join(
+            f"{VERDICTS[verdict]} with batches of {' and '.join(sizes)}" for verdict, sizes in found.items() if sizes
+        )
+        told += " ([details and intervals](serve-measured))."
+    return told
 
 
 def _beside_rival(cases: list[Any], what: str) -> str:
@@ -73,45 +105,51 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
     failed = sum(found["failed"] for case in cases for found in case["variants"].values())
     head = (
-        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}), {machine['usable_cores']} cores; the model has "
-        f"{record['threads']} thread{'s' * (record['threads'] > 1)}, the rest of the server and the load share what is "
-        f"left. {text['count']} sentences of {source}'s validation rows, {text['shortest']} to {text['longest']} "
-        f"tokens, {text['mean']:.0f} on average; at most {record['most']} in a batch. {failed or 'No'} "
-        f"request{'s' * (failed > 1)} failed. {engines}. From the record `book/results/{name}.json`."
-        + markdown.beside(record)
+        f"**{model}** on {machine['cpu']} ({CLASSES[kind]}); {text['count']} sentences of {source}'s validation rows, "
+        f"{text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average; in float32 and bfloat16 only."
+    )
+    terms = (
+        "*PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
+        "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same "
+        f"with `{record['structure']}` at rate {record['rate']:g}. *to {rival}*: times as many requests as {rival} in "
+        "the same precision, and in brackets the lowest and the highest of the rounds. Rounds are too few for an "
+        "interval, so brackets that overlap tell no difference. *p50*, *p95*, *p99*: the ms within which 50, 95 and "
+        "99 of 100 requests were answered."
     )
     legend = [
-        "- *PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
-        "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same "
-        f"with `{record['structure']}` at rate {record['rate']:g}. Where nothing is cut, the probabilities in "
-        f"the answers differ from PyTorch float32's by {differ} at most, bfloat16 included.",
-        f"- *per s*: requests a second, median over rounds. *to {rival}*: times as many as {rival} in the same "
-        "precision and round: the median of the rounds, and in brackets the lowest and the highest. Rounds are too few "
-        "for an interval, so brackets that overlap tell no difference.",
-        "- *p50*, *p95*, *p99*: 50 %, 95 % and 99 % of the requests were answered within this time, all rounds "
-        "together.",
-        "- *int8* is missing: the service was recorded in float32 and bfloat16 only."
-        + (" Below the tables stands what another record says of it." if int8 else ""),
+        "```{admonition} How it was measured",
+        ":class: dropdown",
+        f"- {machine['usable_cores']} cores; the model has {record['threads']} thread{'s' * (record['threads'] > 1)}, "
+        f"the rest of the server and the load share what is left. At most {record['most']} in a batch. "
+        f"{failed or 'No'} request{'s' * (failed > 1)} failed.",
+        "- *per s*: requests a second, median over rounds. *to* is the median of the rounds' ratios; percentiles are "
+        "of all rounds together.",
+        f"- Where nothing is cut, the probabilities in the answers differ from PyTorch float32's by {differ} at most, "
+        "bfloat16 included.",
+        f"- {engines}. From the record `book/results/{name}.json`." + markdown.beside(record),
+        "```",
     ]
-    parts = [head, "\n".join(legend)]
+    parts = [head, terms]
     for case in cases:
         parts += [
             f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them {_turn(case['load'])}.",
             table(case),
         ]
         parts += _factors(case)
-    parts += int8
+    parts += ["\n".join(legend), *int8]
     return "\n\n".join(parts)
 
 
-def _int8(model: str, kind: str) -> list[str]:
-    """What the record of batches says of the fastest int8 beside the cut in bfloat16; empty where it has neither."""
+def _beside_int8(model: str, kind: str) -> tuple[dict[str, Any], list[str], dict[str, list[str]]]:
+    """The record of batches, its fastest engines in int8, and {batch: [theirs, ours, the faster]}; empty if lacking."""
     path = RESULTS / f"bench-batches-{kind}.json"
     if not path.exists():
-        return []
+        return {}, [], {}
     batches, rows, names = json.loads(path.read_text(encoding="utf-8")), dict[str, list[str]](), list[str]()
-    cases = [case for case in batches["cases"] if (case["what"]["model"], case["what"]["rate"]) == (model, RATE)]
-    for case in cases:
+    batches["cases"] = [
+        case for case in batches["cases"] if (case["what"]["model"], case["what"]["rate"]) == (model, RATE)
+    ]
+    for case in batches["cases"]:
         number, engines = case["what"]["batch"], case["engines"]
         theirs = [engine for engine in engines if engine["precision"] == "int8"]
         ours = [engine for engine in engines if engine["key"] == f"blockprune {STRUCTURE} bf16"]
@@ -119,19 +157,25 @@ def _int8(model: str, kind: str) -> list[str]:
             best = max(theirs, key=partial(per_second, sentences=number))
             names.append(best["name"])
             rows[f"{number}"] = [rate(best, number), rate(ours[0], number), _faster(best, ours[0])]
+    return batches, names, rows
+
+
+def _int8(model: str, kind: str) -> list[str]:
+    """What the record of batches says of the fastest int8 beside the cut in bfloat16; empty where it has neither."""
+    batches, names, rows = _beside_int8(model, kind)
     if not rows:
         return []
-    what = cases[0]["what"]
+    what = batches["cases"][0]["what"]
     return [
-        f"*int8, without a service*: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), sequences of "
+        f"**int8, without a service**: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), sequences of "
         f"{what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, medians, of the "
-        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut. {versions(batches)}. From the "
-        f"record `book/results/{path.name}`.",
+        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut.",
         "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
         "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
-        + _busy(cases)
+        + _busy(batches["cases"])
         + " int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
-        "{doc}`the study <the-study>`.",
+        f"{{doc}}`the study <the-study>`. {versions(batches)}. From the record "
+        f"`book/results/bench-batches-{kind}.json`.",
     ]
 
 
@@ -152,6 +196,14 @@ def _faster(theirs: Engine, ours: Engine) -> str:
     """Which of two engines is the faster, by intervals of their ratios to the same baseline."""
     one, other = theirs["ratio_to_baseline"], ours["ratio_to_baseline"]
     return "int8" if one["low"] > other["high"] else "cut" if other["low"] > one["high"] else "not told apart"
+
+
+#: What `_faster` says, as part of a sentence.
+VERDICTS = {
+    "int8": "faster than the cut in bfloat16",
+    "cut": "slower than it",
+    "not told apart": "not told apart from it",
+}
 
 
 def _turn(load: Mapping[str, Any]) -> str:
@@ -193,22 +245,28 @@ def _load(load: Mapping[str, Any]) -> str:
     return "One client" if load["clients"] == 1 else f"{load['clients']} clients at once"
 
 
-def accuracy() -> str:
-    """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
+@cache
+def _costs() -> list[Any]:
+    """What each method lost at the structure and the rate of the tables: means over tasks, at least three."""
     found = [comparisons(study, text=False) for study in standings(readme_accuracy.records())]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
-    ours = [one for one in pooled if (one.structure, one.rate) == (STRUCTURE, RATE)]
+    return [one for one in pooled if (one.structure, one.rate) == (STRUCTURE, RATE)]
+
+
+def accuracy() -> str:
+    """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
+    ours = _costs()
     if not ours:
         return ""
     *most, last = [TITLES[task] for task in ours[0].tasks]
     return (
-        f"What this cut costs {ours[0].model} when it is trained for it is known: on average over {', '.join(most)} "
-        f"and {last} it lost {' and '.join(_lost(one) for one in ours)}, 95 % intervals over seeds, against a dense "
-        "model trained for as many steps ({doc}`the study <the-study>` says what the two methods do; "
-        "records in `book/results/study`)."
+        f"**The price.** Trained for this cut, {ours[0].model} lost {' and '.join(_lost(one) for one in ours)}, on "
+        f"average over {', '.join(most)} and {last}, beside a dense model trained for as many steps. In brackets: 95 % "
+        "intervals over seeds. {doc}`The study <the-study>` says what the two methods do; the records "
+        "are in `book/results/study`."
     )
 
 
 def _lost(one: Any) -> str:
     high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
-    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with `{one.method}`"
+    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with {METHODS.get(one.method, one.method)}"

@@ -90,18 +90,19 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
     (tmp_path / "serve-bert-base-avx2.json").write_text(json.dumps(record))
     monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
     page = serving_page.serving()
-    assert page.startswith("**bert-base** on A Processor (AVX2), 2 cores; the model has 1 thread")
+    assert page.startswith("**bert-base** on A Processor (AVX2); 872 sentences of SST-2")
+    assert "2 cores; the model has 1 thread, the rest" in page
     assert "872 sentences of SST-2's validation rows, 4 to 60 tokens, 25 on average" in page
     assert "by 0.002 at most" in page
     assert page.index("*One client*: 3 rounds") < page.index("*16 clients at once*: 3 rounds")
     assert "every engine answered the same 20 requests" in page
     assert "the same with `block_column:4` at rate 5" in page
-    assert "*to PyTorch*: times as many as PyTorch in the same precision and round" in page
+    assert "*to PyTorch*: times as many requests as PyTorch in the same precision" in page
     assert "No request failed." in page
-    assert page.index("*p50*, *p95*, *p99*: 50 %, 95 % and 99 % of the requests") < page.index("| engine |")
+    assert page.index("*p50*, *p95*, *p99*: the ms within which") < page.index("| engine |")
     assert "PyTorch 2.13.0, OpenVINO 2026.4.1; 2026-01-02." in page
-    assert "float32 and bfloat16 only." in page
-    assert "Below the tables" not in page, "there is no record of int8 here"
+    assert "in float32 and bfloat16 only." in page
+    assert "int8" not in page, "there is no record of int8 here"
 
 
 def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monkeypatch):
@@ -168,15 +169,18 @@ def test_each_record_says_what_the_cut_is_worth_beside_dense_engines(path):
 
 def test_the_head_of_the_page_says_what_the_service_gained():
     told = serving_page.lead()
-    assert re.search(r"cut at rate 5 answers [\d.]+ to [\d.]+ times as many requests a second", told)
+    assert re.search(r"Cut, it answers [\d.]+ to [\d.]+ times as many requests as the dense model in", told)
     assert re.search(r"no cut it is [\d.]+ to [\d.]+ times as many", told)
+    assert re.search(r"^\| compiled and cut, bfloat16 \| \d+ \| \d+ \|$", told, re.M)
+    assert re.search(r"lost [\d.]+ points \(reweighted group Lasso\) or .* on average over \d tasks", told)
+    assert "int8, which needs no training, was timed without a service: " in told
     cases = [{"variants": variants() | {f"{serving.CUT}, float32": serving.summary(runs(10, 40, 120))}}]
     assert serving_page._beside_rival(cases, serving.CUT) == "2.0 to 2.0"
 
 
 def test_what_a_cut_costs_is_told_with_its_interval_and_tasks():
     told = serving_page.accuracy()
-    assert re.search(r"it lost [\d.]+ points \([\d.]+ to [\d.]+\) with `reweighted` and .* with `gradual`", told)
+    assert re.search(r"lost [\d.]+ points \([\d.]+ to [\d.]+\) with reweighted group Lasso and .* with gradual", told)
     assert "95 % intervals over seeds" in told
 
 
