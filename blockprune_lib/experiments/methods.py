@@ -79,8 +79,8 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (
     Method("gradual", _gradual("magnitude"),
            "fine-tune, then prune by magnitude on the cubic schedule, for the reweight and retrain budgets together"),
     Method("sensitivity", _gradual("sensitivity"),
-           "the same, but by how far the fine-tuned model's outputs move without a group: its weights times the usual "
-           "size of their inputs and of the outputs' slopes, from 512 training examples"),
+           "the same, but by an estimate of how far the fine-tuned model's outputs move when the group is left out, "
+           "made from its weights, what they are multiplied by and the outputs' gradients on 512 training examples"),
     Method("movement", _gradual("movement"),
            "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, for the reweight and "
            "retrain budgets together"),

@@ -86,6 +86,11 @@ class TestChapter:
         assert tags(code[0]) == ["setup", "hide-input"]
         assert "chapter.passport()" in source(code[1])
 
+    def test_links_made_by_a_cell_name_the_built_page(self, path):
+        """Sphinx resolves a link to a source file in prose, not in what a cell prints."""
+        for cell in cells(path, "code"):
+            assert not re.search(r"\]\([\w-]+\.(ipynb|md)\b", source(cell)), source(cell)
+
     def test_promises_its_time_in_three_tiers(self, path):
         metadata = json.loads(path.read_text())["metadata"]["blockprune"]
         assert {"read_minutes", "exercise_minutes", "laptop_seconds", "full"} <= set(metadata)
