@@ -67,6 +67,12 @@ class TrainingData:
     metric_set: MetricSet
     tokenizer: Any
     source: Any
+    max_length: int = 128
+
+    def reads_as(self, other: TrainingData) -> bool:
+        """Whether a model is given the same tokens for the same rows as it is from `other`."""
+        same = self.source is other.source and self.tokenizer is other.tokenizer
+        return same and self.max_length == other.max_length
 
     def rows(self) -> list[dict[str, Any]]:
         """The examples to train on as plain dicts: a Dataset would decode each again whenever it is drawn."""
@@ -126,7 +132,7 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
             _check_examples(part, examples, outputs)
             if not isinstance(source, Task):
                 _check_lengths(part, examples, most_tokens(model))
-    return TrainingData(train, validation, metric_set, tokenizer, source)
+    return TrainingData(train, validation, metric_set, tokenizer, source, max_length)
 
 
 def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, float]:
@@ -155,7 +161,9 @@ class Scores:
     One stage ends with the weights the next begins with, so each set of weights need be scored only once.
     """
 
-    _known: ClassVar[weakref.WeakKeyDictionary[Any, tuple[int, Any, dict[str, float]]]] = weakref.WeakKeyDictionary()
+    _known: ClassVar[weakref.WeakKeyDictionary[Any, tuple[int, TrainingData, dict[str, float]]]] = (
+        weakref.WeakKeyDictionary()
+    )
 
     def __init__(self, model: Any, data: TrainingData) -> None:
         self.model, self.data, self.seconds = model, data, 0.0
@@ -167,8 +175,8 @@ class Scores:
         start = time.perf_counter()
         weights = fingerprint(self.model)
         known = self._known.get(self.model)
-        if known is None or known[0] != weights or known[1] is not self.data.source:
-            known = self._known[self.model] = (weights, self.data.source, score(self.model, self.data))
+        if known is None or known[0] != weights or not self.data.reads_as(known[1]):
+            known = self._known[self.model] = (weights, self.data, score(self.model, self.data))
         self.seconds += time.perf_counter() - start
         return dict(known[2])
 
