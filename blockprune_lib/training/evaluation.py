@@ -36,7 +36,8 @@ def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_le
 
     Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens, or at what the model takes
     where that is less; no gradient is kept; the model's mode and device stay. Raises ValueError for data without
-    validation examples and for labels that do not fit the model's head.
+    validation examples and for labels that do not fit the model's head, TypeError for a model that gives no row of
+    logits a text.
 
     >>> task = tasks.load("rte")  # doctest: +SKIP
     >>> evaluate(model, tokenizer, task), task.majority  # a model that learned nothing  # doctest: +SKIP
@@ -151,7 +152,19 @@ def _logits(model: Any, data: TrainingData, batch_size: int) -> torch.Tensor:
             chosen = order[start : start + batch_size]
             batch = data.collate([examples[i] for i in chosen])
             inputs = {key: value.to(device) for key, value in batch.items() if key != "labels"}
-            logits[chosen] = model(**inputs).logits.float().cpu()
+            logits[chosen] = _of_texts(model, model(**inputs)).float().cpu()
+    return logits
+
+
+def _of_texts(model: Any, outputs: Any) -> torch.Tensor:
+    """The logits (texts, outputs) in what `model` returned; raises TypeError where it has none, or some a token."""
+    logits = getattr(outputs, "logits", None)
+    if logits is None or logits.ndim != 2:
+        what = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
+        raise TypeError(
+            f"model must give one row of logits a text; got a {type(model).__name__}, which gives {what}: "
+            "AutoModelForSequenceClassification.from_pretrained(folder), or models.load(...).model, would do"
+        )
     return logits
 
 
@@ -199,6 +212,11 @@ def _check_examples(part: str, examples: Any, outputs: int) -> None:
     first = examples[0]
     if not isinstance(first, dict) or "input_ids" not in first or not {"label", "labels"} & set(first):
         raise ValueError(f"data: {part} must hold dicts with input_ids and label; the first one is {str(first)[:80]}")
+    if (size := np.asarray(plain(first.get("labels", first.get("label")))).size) != 1:
+        raise ValueError(
+            f"data: {part} must have one label an example; the first has {size}: for a label a token, or several a "
+            "text, a transformers.Trainer with MaskCallback(model, masks) would do"
+        )
     labels = _labels(examples)
     low, high = labels.min(), labels.max()
     if outputs > 1 and not (np.issubdtype(labels.dtype, np.integer) and low >= 0 and high < outputs):
