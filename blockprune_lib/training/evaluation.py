@@ -158,7 +158,7 @@ def _logits(model: Any, data: TrainingData, batch_size: int) -> torch.Tensor:
 
 def _of_texts(model: Any, outputs: Any) -> torch.Tensor:
     """The logits (texts, outputs) in what `model` returned; raises TypeError where it has none, or some a token."""
-    logits = getattr(outputs, "logits", None)
+    logits: torch.Tensor | None = getattr(outputs, "logits", None)
     if logits is None or logits.ndim != 2:
         what = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
         raise TypeError(

@@ -411,7 +411,7 @@ def test_a_score_is_not_that_of_other_tokens(change: str, monkeypatch: pytest.Mo
     seen, place = list[Any](), "blockprune_lib.training.evaluation.score"
     monkeypatch.setattr(place, lambda _, data: seen.append(data) or {"accuracy": 1})
     model, data = tiny(), prepare(tiny(), TOKENIZER, DATA)
-    other = {"max_length": 3} if change == "fewer tokens" else {"tokenizer": copy.deepcopy(TOKENIZER)}
+    other: dict[str, Any] = {"max_length": 3} if change == "fewer tokens" else {"tokenizer": copy.deepcopy(TOKENIZER)}
     for each in (data, dataclasses.replace(data), dataclasses.replace(data, **other)):
         Scores(model, each).now()
     assert len(seen) == 2
