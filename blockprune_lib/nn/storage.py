@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .._common.checks import one_of
 from .._common.files import read_json, usual_modes, whole_folder
+from .._common.folders import explain_write_errors
 from ..data import hub
 from ..kernels.precision import PRECISIONS
 from ..pruning.packing import PackedMatrix
@@ -32,7 +33,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
 
     A model without sparse layers is saved as well, and `load` reads it. An earlier save is replaced; a folder that
     holds anything else is not touched. Raises TypeError for a model that is no class of transformers itself, ValueError
-    for a folder that cannot be used; nothing is half-written.
+    for a folder that cannot be used, OSError where it cannot be written, as on a full disk; nothing is half-written.
     """
     from transformers import PreTrainedModel
 
@@ -44,7 +45,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
     target = Path(folder).expanduser().absolute()
     _check_target(target)
     layers = named_sparse_layers(model)
-    with whole_folder(target) as scratch:
+    with explain_write_errors(target), whole_folder(target) as scratch:
         write_model(model, scratch, layers)
         if tokenizer is not None:
             tokenizer.save_pretrained(scratch)
