@@ -45,7 +45,7 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
         raise OSError(
             f"{str(folder)!r} could not be written: {error}; the disk has {free / 1e6:,.0f} MB free. What was whole "
             "before is kept: make room and run the same again to go on from there"

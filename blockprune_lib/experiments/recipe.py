@@ -125,11 +125,18 @@ def _plan_parts(recipe: Mapping[str, Any]) -> list[Run]:
     for part in parts:
         if "parts" in part:
             raise ValueError("recipe: a part cannot have parts")
-        stages = {key: {**common.get(key, {}), **part[key]} for key in STAGE_SETTINGS if key in part}
+        stages = {key: _over(common.get(key, {}), part[key]) for key in STAGE_SETTINGS if key in part}
         for run in plan({**common, **part, **stages}):
             if runs.setdefault(run.name, run) != run:
                 raise ValueError(f"recipe: two parts have different runs by one name, {run.name!r}")
     return list(runs.values())
+
+
+def _over(common: Any, part: Any) -> Any:
+    """A stage's settings in a part, over those of the whole; where one is no mapping, that, which is then refused."""
+    if not isinstance(common, Mapping):
+        return common
+    return {**common, **part} if isinstance(part, Mapping) else part
 
 
 def _run(one: Recipe) -> Run:

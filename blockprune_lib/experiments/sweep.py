@@ -17,6 +17,7 @@ from accelerate import PartialState
 from .._common.checks import whole_number
 from .._common.files import read_json, write_json
 from .._common.folders import check_place, refuse_another, refuse_foreign_files
+from ..data.labels import plain
 from ..machine.cpu import processor
 from ..training.arguments import trains_on_cpu
 from .actions import Reporter
@@ -63,7 +64,7 @@ def part_of(runs: list[Run], shard: str) -> list[Run]:
 
 
 def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
-    card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe)))
+    card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe), default=plain))  # NumPy's numbers too
     if not card.exists():
         refuse_foreign_files(folder)
     elif not extend and _begun(folder):

@@ -7,6 +7,7 @@
     engine                a whole encoder as one compiled call, where that gives the same result
     whole_call            a model's embeddings and its encoder as one compiled call, from token numbers on
     encoder_plan          its layers as records that the call reads; embedding_plan: a model's embeddings
+    idle_hooks            hooks that transformers left in a model, and that do nothing now
     watched               whether modules and tensors are what they were
     encoder_call          the call itself; pooling: the pooler after it
     first_call            `warm_up`: compile or load what a first call needs, before it

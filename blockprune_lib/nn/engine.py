@@ -36,6 +36,7 @@ from ..pruning.families import LayerPaths, layer_paths, part_of
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_call import from_states
 from .encoder_plan import EncoderPlan, Unfit
+from .idle_hooks import all_idle
 from .watched import Tree
 
 #: Names of the mask, and of all arguments that ask for no other output.
@@ -169,7 +170,7 @@ def disturbed(modules: tuple[nn.Module, ...], owner: nn.Module, differentiated: 
     if gradients and differentiated:
         return "gradients are asked for"
     for module in modules:  # a loop, as it is run at every call
-        if module._forward_hooks or module._forward_pre_hooks:
+        if (module._forward_hooks or module._forward_pre_hooks) and not all_idle(module):
             return "an inner module has hooks"
         if module.training and (module is owner or isinstance(module, nn.Dropout)):
             return "the model is in training mode"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .._common.checks import one_of
 from .._common.files import read_json, usual_modes, whole_folder
+from .._common.folders import explain_write_errors
 from ..data import hub
 from ..kernels.precision import PRECISIONS
 from ..pruning.packing import PackedMatrix
@@ -32,7 +33,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
 
     A model without sparse layers is saved as well, and `load` reads it. An earlier save is replaced; a folder that
     holds anything else is not touched. Raises TypeError for a model that is no class of transformers itself, ValueError
-    for a folder that cannot be used; nothing is half-written.
+    for a folder that cannot be used, OSError where it cannot be written, as on a full disk; nothing is half-written.
     """
     from transformers import PreTrainedModel
 
@@ -44,7 +45,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
     target = Path(folder).expanduser().absolute()
     _check_target(target)
     layers = named_sparse_layers(model)
-    with whole_folder(target) as scratch:
+    with explain_write_errors(target), whole_folder(target) as scratch:
         write_model(model, scratch, layers)
         if tokenizer is not None:
             tokenizer.save_pretrained(scratch)
@@ -54,13 +55,18 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
 
 
 def load(folder: str | os.PathLike[str]) -> Any:
-    """The model that `save` or `save_pretrained` wrote, in evaluation mode, its layers sparse again.
+    """The model that `save` wrote, or `save_pretrained` of a sparse one, in evaluation mode, its layers sparse again.
 
     `folder`: a folder, or a repository on the Hub, "owner/name". Every index is checked, and the class comes from
     transformers by its name, never from code in the folder. Raises ValueError naming the file that is missing,
     truncated or does not fit; `data.hub.HubError` (an `OSError`) where a repository is not available.
     """
     source = _folder_of(folder)
+    if (source / CONFIG).is_file() and not any((source / name).is_file() for name in (CARD, SPARSE)):
+        raise ValueError(
+            f"folder {str(source)!r} must hold what save() wrote; got a model without block-sparse layers, as "
+            f"transformers keeps it: its class's from_pretrained({str(source)!r}) would do"
+        )
     card = _json(source / CARD)
     if card.get("format") != FORMAT:
         raise ValueError(f"{str(source / CARD)!r}: format must be {FORMAT!r}; got {card.get('format')!r}")
@@ -107,7 +113,11 @@ def _folder_of(folder: str | os.PathLike[str]) -> Path:
         return source
     owner, _, rest = name.partition("/")
     if rest and "/" not in rest and owner not in ("", ".", "..", "~"):
-        return hub.snapshot(name, required=(CARD, CONFIG))
+        try:
+            return hub.snapshot(name, required=(CARD, CONFIG))
+        except hub.HubError as error:  # most often a folder's path that was mistyped
+            said = f"folder {name!r}: there is no such folder here, and no such repository: {error}"
+            raise hub.HubError(said) from None
     raise ValueError(f"folder {str(source)!r}: there is no such folder; save(model, folder) writes one")
 
 

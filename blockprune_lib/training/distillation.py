@@ -29,7 +29,12 @@ class Teacher:
     """A trained model to learn from: `weight` w of its logits in the loss, 0 to 1, and the `temperature` T > 0.
 
     `hidden`: the weight h ≥ 0 of the hidden states of all layers; 0 leaves them out. The teacher is put in eval mode
-    and gets no gradient; its logits and hidden states must have the student's shape, but it may have more layers.
+    and gets no gradient; its logits and hidden states must have the student's shape, but it may have more layers. The
+    student must be another model, such as `copy.deepcopy(model)`. Raises TypeError for anything but a module,
+    ValueError for numbers out of bounds.
+
+    >>> Teacher(nn.Linear(2, 2), weight=0.7).temperature
+    2.0
     """
 
     model: nn.Module
@@ -38,12 +43,23 @@ class Teacher:
     hidden: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            got = f"{type(self.model).__name__}: models.load(...).model would do"
+            raise TypeError(f"model must be a trained torch.nn.Module; got {got}")
         if finite_number(self.weight, "weight", 0, "0.5 is usual") > 1:
             raise ValueError(f"weight must be a part of the loss, 0 to 1; got {self.weight!r}: 0.5 would do")
         finite_number(self.temperature, "temperature", 0, "2.0 is usual", above=True)
         finite_number(self.hidden, "hidden", 0, "2.0 would do")
         self.model.eval()
-        self.model.requires_grad_(False)
+
+    def check(self, student: nn.Module) -> None:
+        """Raise ValueError where the student is the teacher itself, or shares weights with it: both would move."""
+        held = {id(parameter) for parameter in self.model.parameters()}
+        if any(id(parameter) in held for parameter in student.parameters() if parameter.requires_grad):
+            raise ValueError(
+                "teacher must be another model than the one that is trained; got one with the same weights: "
+                "Teacher(copy.deepcopy(model)) would do"
+            )
 
     def config(self) -> dict[str, Any]:
         """A checksum of the weights, and the settings, JSON-able: a stage is resumed only with the same."""

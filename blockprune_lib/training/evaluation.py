@@ -36,7 +36,8 @@ def evaluate(model: Any, tokenizer: Any, data: Any, batch_size: int = 64, max_le
 
     Returns the task's metrics, {name: value in -1 to 1}. Text is cut at `max_length` tokens, or at what the model takes
     where that is less; no gradient is kept; the model's mode and device stay. Raises ValueError for data without
-    validation examples and for labels that do not fit the model's head.
+    validation examples and for labels that do not fit the model's head, TypeError for a model that gives no row of
+    logits a text.
 
     >>> task = tasks.load("rte")  # doctest: +SKIP
     >>> evaluate(model, tokenizer, task), task.majority  # a model that learned nothing  # doctest: +SKIP
@@ -67,6 +68,12 @@ class TrainingData:
     metric_set: MetricSet
     tokenizer: Any
     source: Any
+    max_length: int = 128
+
+    def reads_as(self, other: TrainingData) -> bool:
+        """Whether a model is given the same tokens for the same rows as it is from `other`."""
+        same = self.source is other.source and self.tokenizer is other.tokenizer
+        return same and self.max_length == other.max_length
 
     def rows(self) -> list[dict[str, Any]]:
         """The examples to train on as plain dicts: a Dataset would decode each again whenever it is drawn."""
@@ -126,7 +133,7 @@ def prepare(model: Any, tokenizer: Any, source: Any, max_length: int = 128) -> T
             _check_examples(part, examples, outputs)
             if not isinstance(source, Task):
                 _check_lengths(part, examples, most_tokens(model))
-    return TrainingData(train, validation, metric_set, tokenizer, source)
+    return TrainingData(train, validation, metric_set, tokenizer, source, max_length)
 
 
 def score(model: Any, data: TrainingData, batch_size: int = 64) -> dict[str, float]:
@@ -145,7 +152,19 @@ def _logits(model: Any, data: TrainingData, batch_size: int) -> torch.Tensor:
             chosen = order[start : start + batch_size]
             batch = data.collate([examples[i] for i in chosen])
             inputs = {key: value.to(device) for key, value in batch.items() if key != "labels"}
-            logits[chosen] = model(**inputs).logits.float().cpu()
+            logits[chosen] = _of_texts(model, model(**inputs)).float().cpu()
+    return logits
+
+
+def _of_texts(model: Any, outputs: Any) -> torch.Tensor:
+    """The logits (texts, outputs) in what `model` returned; raises TypeError where it has none, or some a token."""
+    logits: torch.Tensor | None = getattr(outputs, "logits", None)
+    if logits is None or logits.ndim != 2:
+        what = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
+        raise TypeError(
+            f"model must give one row of logits a text; got a {type(model).__name__}, which gives {what}: "
+            "AutoModelForSequenceClassification.from_pretrained(folder), or models.load(...).model, would do"
+        )
     return logits
 
 
@@ -155,7 +174,9 @@ class Scores:
     One stage ends with the weights the next begins with, so each set of weights need be scored only once.
     """
 
-    _known: ClassVar[weakref.WeakKeyDictionary[Any, tuple[int, Any, dict[str, float]]]] = weakref.WeakKeyDictionary()
+    _known: ClassVar[weakref.WeakKeyDictionary[Any, tuple[int, TrainingData, dict[str, float]]]] = (
+        weakref.WeakKeyDictionary()
+    )
 
     def __init__(self, model: Any, data: TrainingData) -> None:
         self.model, self.data, self.seconds = model, data, 0.0
@@ -167,8 +188,8 @@ class Scores:
         start = time.perf_counter()
         weights = fingerprint(self.model)
         known = self._known.get(self.model)
-        if known is None or known[0] != weights or known[1] is not self.data.source:
-            known = self._known[self.model] = (weights, self.data.source, score(self.model, self.data))
+        if known is None or known[0] != weights or not self.data.reads_as(known[1]):
+            known = self._known[self.model] = (weights, self.data, score(self.model, self.data))
         self.seconds += time.perf_counter() - start
         return dict(known[2])
 
@@ -191,6 +212,11 @@ def _check_examples(part: str, examples: Any, outputs: int) -> None:
     first = examples[0]
     if not isinstance(first, dict) or "input_ids" not in first or not {"label", "labels"} & set(first):
         raise ValueError(f"data: {part} must hold dicts with input_ids and label; the first one is {str(first)[:80]}")
+    if (size := np.asarray(plain(first.get("labels", first.get("label")))).size) != 1:
+        raise ValueError(
+            f"data: {part} must have one label an example; the first has {size}: for a label a token, or several a "
+            "text, a transformers.Trainer with MaskCallback(model, masks) would do"
+        )
     labels = _labels(examples)
     low, high = labels.min(), labels.max()
     if outputs > 1 and not (np.issubdtype(labels.dtype, np.integer) and low >= 0 and high < outputs):

@@ -46,6 +46,13 @@ def run_stage(
 
     settings = check_settings(settings)
     data = prepare(model, tokenizer, source, settings.max_length)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"model must have weights to train; got a {type(model).__name__} whose weights are all frozen: "
+            "model.requires_grad_(True) first would do"
+        )
+    if teacher is not None:
+        teacher.check(model)
     name_labels_(model.config, getattr(source, "label_names", ()))  # what the outputs are trained to mean
     stage = _Stage(name, model, data, settings, hooks, teacher)
     scratch = tempfile.TemporaryDirectory(prefix="blockprune-") if settings.output_dir is None else None

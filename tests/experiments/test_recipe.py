@@ -368,6 +368,14 @@ def test_parts_are_run_in_order_and_what_two_ask_for_once():
             plan(LEAST | {"parts": wrong})
 
 
+@pytest.mark.parametrize(
+    ("whole", "part"), [({}, 5), ({"epochs": 7}, None), (5, {"epochs": 7}), (None, {"epochs": 7}), ({}, "epochs: 7")]
+)
+def test_a_stage_that_holds_no_keys_is_named_in_a_part_too(whole, part):
+    with pytest.raises((TypeError, ValueError), match="retrain must be keys and values"):
+        plan(LEAST | {"retrain": whole, "parts": [{"seed": 1, "retrain": part}]})
+
+
 def test_methods_without_a_second_stage_get_its_steps():
     def lasts(method, retrain, reweight):
         run = planned(method=method, retrain=retrain, reweight=reweight | {"lam": 1.0})

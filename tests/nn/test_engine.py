@@ -365,3 +365,45 @@ def test_where_no_matrix_is_named_the_model_stays_as_it_is():
     exact, ids = copy.deepcopy(model).double(), torch.randint(3, 60, (2, 9))
     close(states(bp.sparsify(model, {}), ids), states(exact, ids))
     assert not any(isinstance(module, bp.BlockSparseLinear) for module in model.modules())
+
+
+@pytest.mark.parametrize("asked", ["output_hidden_states", "output_attentions"])
+@pytest.mark.parametrize("name", ["Bert", "DistilBert", "MPNet"])
+def test_a_model_once_asked_for_hidden_states_or_attentions_runs_as_one_call_again(name, asked):
+    exact, sparse = both(name, "block_column:4")
+    sparse.config._attn_implementation = exact.config._attn_implementation = "eager"
+    ids = torch.randint(3, 60, (2, 7))
+    with torch.inference_mode():
+        recorded = sparse(ids, **{asked: True})
+        assert encoder_of(sparse).forward.last != "compiled"
+        found = sparse(ids).last_hidden_state
+        assert encoder_of(sparse).forward.last == "compiled"
+        torch.testing.assert_close(found.double(), exact(ids).last_hidden_state, rtol=1e-3, atol=1e-3)
+        by_states = sparse(inputs_embeds=sparse.get_input_embeddings()(ids)).last_hidden_state
+        assert encoder_of(sparse).forward.last == "compiled"
+        torch.testing.assert_close(by_states, found, rtol=1e-3, atol=1e-3)
+        key = asked.removeprefix("output_")
+        for once, again in zip(recorded[key], sparse(ids, **{asked: True})[key], strict=True):
+            assert torch.equal(once, again)
+        sparse.config.output_hidden_states = True
+        assert len(sparse(ids).hidden_states) == 3
+
+
+def test_a_hook_beside_those_of_transformers_is_still_called():
+    _, sparse = both("Bert", "block_column:4")
+    calls: list[int] = []
+    ids = torch.randint(3, 60, (2, 7))
+    with torch.inference_mode():
+        sparse(ids, output_hidden_states=True)
+        sparse.encoder.layer[0].register_forward_hook(lambda *_: calls.append(1))
+        sparse(ids)
+    assert (sparse.encoder.forward.last, calls) == ("an inner module has hooks", [1])
+
+
+def test_a_student_that_learned_from_hidden_states_runs_as_one_call():
+    exact, _ = both("Bert", "block_column:4")
+    student = exact.float()
+    student(torch.randint(3, 60, (2, 7)), output_hidden_states=True).last_hidden_state.sum().backward()
+    sparse = bp.sparsify(copy.deepcopy(student), bp.BlockStructure.block_column(4))
+    states(sparse, torch.randint(3, 60, (2, 7)))
+    assert sparse.encoder.forward.last == "compiled"

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 from transformers import (
@@ -33,7 +34,7 @@ from transformers import (
 )
 
 from blockprune_lib.data import hub, models
-from blockprune_lib.nn import BlockSparseLinear, load, save, sparsify
+from blockprune_lib.nn import BlockSparseLinear, densify, load, save, sparsify
 from blockprune_lib.pruning import BlockStructure, apply_masks_, select_model
 
 from ..helpers.tiny import write
@@ -181,6 +182,36 @@ def test_what_is_pushed_to_the_hub_is_what_load_reads(tmp_path: Path, monkeypatc
     assert asked == [("me/mine", {"required": ("blockprune.json", "config.json")})]
     with pytest.raises(ValueError, match="there is no such folder"):
         load(tmp_path / "nowhere")
+
+
+def test_a_mistyped_path_of_two_parts_is_said_to_be_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "_answer", (False, "the Hub is switched off"))
+    with pytest.raises(hub.HubError, match=r"'runs/prunde': there is no such folder here.*the Hub is switched off"):
+        load("runs/prunde")
+
+
+def test_a_folder_that_transformers_wrote_of_a_dense_model_is_named_as_one(tmp_path: Path) -> None:
+    densify(sparse()).save_pretrained(tmp_path / "dense")
+    with pytest.raises(
+        ValueError, match=r"got a model without block-sparse layers.*from_pretrained\(.*dense'\) would do"
+    ):
+        load(tmp_path / "dense")
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, folder = sparse(), tmp_path / "new" / "kept"
+    save(model, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match=r"kept' could not be written: .*No space left.* MB free"):
+        save(model, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["kept"]
 
 
 def test_transformers_own_push_uploads_what_load_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

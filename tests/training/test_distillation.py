@@ -157,3 +157,26 @@ def test_the_teacher_stays_as_it_is() -> None:
 def test_what_cannot_be_meant_is_refused(weight: Any, temperature: float, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         Teacher(nn.Linear(2, 2), weight, temperature)
+
+
+def test_the_teachers_model_can_be_copied_and_trained_afterwards() -> None:
+    dense = tiny(dropout=0.0)
+    teacher = Teacher(dense)
+    student = copy.deepcopy(dense)
+    before = copy.deepcopy(student.state_dict())
+    fine_tune(student, TOKENIZER, DATA, settings(), teacher=teacher)
+    assert any(not torch.equal(weight, before[name]) for name, weight in student.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in dense.state_dict().items())
+    assert all(weight.grad is None for weight in dense.parameters())
+
+
+def test_a_model_that_teaches_itself_and_one_that_cannot_learn_are_refused() -> None:
+    model = tiny()
+    with pytest.raises(ValueError, match=r"teacher must be another model.*Teacher\(copy.deepcopy\(model\)\) would do"):
+        fine_tune(model, TOKENIZER, DATA, settings(), teacher=Teacher(model))
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"all frozen: model.requires_grad_\(True\) first would do"):
+        fine_tune(model, TOKENIZER, DATA, settings())
+    wrong: Any = "minilm"
+    with pytest.raises(TypeError, match=r"model must be a trained torch.nn.Module; got str"):
+        Teacher(wrong)

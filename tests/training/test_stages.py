@@ -1,6 +1,7 @@
 """The four stages: masks hold to the last bit, the penalty counts once a step, and nothing is left behind."""
 
 import copy
+import dataclasses
 import inspect
 import json
 import os
@@ -403,6 +404,32 @@ def test_a_score_is_read_again_only_while_no_weight_has_changed(change: str, mon
     assert scores.now() == {"accuracy": 2}
     other = (DATA[0], DATA[1][:8])
     assert Scores(model, prepare(model, TOKENIZER, other)).now() == {"accuracy": 3}
+
+
+@pytest.mark.parametrize("change", ["fewer tokens", "another tokenizer"])
+def test_a_score_is_not_that_of_other_tokens(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, place = list[Any](), "blockprune_lib.training.evaluation.score"
+    monkeypatch.setattr(place, lambda _, data: seen.append(data) or {"accuracy": 1})
+    model, data = tiny(), prepare(tiny(), TOKENIZER, DATA)
+    other: dict[str, Any] = {"max_length": 3} if change == "fewer tokens" else {"tokenizer": copy.deepcopy(TOKENIZER)}
+    for each in (data, dataclasses.replace(data), dataclasses.replace(data, **other)):
+        Scores(model, each).now()
+    assert len(seen) == 2
+    assert seen[0] is data
+
+
+@pytest.mark.parametrize("kind", ["BertModel", "BertForTokenClassification", "BertForQuestionAnswering"])
+def test_a_model_without_a_row_of_logits_a_text_is_refused(kind: str) -> None:
+    model = getattr(transformers, kind)(tiny().config)
+    with pytest.raises(TypeError, match=rf"one row of logits a text; got a {kind}, which gives (no )?logits"):
+        evaluate(model, TOKENIZER, DATA)
+
+
+@pytest.mark.parametrize("label", [[0, 1, 1], [0.0, 1.0], np.array([1, 0]), torch.tensor([1, 0, 1])])
+def test_a_label_a_token_or_several_a_text_are_refused(label: Any) -> None:
+    train = [{"input_ids": [1, 5, 6], "labels": label}] * 4
+    with pytest.raises(ValueError, match=rf"one label an example; the first has {len(label)}: .*MaskCallback"):
+        fine_tune(tiny(), TOKENIZER, (train, None), settings())
 
 
 def test_evaluation_on_the_way_is_logged() -> None:
