@@ -60,9 +60,9 @@ def test_teachers_are_told_how_long_a_chapter_takes_and_its_cells_run():
     assert (round(sum(read) / 60), round(sum(asked) / 30) / 2) == (9, 7.5)
     assert "about nine hours to read, and their exercises seven and a half." in said
     seconds = [each["laptop_seconds"] for each in known]
-    assert "three and a half minutes at most, in most chapters in one" in said
+    assert "three and a half minutes at most, in most chapters in one and a half" in said
     assert max(seconds) == 210
-    assert sum(each <= 60 for each in seconds) > len(seconds) / 2
+    assert sum(each <= 90 for each in seconds) > len(seconds) / 2
 
 
 def test_the_bibliography_is_whole_and_holds_every_entry_that_is_cited():
