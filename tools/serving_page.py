@@ -23,7 +23,7 @@ from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 #: Methods as a reader knows them who has not read the chapters.
-METHODS = {"reweighted": "reweighted group Lasso", "gradual": "gradual magnitude pruning"}
+METHOD_NAMES = {"reweighted": "reweighted group Lasso", "gradual": "gradual magnitude pruning"}
 
 
 def regions() -> dict[str, str]:
@@ -64,7 +64,9 @@ def _price(model: str, kind: str) -> str:
     """What the cut takes in accuracy, and where int8 is faster: the two things a table of speed leaves out."""
     told, faster = "", _beside_int8(model, kind)[2]
     if ours := _costs():
-        points = " or ".join(f"{-100 * one.mean:.1f} points ({METHODS.get(one.method, one.method)})" for one in ours)
+        points = " or ".join(
+            f"{-100 * one.mean:.1f} points ({METHOD_NAMES.get(one.method, one.method)})" for one in ours
+        )
         told += (
             f" This cut has a price: trained for it, {model} lost {points}, on average over {len(ours[0].tasks)} tasks."
         )
@@ -269,4 +271,4 @@ def accuracy() -> str:
 
 def _lost(one: Any) -> str:
     high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
-    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with {METHODS.get(one.method, one.method)}"
+    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with {METHOD_NAMES.get(one.method, one.method)}"

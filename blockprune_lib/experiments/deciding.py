@@ -1,7 +1,8 @@
 """The pairs that decide a study: the method against its rival, and blocks against what they must be better than.
 
 the way to choose    reweighted less gradual, at the same structure and rate
-the ranking          groups chosen by sensitivity less gradual, which goes by magnitude, at the same structure and rate
+the ranking          groups chosen by sensitivity less gradual, which goes by magnitude, at the same structure and rate;
+                     a variant of either beside the same variant of gradual
 the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
 the slower rival     blocks less the best model of fewer layers that is slower

@@ -10,7 +10,7 @@ import time
 import weakref
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -189,7 +189,8 @@ class Scores:
         weights = fingerprint(self.model)
         known = self._known.get(self.model)
         if known is None or known[0] != weights or not self.data.reads_as(known[1]):
-            known = self._known[self.model] = (weights, self.data, score(self.model, self.data))
+            read = replace(self.data, train=None, validation=None)  # not kept alive by the model
+            known = self._known[self.model] = (weights, read, score(self.model, self.data))
         self.seconds += time.perf_counter() - start
         return dict(known[2])
 

@@ -26,7 +26,7 @@ def seeds_needed(answer: Function) -> str:
             "that has n degrees of freedom, and Student's has n - 1": least(
                 size, lambda n: stats.t.ppf(0.975, n) * scatter / n**0.5
             ),
-            "that is one interval too narrow: 0.975 leaves 2.5 % on either side": least(
+            "that makes the interval too narrow: 0.975 leaves 2.5 % on either side": least(
                 size, lambda n: stats.t.ppf(0.95, n - 1) * scatter / n**0.5
             ),
         }
@@ -45,19 +45,19 @@ def output_scores(answer: Function) -> str:
         slopes = rng.normal(size=(rows, outputs)) * rng.uniform(0.1, 5, outputs) + 0.5
         a, g = (x**2).mean(0), (slopes**2).mean(0)
 
-        def of(rows_: Any, columns: Any, weight: Any = weight, size: int = size) -> Any:
-            return (rows_[:, None] * weight**2 * columns).reshape(-1, size, weight.shape[1]).mean(1) ** 0.5
+        def score_by(of_rows: Any, of_columns: Any, weight: Any = weight, size: int = size) -> Any:
+            return (of_rows[:, None] * weight**2 * of_columns).reshape(-1, size, weight.shape[1]).mean(1) ** 0.5
 
-        case, right = f"for a {outputs} x {inputs} matrix in groups of {size}", of(g, a)
+        case, right = f"for a {outputs} x {inputs} matrix in groups of {size}", score_by(g, a)
         got = array(answer(weight.copy(), x.copy(), slopes.copy(), size), right.shape, case)
         slips = {
             "that is the root of the sum, not of the mean": right * size**0.5,
             "that is the mean square, without the root": right**2,
-            "that takes the variance of the inputs, and their mean counts too": of(g, x.var(0)),
-            "that takes the variance of the slopes, and their mean counts too": of(slopes.var(0), a),
-            "that multiplies by A and G, not by their roots": of(g**2, a**2),
-            "that leaves the slopes out": of(np.ones_like(g), a),
-            "that leaves the inputs out": of(g, np.ones_like(a)),
+            "that takes the variance of the inputs, and their mean counts too": score_by(g, x.var(0)),
+            "that takes the variance of the slopes, and their mean counts too": score_by(slopes.var(0), a),
+            "that multiplies by A and G, not by their roots": score_by(g**2, a**2),
+            "that leaves the slopes out": score_by(np.ones_like(g), a),
+            "that leaves the inputs out": score_by(g, np.ones_like(a)),
         }
         why = next((words for words, slip in slips.items() if np.allclose(got, slip)), "")
         expect(np.allclose(got, right), f"{case} the scores are others", why)
