@@ -36,7 +36,8 @@ def draw_over_tasks(axes: Any, studies: Sequence[Standings], cost: Iterable[Mean
         if kind == "other blocks":  # whose colour and shape do not say which
             name = f"{one.method},\n{name}"
         left = _neighbour_on_the_right(one, times, timed)
-        _write(axes, name, times, 100 * one.mean, (-7, -3) if left else (7, 3), ha="right" if left else "left")
+        shift, side = ((-7, -3), "right") if left else ((7, 3), "left")
+        _write(axes, name, times, 100 * one.mean, shift, ha=side, color=style["color"])
     axes.axhline(0, color=COLOURS["grid"], linewidth=1, zorder=0)
     axes.set_ylabel("points against dense")
     axes.margins(x=0.22)

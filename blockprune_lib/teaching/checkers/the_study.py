@@ -48,7 +48,7 @@ def output_scores(answer: Function) -> str:
         def score_by(of_rows: Any, of_columns: Any, weight: Any = weight, size: int = size) -> Any:
             return (of_rows[:, None] * weight**2 * of_columns).reshape(-1, size, weight.shape[1]).mean(1) ** 0.5
 
-        case, right = f"for a {outputs} x {inputs} matrix in groups of {size}", score_by(g, a)
+        case, right = f"for a matrix of {outputs} x {inputs} in groups of {size}", score_by(g, a)
         got = array(answer(weight.copy(), x.copy(), slopes.copy(), size), right.shape, case)
         slips = {
             "that is the root of the sum, not of the mean": right * size**0.5,
