@@ -8,10 +8,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from blockprune_lib import experiments
 from blockprune_lib.experiments import paired, report
 from blockprune_lib.experiments.methods import METHODS
 from blockprune_lib.experiments.presets import preset
+from blockprune_lib.pruning.structure import BlockStructure
+from blockprune_lib.pruning.zero_target import shrink_to_share_
 from tools import stage_defaults
 from tools.markdown import beside, table
 from tools.readme_accuracy import STUDY
@@ -30,6 +34,7 @@ def regions() -> dict[str, str]:
     """Each generated region of the page."""
     cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
     found = {"methods": methods(), "training-cost": cost, "recipes": recipes(), "report-sample": report_sample()}
+    found["auto-example"] = auto_example()
     return found | stage_defaults.regions()
 
 
@@ -74,6 +79,26 @@ def methods() -> str:
         told = told.replace("(Sanh et al. 2020)", "{cite:p}`sanh2020movement`")
         rows[f"`{method.name}`"] = [told]
     return "\n".join(table(["what it runs"], rows, names="`method`"))
+
+
+def auto_example() -> str:
+    """What one shrinking step of `lam: auto` leaves of four groups, with and without reweighting and `reach`."""
+    norms, best = torch.tensor([[0.10, 0.12, 0.20, 1.00]]), preset("best", "")["reweight"]
+    kinds = {"`reweighted`": None, "`group-lasso`": torch.ones_like(norms)}
+    rows = dict[str, list[str]]()
+    for reach, told in ((None, "every group pays"), (best["reach"], f"`reach: {best['reach']:g}`")):
+        for method, alpha in kinds.items():
+            left = {"w": norms.clone()}
+            given = None if alpha is None else {"w": alpha}
+            made = shrink_to_share_(left, BlockStructure.irregular(), 4 / 3, eps=best["eps"], alpha=given, reach=reach)
+            shown = ["0" if each == 0 else f"{each:.2f}" for each in left["w"][0].tolist()]
+            rows[f"{method}, {told}"] = [f"{made.strength['w']:.3g}", *shown]
+    heads = ["$c$", *(f"{each:.2f}" for each in norms[0].tolist())]
+    head = (
+        "Four groups, with the norms in the head of the table, of which the smallest is to vanish "
+        f"($\\varepsilon = {best['eps']:g}$). What one step leaves of their norms:"
+    )
+    return "\n".join([head, "", *table(heads, rows, cells="---:")])
 
 
 def training_cost(record: dict[str, Any]) -> str:

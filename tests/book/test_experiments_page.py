@@ -192,6 +192,13 @@ def test_the_tables_say_what_the_record_says():
     assert "No cost of `penalty` or `proximal` is told from 0." in table
 
 
+def test_the_example_of_a_strength_shows_what_each_way_takes_from_the_groups_that_stay():
+    table = experiments_tables.auto_example()
+    assert table in PAGE
+    assert "| `group-lasso`, every group pays | 0.1 | 0 | 0.02 | 0.10 | 0.90 |" in table
+    assert "| `reweighted`, `reach: 1.5` | 0.0101 | 0 | 0.11 | 0.20 | 1.00 |" in table
+
+
 def test_the_parts_of_a_study_stand_in_their_order():
     names = re.findall(r"`recipes/(study-sst2[\w-]*)\.yaml`", experiments_tables.recipes())
     assert names == ["study-sst2", "study-sst2-magnitude", "study-sst2-baselines"]

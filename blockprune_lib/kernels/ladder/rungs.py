@@ -207,7 +207,7 @@ class Climb(Printed):
         dense = f"the dense product, which does all of it at {self.dense_gflops:.3g} GFLOP/s"
         how = f"density {self.density:.3g}, {self.comparison.rounds} rounds in turns, 1 thread"
         shaken = f"; disturbed: {', '.join(self.disturbed)}" if self.disturbed else ""
-        return f"kept arithmetic a second; × dense: times as fast as {dense}; {how}{shaken}"
+        return f"GFLOP/s: of kept arithmetic; × dense: times as fast as {dense}; {how}{shaken}"
 
 
 def _digits(value: float, count: int = 2) -> str:
