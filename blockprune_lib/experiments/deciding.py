@@ -5,6 +5,7 @@ the ranking          groups chosen by sensitivity less gradual, which goes by ma
                      a variant of either beside the same variant of gradual
 the score alone      the same, where both rank within each matrix, or both over the whole model, all else alike
 the scope alone      one ranking over the whole model less one in each matrix, all else alike
+the stack            blocks on a few kept layers less those layers dense
 the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
 the slower rival     blocks less the best model of fewer layers that is slower
@@ -41,13 +42,14 @@ class Comparisons:
     ranking: tuple[Difference, ...] = ()
     score: tuple[Difference, ...] = ()
     scope: tuple[Difference, ...] = ()
+    stack: tuple[Difference, ...] = ()
 
     @property
     def all(self) -> tuple[Difference, ...]:
         """All of them, a pair that answers two questions once."""
         asked = (
             self.choice, self.ranking, self.cost, self.rival, self.floor, self.size, self.parts, self.slower,
-            self.score, self.scope,
+            self.score, self.scope, self.stack,
         )  # fmt: skip
         return tuple(dict.fromkeys(one for found in asked for one in found))
 
@@ -71,6 +73,10 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         asked = _made_by(line) | changed
         return next((one for one in blocks if _made_by(one) == asked), None)
 
+    def uncut(line: Standing) -> Standing | None:  # as many layers, dense; None where all layers are kept
+        layers = _made_by(line)["layers"]
+        return study.find(f"dense, {layers} layer{'s' * (layers != 1)}") if layers else None
+
     blocks = study.of("blocks")
     by_outputs = [line for line in blocks if _made_by(line)["method"] == "sensitivity"]
     over_model = [line for line in blocks if _made_by(line)["scope"] == "model"]
@@ -85,6 +91,7 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less(chosen_by("sensitivity")),
         less([(line, twin(line, method="gradual")) for line in by_outputs]),
         less([(line, twin(line, scope="matrix")) for line in over_model]),
+        less([(line, uncut(line)) for line in blocks]),
     )
 
 

@@ -131,6 +131,7 @@ def test_the_pairs_that_decide_a_study():
     assert [one.verdict for one in decided.floor] == ["better", "better"]
     assert [one.against for one in decided.slower] == ["dense, 3 layers"] * 2
     assert not decided.ranking
+    assert not decided.stack
     assert len(decided.all) == 11
     by_outputs = [record_of(method="sensitivity", seed=seed, score=0.8 + seed / 1000) for seed in (1, 2, 3)]
     (more,) = standings([*study(), *by_outputs])
@@ -151,6 +152,12 @@ def test_the_pairs_that_decide_a_study():
     assert {one.verdict for one in comparisons(alone, text=False).all} == {"one seed"}
     (few,) = standings([record_of()])
     assert comparisons(few, text=False).all == ()
+    stacked = [record_of(method="gradual", rate=2.5, seed=seed, score=0.7 + seed / 1000) for seed in (1, 2)]
+    for record in stacked:
+        record["run"]["options"] = record["run"]["options"] | {"layers": 3}
+    (more,) = standings([*study(), *stacked])
+    (stack,) = comparisons(more, text=False).stack
+    assert (stack.method, stack.against, round(stack.mean, 3)) == ("gradual, 3 layers", "dense, 3 layers", -0.02)
 
 
 def test_the_score_and_the_scope_are_told_apart():
