@@ -88,8 +88,8 @@ def steps_of(record: Record) -> int:
 def digest_of(record: Record) -> str:
     """The preset and four digits: a checksum of all that decides a score but is no column of the table."""
     run, data = record["run"], record["data"]
-    stages = {key: _deciding(stage) for key, stage in run["stages"].items()}
-    decides = [stages, _deciding(run["options"]), data.get("fingerprint"), record["model"].get("sha256")]
+    stages = {key: what_decides(stage) for key, stage in run["stages"].items()}
+    decides = [stages, what_decides(run["options"]), data.get("fingerprint"), record["model"].get("sha256")]
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     return f"{run['options'].get('preset', 'own')} {digest[:4]}"
 
@@ -130,5 +130,6 @@ def _at(record: Record, path: tuple[str, str]) -> Any:
     return record[path[0]].get(path[1])
 
 
-def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+def what_decides(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stage, or of a run, that decide a score; how often it was saved is not among them."""
     return {key: value for key, value in settings.items() if key not in _DECIDES_NOTHING}

@@ -3,6 +3,8 @@
 the way to choose    reweighted less gradual, at the same structure and rate
 the ranking          groups chosen by sensitivity less gradual, which goes by magnitude, at the same structure and rate;
                      a variant of either beside the same variant of gradual
+the score alone      the same, where both rank within each matrix, or both over the whole model, all else alike
+the scope alone      one ranking over the whole model less one in each matrix, all else alike
 the cost             blocks less dense, after as many steps: where a variant changed their number, less its dense
 the rival            blocks less the best model of fewer layers that is as fast
 the slower rival     blocks less the best model of fewer layers that is slower
@@ -16,9 +18,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .._common.files import read_json
 from ..pruning.structure import BlockStructure
+from .alike import what_decides
 from .paired import Difference, Ends, between
 from .standing import Standing, Standings
 
@@ -35,12 +39,15 @@ class Comparisons:
     parts: tuple[Difference, ...] = ()
     slower: tuple[Difference, ...] = ()
     ranking: tuple[Difference, ...] = ()
+    score: tuple[Difference, ...] = ()
+    scope: tuple[Difference, ...] = ()
 
     @property
     def all(self) -> tuple[Difference, ...]:
         """All of them, a pair that answers two questions once."""
         asked = (
             self.choice, self.ranking, self.cost, self.rival, self.floor, self.size, self.parts, self.slower,
+            self.score, self.scope,
         )  # fmt: skip
         return tuple(dict.fromkeys(one for found in asked for one in found))
 
@@ -60,7 +67,13 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
     def chosen_by(method: str) -> list[tuple[Standing, Standing | None]]:
         return [(line, gradual(line)) for line in blocks if line.setting.method.partition(", ")[0] == method]
 
+    def twin(line: Standing, **changed: str) -> Standing | None:  # the same but for what is changed
+        asked = _made_by(line) | changed
+        return next((one for one in blocks if _made_by(one) == asked), None)
+
     blocks = study.of("blocks")
+    by_outputs = [line for line in blocks if _made_by(line)["method"] == "sensitivity"]
+    over_model = [line for line in blocks if _made_by(line)["scope"] == "model"]
     return Comparisons(
         less(chosen_by("reweighted")),
         less([(line, _dense_beside(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
@@ -70,7 +83,19 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
         less([(line, _without_its_change(study, line)) for line in (*study.of("fewer layers"), *blocks)]),
         less([(line, study.slower_rival_of(line)) for line in blocks]),
         less(chosen_by("sensitivity")),
+        less([(line, twin(line, method="gradual")) for line in by_outputs]),
+        less([(line, twin(line, scope="matrix")) for line in over_model]),
     )
+
+
+def _made_by(line: Standing) -> dict[str, Any]:
+    """All that decides the line's scores, whatever its variant is called."""
+    run = line.records[0]["run"]
+    stages = {name: what_decides(settings) for name, settings in run["stages"].items()}
+    scope = stages.get("prune", {}).pop("scope", "matrix")
+    kept = {name: run["options"].get(name) for name in ("layers", "held_out")}
+    groups = {"structure": line.setting.structure, "rate": line.setting.rate}
+    return {"method": run["method"], "scope": scope, "stages": stages} | groups | kept
 
 
 def weights_in_a_group(structure: str) -> int:

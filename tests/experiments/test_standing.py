@@ -153,6 +153,32 @@ def test_the_pairs_that_decide_a_study():
     assert comparisons(few, text=False).all == ()
 
 
+def test_the_score_and_the_scope_are_told_apart():
+    def run(method, scope, seed, score, variant=None, lam=1e-3):
+        record = record_of(method=method, seed=seed, score=score + seed / 1000, lam=lam)
+        record["run"]["options"] = record["run"]["options"] | {"variant": variant}
+        record["run"]["stages"] = record["run"]["stages"] | {"prune": {"scope": scope}}
+        return record
+
+    scores = {
+        ("gradual", "matrix", None): 0.60, ("gradual", "model", "one-ranking"): 0.62,
+        ("sensitivity", "matrix", "in-each-matrix"): 0.67, ("sensitivity", "model", None): 0.70,
+    }  # fmt: skip
+    runs = [run(method, scope, seed, score, name) for (method, scope, name), score in scores.items() for seed in (1, 2)]
+    others = [run("gradual", "matrix", seed, 0.9, "high-lr", lam=0.5) for seed in (1, 2)]  # differs in more
+    (found,) = standings([*others, *runs])
+    decided = comparisons(found, text=False)
+    assert {(one.method, one.against): round(one.mean, 3) for one in decided.score} == {
+        ("sensitivity", "gradual, one-ranking"): 0.08,
+        ("sensitivity, in-each-matrix", "gradual"): 0.07,
+    }
+    assert {(one.method, one.against): round(one.mean, 3) for one in decided.scope} == {
+        ("gradual, one-ranking", "gradual"): 0.02,
+        ("sensitivity", "sensitivity, in-each-matrix"): 0.03,
+    }
+    assert set(decided.score) | set(decided.scope) <= set(decided.all)
+
+
 def test_groups_of_other_sizes_and_variants_stand_beside_what_they_were_made_from():
     cut = {"seed": 1, "method": "gradual"}
     sizes = [record_of(structure=s, score=0.7, **cut) for s in ("tile:32x32", "irregular", "block_column:4")]
