@@ -256,7 +256,7 @@ def _factors(case: Mapping[str, Any]) -> list[str]:
             whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
             beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
-    said = f"{_load(case['load'])}: cut, the compiled model answers {' and '.join(told)}."
+    said = f"{_load(case['load'])}: the cut makes the compiled model answer {' and '.join(told)}."
     if beside and not min(beside) <= 1 <= max(beside):
         number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
         said += f" Without a cut it answers {number} than {name} in each round."

@@ -196,7 +196,7 @@ def test_the_page_says_what_the_cut_is_worth_on_top_of_the_call():
     rates = {serving.WHOLE: (20, 40, 40), serving.CUT: (60, 120, 160)}
     found = {f"{what}, float32": serving.summary(runs(*each)) for what, each in rates.items()}
     told = serving_page._factors({"load": {"clients": 1}, "variants": found})
-    assert told == ["One client: cut, the compiled model answers 3.0 times as many in float32."]
+    assert told == ["One client: the cut makes the compiled model answer 3.0 times as many in float32."]
     assert serving_page._factors({"load": {"clients": 1}, "variants": variants()}) == []
     for dense, said in (((10, 20, 30), "more"), ((50, 60, 70), "fewer"), ((30, 30, 30), None)):
         theirs = {f"{serving.OPENVINO}, float32": serving.summary(runs(*dense))}
