@@ -146,7 +146,7 @@ def table(case: Mapping[str, Any]) -> str:
         rate, ms = found["per_second"], found["ms"]
         rows[_short(name)] = [
             f"{rate['median']:.0f}",
-            _to_rival(variants, name),
+            to_rival(variants, name),
             *(f"{ms[f'p{share}']:.{1 if ms[f'p{share}'] < 100 else 0}f}" for share in shares),
         ]
     columns = ["per s", f"to {rival_of(variants).split(', ')[1]}", *(f"p{share}, ms" for share in shares)]
@@ -158,7 +158,7 @@ def rival_of(variants: Mapping[str, Any]) -> str:
     return OPENVINO if any(name.startswith(OPENVINO) for name in variants) else DENSE
 
 
-def _to_rival(variants: Mapping[str, Any], name: str) -> str:
+def to_rival(variants: Mapping[str, Any], name: str) -> str:
     """Requests a second as a ratio to the rival's of the same precision and round: the median, and its whole range.
 
     Rounds are few, too few for quartiles. Empty where the rival was not run.

@@ -34,8 +34,8 @@ def versions(record: Mapping[str, Any], *only: str) -> str:
     return f"{', '.join(engines)}; {told['date'][:10]}"
 
 
-def _read_out(path: Path) -> tuple[str, str]:
-    """Of a record on one thread: whether other work disturbed it, and what the cut is worth beside dense engines."""
+def _read_out(path: Path) -> tuple[str, dict[str, str]]:
+    """Of a record on one thread: whether other work disturbed it, and {cut, rival: ratio} beside dense engines."""
     read = next(case for case in bench.read(path).cases if case.what.threads == 1)
     return _disturbed(read), _beside_dense(read)
 
@@ -43,6 +43,7 @@ def _read_out(path: Path) -> tuple[str, str]:
 def batches() -> str:
     """Padding, engines and the cut in one batch of sentences of mixed lengths: a table for each record."""
     parts, notes, shares, columns = list[str](), list[str](), list[str](), ["as they come", "sorted", "rounding, %"]
+    ratios, sizes = dict[str, dict[str, str]](), list[str]()
     for path in sorted(RESULTS.glob("bench-lengths-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         case = next(case for case in record["cases"] if case["what"]["threads"] == 1)
@@ -59,15 +60,28 @@ def batches() -> str:
             name = plain["name"] if plain in dense else plain["name"].replace("blockprune ", "*cut*, ")
             rows[name] = [rate(plain, number), rate(ahead, number), _percent(engine["error"])]
         machine = f"{record['hardware']['cpu']} ({CLASSES[path.stem.removeprefix('bench-lengths-')]})"
+        ratios[machine] = beside_dense
         shares.append(f"{padded / tokens:.1f}")
+        sizes.append(f"{what['model']}, {number} sentences as one batch, one thread; cut at rate {what['rate']:g}")
         parts += [
-            f"**{machine}**, one thread: {number} sentences with {tokens} tokens, {padded} with padding, in "
-            f"{what['model']}; the cut is `{STRUCTURE}` at rate {what['rate']:g}.",
+            f"**{machine}**: {number} sentences with {tokens} tokens, {padded} with padding.",
             "\n".join(markdown.table(columns, rows, names="sentences a second", cells="---:")),
-            beside_dense,
         ]
         notes.append(f"- {machine}: {versions(record)}. From the record `book/results/{path.name}`.{disturbed}")
-    return "\n\n".join([*parts, _part_of_it(shares), _notes(notes)])
+    told = (
+        f"{'; '.join(dict.fromkeys(sizes))}. How many times as fast the cut in bfloat16 is, with 95 % intervals; "
+        "*level* where an interval holds 1. `tile:32x32` is a coarser cut, which leaves less choice of what to keep "
+        "({doc}`Blocks <blocks>`)."
+    )
+    shown = [told, _compared(ratios)]
+    return "\n\n".join([*shown, _part_of_it(shares), _notes(parts, notes)])
+
+
+def _compared(ratios: Mapping[str, Mapping[str, str]]) -> str:
+    """What the cut is worth beside dense engines: a column for each machine."""
+    names = dict.fromkeys(name for found in ratios.values() for name in found)
+    rows = {name: [found.get(name, "") for found in ratios.values()] for name in names}
+    return "\n".join(markdown.table([*ratios], rows, names="times as fast", cells="---:"))
 
 
 def _part_of_it(shares: list[str]) -> str:
@@ -79,21 +93,17 @@ def _part_of_it(shares: list[str]) -> str:
     )
 
 
-def _notes(of_records: list[str]) -> str:
-    """How the tables of batches are to be read, in a fold."""
-    return "\n".join(
-        [
-            "```{admonition} How to read these tables",
-            ":class: dropdown",
-            "- Dense are PyTorch, and of each precision the fastest other engine. *sorted*: by length, eight at a "
-            "time: less padding, but smaller calls.",
-            "- *rounding*: the largest difference from the same weights in float32, in % of the largest output. It is "
-            "not a loss of accuracy: the weights are drawn at random, which changes no time.",
-            "- In brackets stands the 95 % interval; *level* where it holds 1.",
-            *of_records,
-            "```",
-        ]
-    )
+def _notes(tables: list[str], of_records: list[str]) -> str:
+    """All engines of each record, and how the tables are to be read, in a fold."""
+    said = [
+        "- Dense are PyTorch, and of each precision the fastest other engine. *sorted*: by length, eight at a "
+        "time: less padding, but smaller calls. The ratios above are to the better of the two.",
+        "- *rounding*: the largest difference from the same weights in float32, in % of the largest output. It is "
+        "not a loss of accuracy: the weights are drawn at random, which changes no time.",
+        *of_records,
+        "```",
+    ]
+    return "\n\n".join(["```{admonition} Every engine\n:class: dropdown", *tables, "\n".join(said)])
 
 
 def _disturbed(case: Case) -> str:
@@ -107,17 +117,16 @@ def _disturbed(case: Case) -> str:
     )
 
 
-def _beside_dense(case: Case) -> str:
-    """Blocks in bfloat16 beside the fastest dense engines in bfloat16 and int8, by the intervals of their ratios."""
-    said, rivals = list[str](), case.fastest_rivals()
+def _beside_dense(case: Case) -> dict[str, str]:
+    """Two cuts in bfloat16 beside the fastest dense engine in bfloat16 and in int8: ratios and their intervals."""
+    found, rivals = dict[str, str](), case.fastest_rivals()
     for mine in (STRUCTURE, "tile:32x32"):
-        told, where = list[str](), "" if mine == STRUCTURE else ", a coarser cut that is not in the table,"
-        for rival in (rivals["bfloat16"], rivals["int8"]):
+        for precision in ("bfloat16", "int8"):
+            rival = rivals[precision]
             ratio = case.ratio(f"blockprune {mine} bf16", rival.key)
-            level = ", which is level" if ratio.low <= 1 <= ratio.high else ""
-            told.append(f"{ratio} times as fast as {rival.name}{level}")
-        said.append(f"- `{mine}`{where} is {' and '.join(told)}.")
-    return "\n".join(["In bfloat16:", "", *said])
+            level = ", level" if ratio.low <= 1 <= ratio.high else ""
+            found[f"`{mine}` beside {rival.name.removesuffix(', sorted')}"] = f"{ratio}{level}"
+    return found
 
 
 def _best(engines: list[Engine], sentences: int) -> list[Engine]:

@@ -17,7 +17,7 @@ from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
-from tools.serving import rival_of, table
+from tools.serving import rival_of, table, to_rival
 from tools.serving_batches import batches, per_second, rate, versions
 from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 
@@ -54,28 +54,35 @@ def lead() -> str:
             f"In short: {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), cut at rate {record['rate']:g}, so "
             f"that one weight in {record['rate']:g} of its encoder is left. *Compiled*: the whole encoder in one call.",
             "\n".join(markdown.table(loads, rows, names="requests a second", cells="---:")),
-            f"Cut, it answers {cut} times as many requests as the dense model in {rival.removeprefix('dense, ')} in "
-            f"the same precision; with the compiled call and no cut it is {whole} times as many." + _price(model, kind),
+            f"- Cut, it answers {cut} times as many requests as the dense model in {rival.removeprefix('dense, ')} in "
+            f"the same precision; with the compiled call and no cut it is {whole} times as many.\n"
+            + "\n".join(_price(model, kind)),
         ]
     )
 
 
-def _price(model: str, kind: str) -> str:
+def _price(model: str, kind: str) -> list[str]:
     """What the cut takes in accuracy, and where int8 is faster: the two things a table of speed leaves out."""
-    told, faster = "", _beside_int8(model, kind)[2]
+    told, faster = list[str](), _beside_int8(model, kind)[2]
     if ours := _costs():
         points = " or ".join(
             f"{-100 * one.mean:.1f} points ({METHOD_NAMES.get(one.method, one.method)})" for one in ours
         )
-        told += (
-            f" This cut has a price: trained for it, {model} lost {points}, on average over {len(ours[0].tasks)} tasks."
+        told.append(
+            f"- This cut has a price: trained for it, {model} lost {points}, on average over {len(ours[0].tasks)} "
+            "tasks ([intervals](serve-price))."
         )
     if faster:
         found = {verdict: [size for size, row in faster.items() if row[-1] == verdict] for verdict in VERDICTS}
-        told += " int8, which needs no training, was timed without a service: " + "; ".join(
-            f"{VERDICTS[verdict]} with batches of {' and '.join(sizes)}" for verdict, sizes in found.items() if sizes
+        told.append(
+            "- int8, which needs no training, was timed without a service: "
+            + "; ".join(
+                f"{VERDICTS[verdict]} with batches of {' and '.join(sizes)}"
+                for verdict, sizes in found.items()
+                if sizes
+            )
+            + " ([the table](serve-int8))."
         )
-        told += " ([details and intervals](serve-measured))."
     return told
 
 
@@ -108,38 +115,53 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     failed = sum(found["failed"] for case in cases for found in case["variants"].values())
     head = (
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}); {text['count']} sentences of {source}'s validation rows, "
-        f"{text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average; in float32 and bfloat16 only."
+        f"{text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average; in float32 and bfloat16 only. "
+        f"The cut is `{record['structure']}` at rate {record['rate']:g}."
     )
-    terms = (
-        "*PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
-        "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same "
-        f"with `{record['structure']}` at rate {record['rate']:g}. *to {rival}*: times as many requests as {rival} in "
-        "the same precision, and in brackets the lowest and the highest of the rounds. Rounds are too few for an "
-        "interval, so brackets that overlap tell no difference. *p50*, *p95*, *p99*: the ms within which 50, 95 and "
-        "99 of 100 requests were answered."
+    ratios = (
+        f"The rates of the table at the top of this page, as multiples of {rival}'s in the same precision: medians of "
+        f"{cases[0]['rounds']} rounds, and in brackets the lowest and the highest round. So few rounds make no "
+        "interval; brackets that overlap tell no difference."
     )
-    legend = [
-        "```{admonition} How it was measured",
+    terms = [
+        "```{admonition} Every engine, and how long a request took",
         ":class: dropdown",
+        "*PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
+        "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same, "
+        f"and the matrices are cut. *per s*: requests a second, median over rounds. *to {rival}*: the ratio, as above. "
+        "*p50*, *p95*, *p99*: the ms within which 50, 95 and 99 of 100 requests were answered, of all rounds together.",
+    ]
+    legend = [
         f"- {machine['usable_cores']} cores; the model has {record['threads']} thread{'s' * (record['threads'] > 1)}, "
         f"the rest of the server and the load share what is left. At most {record['most']} in a batch. "
         f"{failed or 'No'} request{'s' * (failed > 1)} failed.",
-        "- *per s*: requests a second, median over rounds. *to* is the median of the rounds' ratios; percentiles are "
-        "of all rounds together.",
         f"- Where nothing is cut, the probabilities in the answers differ from PyTorch float32's by {differ} at most, "
         "bfloat16 included.",
         f"- {engines}. From the record `book/results/{name}.json`." + markdown.beside(record),
         "```",
     ]
-    parts = [head, terms]
+    fold = ["\n".join(terms)]
     for case in cases:
-        parts += [
+        fold += [
             f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them {_turn(case['load'])}.",
             table(case),
         ]
-        parts += _factors(case)
-    parts += ["\n".join(legend), *int8]
-    return "\n\n".join(parts)
+    told = "\n".join(f"- {line}" for case in cases for line in _factors(case))
+    parts = [head, ratios, _ratios(cases), told, "\n\n".join([*fold, "\n".join(legend)]), *int8]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _ratios(cases: list[Any]) -> str:
+    """The compiled call without a cut and with it, as ratios to the rival, a column for each load."""
+    rows = {
+        f"{said}, {precision}": [to_rival(case["variants"], f"{what}, {precision}") for case in cases]
+        for precision in ("float32", "bfloat16")
+        for what, said in ((WHOLE, "compiled, nothing cut"), (CUT, "compiled and cut"))
+        if all(f"{what}, {precision}" in case["variants"] for case in cases)
+    }
+    columns = [_load(case["load"]).lower() for case in cases]
+    rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
+    return "\n".join(markdown.table(columns, rows, names=f"times {rival}", cells="---:"))
 
 
 def _beside_int8(model: str, kind: str) -> tuple[dict[str, Any], list[str], dict[str, list[str]]]:
@@ -169,15 +191,15 @@ def _int8(model: str, kind: str) -> list[str]:
         return []
     what = batches["cases"][0]["what"]
     return [
-        f"**int8, without a service**: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), sequences of "
-        f"{what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, medians, of the "
-        f"fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut.",
+        f"(serve-int8)=\n**int8, without a service**: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), "
+        f"sequences of {what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, "
+        f"medians, of the fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut.",
         "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
-        "*faster*: by the 95 % intervals of both ratios to PyTorch; where they overlap, the two are not told apart."
-        + _busy(batches["cases"])
-        + " int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
-        f"{{doc}}`the study <the-study>`. {versions(batches)}. From the record "
-        f"`book/results/bench-batches-{kind}.json`.",
+        "int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
+        "{doc}`the study <the-study>`." + _busy(batches["cases"]),
+        "```{admonition} How faster is decided\n:class: dropdown\nBy the 95 % intervals of both ratios to PyTorch; "
+        f"where they overlap, the two are not told apart. {versions(batches)}. From the record "
+        f"`book/results/bench-batches-{kind}.json`.\n```",
     ]
 
 
@@ -226,7 +248,7 @@ def _rounded_up(value: float) -> str:
 
 
 def _factors(case: Mapping[str, Any]) -> list[str]:
-    """What the cut is worth on top of the compiled call, and that beside the rival; nothing where a row is lacking."""
+    """What the cut adds to the compiled call, and that beside the rival; nothing where a row is lacking."""
     told, beside, rival = list[str](), list[float](), rival_of(case["variants"])
     for precision in ("float32", "bfloat16"):
         *rows, dense = (case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT, rival))
@@ -234,10 +256,10 @@ def _factors(case: Mapping[str, Any]) -> list[str]:
             whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
             beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
-    said = f"Of the compiled engines, the cut one answers {' and '.join(told)}: medians of the rounds' ratios."
+    said = f"{_load(case['load'])}: the cut makes the compiled model answer {' and '.join(told)}."
     if beside and not min(beside) <= 1 <= max(beside):
         number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
-        said += f" The one without a cut answers {number} than {name} in each round."
+        said += f" Without a cut it answers {number} than {name} in each round."
     return [said] if told else []
 
 
@@ -262,10 +284,10 @@ def accuracy() -> str:
         return ""
     *most, last = [TITLES[task] for task in ours[0].tasks]
     return (
-        f"**The price.** Trained for this cut, {ours[0].model} lost {' and '.join(_lost(one) for one in ours)}, on "
-        f"average over {', '.join(most)} and {last}, beside a dense model trained for as many steps. In brackets: 95 % "
-        "intervals over seeds. {doc}`The study <the-study>` says what the two methods do; the records "
-        "are in `book/results/study`."
+        f"(serve-price)=\n**The price.** Trained for this cut, {ours[0].model} lost "
+        f"{' and '.join(_lost(one) for one in ours)}, on average over {', '.join(most)} and {last}, beside a dense "
+        "model trained for as many steps. In brackets: 95 % intervals over seeds. {doc}`The study "
+        "<the-study>` says what the two methods do; the records are in `book/results/study`."
     )
 
 
