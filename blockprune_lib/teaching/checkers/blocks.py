@@ -37,8 +37,8 @@ def block_count(answer: Function) -> str:
             "kept groups": {
                 "at least one group stays": 0,
                 "the nearest whole number, not the one below": int(R * C / rate),
-                "the nearest whole number, not the one above": math.ceil(R * C / rate),
                 "a half goes to the even neighbour: 2.5 becomes 2": math.floor(R * C / rate + 0.5),
+                "the nearest whole number, not the one above": math.ceil(R * C / rate),
                 "the rate is all groups over those that stay, not over those that go": round(R * C * (1 - 1 / rate)),
             },
             "bytes": {

@@ -51,8 +51,8 @@ def stored_bytes(answer: Function) -> str:
         slips = {
             "these are the values alone: where each group stood has to be stored as well": packed.bytes_values,
             "round to the nearest whole number of groups; here it was rounded down": total(max(1, int(groups / rate))),
-            "round to the nearest whole number of groups; here it was rounded up": total(math.ceil(groups / rate)),
             "a half goes to the even neighbour, as Python's `round` has it": total(max(1, int(groups / rate + 0.5))),
+            "round to the nearest whole number of groups; here it was rounded up": total(math.ceil(groups / rate)),
             "at least one group stays: max(1, ...)": total(round(groups / rate)),
             "one offset is missing: there is one for each block, and one at the end": total(kept, 4, 8 * blocks),
             "the offsets are missing": total(kept, 4, 0),
