@@ -7,12 +7,16 @@ such as "for 7 groups at rate 5"; the sentence begins with it.
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from ..pruning.structure import BlockStructure
+from .patience import TooLong, within
 
 if TYPE_CHECKING:
     from ..experiments.run_spec import Run
@@ -23,6 +27,10 @@ LISTS = (tuple, list)
 Function = Callable[..., Any]
 #: Takes the reader's answer, raises `Wrong`, and returns what held.
 Checker = Callable[[Any], str | None]
+#: Seconds of work after which a call of the reader's function is ended.
+LIMIT = 10.0
+#: What a list of values says where there is none.
+NOTHING = "the function returns nothing yet: hand the result back with `return`; what is printed is not seen here"
 #: What a function should give in one case, and what it gives with each usual slip, by the sentence that explains it.
 Judged = tuple[float, dict[str, float]]
 
@@ -63,6 +71,30 @@ def expect(holds: Any, message: str, hint: str = "") -> None:
         raise Wrong(message, hint)
 
 
+def attempt(where: str, answer: Function, *arguments: Any, hint: str = "") -> Any:
+    """What the reader's function returns in one case; raises `Wrong` where it raises, or does not come back.
+
+    >>> attempt("for n = 3", lambda n: n / 0, 3)
+    Traceback (most recent call last):
+    blockprune_lib.teaching.exercises.Wrong: for n = 3 it raised ZeroDivisionError: division by zero
+    """
+    try:
+        with within(LIMIT):
+            return answer(*arguments)
+    except TooLong:
+        late = f"{where} it has not come back after {LIMIT:g} s of work"
+        raise Wrong(late, hint or "does each loop end, in this case too?") from None
+    except Exception as error:  # the reader's own function may raise anything
+        raise Wrong(f"{where} it raised {type(error).__name__}: {error}{_line(answer, error)}") from None
+
+
+def _line(answer: Function, error: Exception) -> str:
+    """Where in the reader's cell an error came from, as far as Python knows its text."""
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file and frame.line]
+    return f", at `{frames[-1].line:.80}`" if frames else ""
+
+
 def plain(value: Any) -> Any:
     """A number that NumPy or torch keeps in an array of no dimension, as Python has it; anything else as it is."""
     return value.item() if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 0 else value
@@ -75,9 +107,11 @@ def array(got: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     Traceback (most recent call last):
     blockprune_lib.teaching.exercises.Wrong: for 2 rows the shape is (1, 2), expected (2, 1)
     """
-    expect(got is not None, f"{where} the function returns nothing yet")
+    expect(got is not None, f"{where} {NOTHING}")
     try:
         found = np.asarray(got.detach().cpu() if isinstance(got, torch.Tensor) else got)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
         found = found if found.dtype == np.float32 else found.astype(np.float64)
     except (TypeError, ValueError):
         raise Wrong(f"{where} it returned {type(got).__name__}, expected numbers of shape {shape}") from None
@@ -92,22 +126,52 @@ def is_number(value: Any) -> bool:
 
 
 def number(got: Any, where: str, whole: bool = False) -> float:
-    """*got* where it is a number, or a *whole* one; raises `Wrong` otherwise.
+    """*got* where it is a number, or a *whole* one, such as 7 or 7.0; raises `Wrong` otherwise.
 
     >>> number("8", "for 7 tokens")
     Traceback (most recent call last):
     blockprune_lib.teaching.exercises.Wrong: for 7 tokens it returned str, expected a number
     """
-    expect(got is not None, f"{where} the function returns nothing yet")
+    expect(got is not None, f"{where} {NOTHING}")
     got = plain(got)
-    right = is_number(got) and (not whole or isinstance(got, Integral))
-    expect(right, f"{where} it returned {type(got).__name__}, expected a {'whole ' * whole}number")
+    right = is_number(got) and (not whole or is_whole(got))
+    said = f"{got:.6g}" if is_number(got) else type(got).__name__
+    expect(right, f"{where} it returned {said}, expected a {'whole ' * whole}number")
     return int(got) if whole else float(got)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether *value* is a whole number, of whatever type."""
+    return is_number(value) and (isinstance(plain(value), Integral) or float(value).is_integer())
+
+
+def stated(value: Any, key: str) -> float:
+    """A finite number that the reader wrote down under *key*; raises `Wrong` otherwise.
+
+    >>> stated(..., "share")
+    Traceback (most recent call last):
+    blockprune_lib.teaching.exercises.Wrong: share should be a number, not Ellipsis
+    """
+    expect(is_number(value) and math.isfinite(value), f"{key} should be a number, not {value!r:.60}")
+    return float(value)
+
+
+def same(got: np.ndarray, right: np.ndarray, where: str, slips: Mapping[str, Any], *, rel_tol: float = 1e-5) -> None:
+    """Compare arrays of one shape; raises `Wrong` with the first place that differs, and the usual slip as hint."""
+    near = np.isclose(got, right, rtol=rel_tol, atol=1e-7)
+    if near.all():
+        return
+    hit = (why for why, slip in slips.items() if np.shape(slip) == got.shape and np.allclose(got, slip, rtol=rel_tol))
+    place = tuple(map(int, np.argwhere(~near)[0]))
+    raise Wrong(f"{where} place {list(place)} has {got[place]:.4g}, expected {right[place]:.4g}", next(hit, ""))
 
 
 def several(got: Any, count: int, where: str, what: str) -> tuple[Any, ...]:
     """The *count* values of a tuple, list or array; raises `Wrong`, saying *what* was expected, otherwise."""
-    expect(_listed(got, count), f"{where} it gives {got!r:.80}, expected {what}")
+    expect(got is not None, f"{where} {NOTHING}")
+    arrays = isinstance(got, (np.ndarray, torch.Tensor)) and got.ndim > 1
+    said = f"an array of shape {tuple(got.shape)}" if arrays else f"{got!r:.80}"
+    expect(_listed(got, count), f"{where} it gives {said}, expected {what}")
     return tuple(map(plain, got))
 
 
@@ -117,7 +181,7 @@ def positive(values: Any, count: int) -> bool:
 
 
 def _listed(values: Any, count: int) -> bool:
-    arrays = isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim == 1
+    arrays = isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim >= 1
     return (arrays or isinstance(values, LISTS)) and len(values) == count
 
 
@@ -128,11 +192,27 @@ def fields(answer: Any, *names: str) -> tuple[Any, ...]:
     return tuple(answer[name] for name in names)
 
 
+def grouped(weight: Any, structure: Any) -> tuple[torch.Tensor, BlockStructure]:
+    """A torch matrix and a structure that fits it; raises `Wrong` otherwise."""
+    pair = isinstance(weight, torch.Tensor) and weight.dim() == 2 and weight.is_floating_point()
+    expect(pair, "weight should be a torch matrix, (outputs, inputs), of floating-point numbers")
+    example = "structure should be a BlockStructure, such as bp.BlockStructure.tile(8, 8)"
+    expect(isinstance(structure, BlockStructure), example)
+    try:
+        structure.grid(tuple(weight.shape))
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+    return weight.detach().cpu(), structure
+
+
 def planned(answer: Any) -> list[Run]:
     """The runs of a recipe that the reader wrote; raises `Wrong`, saying what the recipe lacks, otherwise."""
     from ..experiments.recipe import plan  # brings transformers along, and no other chapter should wait for that
 
     expect(isinstance(answer, Mapping), f"the answer should be a dictionary, not {type(answer).__name__}")
+    for key, value in answer.items():
+        other = isinstance(value, (tuple, range, np.ndarray, torch.Tensor))
+        expect(not other, f"recipe: {key} is a {type(value).__name__}; what is swept over is a list, as in YAML")
     try:
         return plan(answer)
     except (TypeError, ValueError) as error:
@@ -141,7 +221,7 @@ def planned(answer: Any) -> list[Run]:
 
 def agree(
     answer: Function, cases: Iterable[tuple[Any, ...]], judge: Callable[..., Judged], where: str,
-    *, unit: str = "", whole: bool = False, rel_tol: float = 1e-9, abs_tol: float = 0.0,
+    *, unit: str = "", whole: bool = False, rel_tol: float = 1e-6, abs_tol: float = 0.0,
 ) -> None:  # fmt: skip
     """Compare what a function gives with the right number, case by case; raises `Wrong` with the usual slip as hint.
 
@@ -153,7 +233,7 @@ def agree(
     """
     for case in cases:
         place = where.format(*case)
-        got = number(answer(*case), place, whole)
+        got = number(attempt(place, answer, *case), place, whole)
         right, slips = judge(*case)
         near = [math.isclose(got, value, rel_tol=rel_tol, abs_tol=abs_tol) for value in (right, *slips.values())]
         reason = next((sentence for sentence, hit in zip(slips, near[1:], strict=True) if hit), "")

@@ -12,7 +12,7 @@ from scipy import stats
 
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
-from blockprune_lib.teaching import check, checking
+from blockprune_lib.teaching import check, checking, exercises
 from blockprune_lib.teaching.checkers.your_own_model import unbeaten
 
 ROWS = BlockStructure.block_row(2)
@@ -85,7 +85,11 @@ def a_kernel():
     return [
         ("tile-cost", lambda rows, vectors: 3, "three numbers"),
         ("tile-cost", tile, "registers, not"),
-        ("tile-cost", lambda r, v: (r * v, r + v, r * v + min(r, v) + 1), "a 2 x 4 tile has 13 registers, not 11"),
+        (
+            "tile-cost",
+            lambda r, v: (r * v, r + v, r * v + min(r, v) + 1),
+            "2 x 4 tile it gives 11 registers, not 13",
+        ),
         ("choose-tile", lambda registers, panel, sums: (1, 1), "they would wait"),
         ("choose-tile", lambda registers, panel, sums: (16, 1), "needs 18 registers"),
         ("choose-tile", lambda registers, panel, sums: (2, 3), "does not divide the panel"),
@@ -94,15 +98,15 @@ def a_kernel():
         ("smallest-group", lambda peak, reads, share: 2 * share * peak / reads, "only 1, 2, 4, 8"),
         ("smallest-group", lambda peak, reads, share: 8, "good for two FLOP"),
         ("smallest-group", lambda peak, reads, share: "4", "expected a number"),
-        ("row-groups", lambda xt, values, columns, offsets: None, "returned nothing"),
+        ("row-groups", lambda xt, values, columns, offsets: None, "returns nothing yet"),
         ("row-groups", lambda xt, values, columns, offsets: xt, "expected"),
         ("row-groups", forgets, "changes its input"),
         ("row-groups", lambda xt, v, c, offsets: np.ones((len(offsets) - 1, xt.shape[1])), "no group left"),
         ("row-groups", lambda xt, v, c, offsets: np.zeros((len(offsets) - 1, xt.shape[1])), "differs from the dense"),
-        ("share-of-peak", lambda *tile: None, "returned nothing"),
+        ("share-of-peak", lambda *tile: None, "returns nothing yet"),
         ("share-of-peak", lambda *tile: 2.0, "no share between 0 and 1"),
         ("share-of-peak", lambda *tile: 1.0, "the latency decides"),
-        ("share-of-peak", whole_cycles, "5 x 3, latency 4, 2 multiply-add and 2 load ports: the ports decide"),
+        ("share-of-peak", whole_cycles, "2 multiply-add and 2 load ports the ports decide: 1.000, not 0.938"),
     ]
 
 
@@ -140,7 +144,7 @@ def blocks():
         ("block-scores", lambda W, r, c: W, "the shape is"),
         ("block-scores", scores, "they have fewer weights"),
         ("block-scores", lambda W, r, c: 2 * scores(W, r, c), "the scores differ"),
-        ("block-budget", own | {"weight": torch.ones(2, 2)}, "at least 64 x 64"),
+        ("block-budget", own | {"weight": torch.ones(32, 32)}, "at least 64 x 64"),
         ("block-budget", own | {"structure": "row"}, "should be a BlockStructure"),
         ("block-budget", own | {"structure": BlockStructure.irregular()}, "at least 16 are asked"),
         ("block-budget", own | {"structure": BlockStructure.tile(1, 1)}, "at least 16 are asked"),
@@ -227,7 +231,7 @@ def reweighting():
         ("reweighting-cliff", lambda lam, eps: -1.0, "expected a norm"),
         ("reweighting-cliff", lambda lam, eps: 10.0, "survives"),
         ("reweighting-cliff", lambda lam, eps: 0.01, "dies"),
-        ("reweighting-own", own | {"structure": "row"}, "structure a BlockStructure"),
+        ("reweighting-own", own | {"structure": "row"}, "structure should be a BlockStructure"),
         ("reweighting-own", own | {"lam": 10.0}, "100% of the groups are empty"),
         ("reweighting-own", own | {"empty": 0.1}, "empty is 0.1; ten rounds give"),
         ("reweighting-own", ten_but(9), "ten rounds give"),
@@ -258,7 +262,11 @@ def fine_tuning():
         ("score-interval", lambda a, n: [a], "expected a number"),
         ("layer-work", lambda *layer: 7, "expected a pair"),
         ("layer-work", lambda w, i, t: tuple(t * part for part in work(w, i, t)), "for one token, not for all"),
-        ("layer-work", lambda w, i, t: (work(w, i, t)[0], 0), "attention's own products take 0"),
+        (
+            "layer-work",
+            lambda w, i, t: (work(w, i, t)[0], 0),
+            "products take 196,608 multiply-adds, not 0",
+        ),
         ("seed-difference", own | {"b": [0.5]}, "at least three scores"),
         ("seed-difference", own, "low is 0, Welch's interval has -0.1267"),
         ("seed-difference", own | {"a": [0.7] * 3, "b": [0.8] * 3}, "no seed changed a score"),
@@ -305,10 +313,10 @@ def prune_and_retrain():
             "takes the even neighbour",
         ),
         ("masked-step", lambda w, *rest: w, "expected the pair (w, velocity)"),
-        ("masked-step", lambda w, *rest: (w[0], w[0]), "w has shape"),
+        ("masked-step", lambda w, *rest: (w[0], w[0]), "of w, the shape is"),
         ("masked-step", step(forget=True), "pruned places of velocity are not zero"),
         ("masked-step", step(decay_velocity=False), "moves to another place in w"),
-        ("verdict", lambda first, second: None, "expected a word"),
+        ("verdict", lambda first, second: None, "returns nothing yet"),
         ("verdict", lambda first, second: "better", "the same two the other way round it says 'better'"),
         ("verdict", verdict(seeds=False), "one whose seeds differ by more"),
         ("verdict", verdict(rows=False), "in two rows alone"),
@@ -382,7 +390,7 @@ def the_whole_model():
         ("choose-layers", lambda layers, rest, target: None, "there is a choice that is fast enough"),
         ("choose-layers", lambda layers, rest, target: ["nine"], "expected names of layers"),
         ("choose-layers", lambda layers, rest, target: [], "still takes 41 ms"),
-        ("choose-layers", lambda layers, rest, target: list(layers), "would do; a layer may even get slower"),
+        ("choose-layers", lambda layers, rest, target: list(layers), "1 would do"),
         ("choose-layers", slowest_first, "it swaps 2 layers"),
         ("own-profile", {"total": 3.0, "a": 1.0}, "it names 1 parts"),
         ("own-profile", {"total": 3.0, "a": 1.0, "b": -1.0, "c": 1.0}, "'b' should be a time in ms"),
@@ -581,7 +589,7 @@ def longer(w, t):
 def last_of_arrays(n, lam, eps):
     n, lam, eps = torch.tensor([n, lam, eps])  # in single precision
     norms = [n]
-    for _ in range(99):
+    for _ in range(400):
         norms.append((n - lam / (norms[-1] + eps)).clamp_min(0))
     empty = torch.stack(norms) == 0
     return empty.int().argmax() if empty.any() else None
@@ -622,3 +630,112 @@ def test_a_file_is_foretold_with_its_list_of_tensors(tmp_path, off, passes):
     verdict = check("own-file", {"folder": str(tmp_path), "predicted": size * (1 + off)})
     assert verdict.passed is passes, verdict
     assert passes or "list of its tensors" in verdict.hint
+
+
+def test_a_loop_without_end_is_ended_and_said(monkeypatch):
+    def seeds_needed(gap, scatter):
+        n = 2
+        while stats.t.ppf(0.975, n - 1) * scatter / n**0.5 >= gap:  # a gap below zero is never reached
+            n += 1
+        return n
+
+    monkeypatch.setattr(exercises, "LIMIT", 0.5)
+    verdict = check("seeds-needed", seeds_needed)
+    assert verdict.message == "for a gap of -2 that scatters by 1 it has not come back after 0.5 s of work"
+    assert "loop" in verdict.hint
+
+
+def test_what_a_function_raises_is_told_with_its_case_and_line():
+    message = check("amdahl", lambda p, k: 1 / (p / k)).message
+    assert message.startswith("for p = 0 and k = 5 it raised ZeroDivisionError: float division by zero, at `")
+
+
+def whole_share(share, target):
+    return (1 - share) / (1 / target - share) if 1 / target >= share else math.inf
+
+
+def stored(rounded):
+    return lambda o, i, h, rate: max(1, rounded(o // h * i / rate)) * (4 * h + 4) + 8 * (o // h + 1)
+
+
+def learnt(rounded):
+    def hidden(student, teacher, mask):
+        real, found = mask.astype(bool), []
+        for i, states in enumerate(student, 1):
+            target = teacher[max(1, rounded(i * len(teacher) / len(student))) - 1][real]
+            found.append(np.mean((states[real] - target) ** 2) / np.var(target))
+        return np.mean(found)
+
+    return hidden
+
+
+def no_last_row(xt, values, columns, offsets):
+    y, width = np.zeros((len(offsets) - 1, xt.shape[1])), values.shape[1]
+    for m in range(len(y) - 1):
+        for g in range(offsets[m], offsets[m + 1]):
+            y[m] += values[g] @ xt[columns[g] * width :][:width]
+    return y
+
+
+def w_as_it_was(w, slope, velocity, mask, lr, momentum, decay):
+    velocity = np.where(mask, momentum * velocity + slope + decay * w, 0.0)
+    return w - lr * velocity, velocity
+
+
+#: Wrong in a way that earlier cases did not show.
+UNSEEN = [
+    ("hidden-loss", learnt(math.floor), "not down"),
+    ("hidden-loss", learnt(math.ceil), "not up"),
+    ("hidden-loss", learnt(lambda place: int(place + 0.5)), "the even neighbour"),
+    ("stored-bytes", stored(math.ceil), "rounded up"),
+    ("stored-bytes", stored(lambda groups: int(groups + 0.5)), "the even neighbour"),
+    ("rate-of-the-rest", whole_share, "a target of 4 it raised ZeroDivisionError"),
+    ("needed-speed", lambda s, t: s / (1 / t - 1 + s) if 1 / t - 1 + s >= 0 else None, "ZeroDivisionError"),
+    ("row-groups", no_last_row, "differs from the dense product"),
+    ("masked-step", w_as_it_was, "with weights that were not yet zero"),
+    ("share-of-peak", lambda *tile: "0.125", "it returned str"),
+    ("both-sides", {0.1: (1.0, 0.5), 0.2: (1.0, 1.0), 0.3: (1.0, 1.0)}, "sparse loses at none"),
+    ("own-profile", {"a": 0, "b": 0, "rest": 0, "total": 0}, "above 0"),
+    ("own-profile", {"interest": 1.0, "a": 1.0, "b": 1.0, "total": 3.0}, "no part is called 'rest'"),
+    ("own-study", {"task": "rte", "seed": range(3)}, "seed is a range; what is swept over is a list"),
+    ("seed-difference", {"a": [...] * 3, "b": [1, 2, 3], "low": 0, "high": 1}, "a should be a list of at least three"),
+    ("threshold-for-rate", {"weight": torch.eye(4), "structure": ROWS, "rate": 2.0, "threshold": 0.5, "share": ...},
+     "share should be a number, not Ellipsis"),
+    ("own-file", {"folder": 3, "predicted": 1}, "folder should be a path"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer", "reason"), UNSEEN)
+def test_an_answer_that_only_some_cases_show_wrong_is_refused(name, answer, reason):
+    verdict = check(name, answer)
+    assert verdict.passed is False
+    assert reason in repr(verdict)
+
+
+def single(function):
+    return lambda *given: torch.tensor(function(*given))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("amdahl", single(lambda p, k: 1 / (1 - p + p / k))),
+        ("whole-rate", single(lambda p, cut, layers, kept, rate: p / (p - cut + cut * kept / layers / rate))),
+        ("choose-layers", lambda layers, rest, target: fewest(layers, rest, target)),
+        ("trade-off", lambda times, losses: torch.tensor(unbeaten(times, losses), dtype=torch.float64)),
+        ("own-claim", {"claim": "BERT loses one point", "counts": "not stated", "rate": 2, "dense": np.float32(0.7),
+                       "pruned": 0.69, "majority": 0.5, "examples": np.int64(277), "seeds": torch.tensor(1)}),
+        ("seed-difference", {"a": [0.71, 0.74, 0.69], "b": [0.75, 0.72, 0.78], "low": -0.0269, "high": 0.1002}),
+    ],
+)  # fmt: skip
+def test_right_answers_of_other_types_and_digits_pass(name, answer):
+    assert check(name, answer).passed, check(name, answer)
+
+
+def fewest(layers, rest, target):
+    """A set of names."""
+    for count in range(len(layers) + 1):
+        for some in itertools.combinations(layers, count):
+            if rest + sum(times[name in some] for name, times in layers.items()) <= target:
+                return frozenset(some)
+    return None

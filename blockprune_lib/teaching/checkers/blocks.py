@@ -12,7 +12,7 @@ from ...pruning.groups import group_scores
 from ...pruning.packing import pack
 from ...pruning.selection import select
 from ...pruning.structure import BlockStructure, expand
-from ..exercises import Function, array, exercise, expect, fields, several
+from ..exercises import Function, array, attempt, exercise, expect, fields, grouped, is_number, same, several, stated
 
 #: M, N, r, c, rate: even, ragged, larger than the matrix, half a group, fewer than half a group.
 CASES = (
@@ -31,12 +31,15 @@ def block_count(answer: Function) -> str:
         kept = int(keep.sum())
         stored = pack(expand(keep, structure, (M, N)).float(), structure).bytes_total
         where = f"for {M} x {N} in groups of {r} x {c} at rate {rate:g}"
-        got = several(answer(M, N, r, c, rate), 3, where, "three numbers")
+        got = several(attempt(where, answer, M, N, r, c, rate), 3, where, "three numbers: groups, kept, bytes")
         slips = {
             "groups": {"a side that does not divide ends in a smaller group": (M // r) * (N // c)},
             "kept groups": {
                 "at least one group stays": 0,
                 "the nearest whole number, not the one below": int(R * C / rate),
+                "a half goes to the even neighbour: 2.5 becomes 2": math.floor(R * C / rate + 0.5),
+                "the nearest whole number, not the one above": math.ceil(R * C / rate),
+                "the rate is all groups over those that stay, not over those that go": round(R * C * (1 - 1 / rate)),
             },
             "bytes": {
                 "where each group stands has to be stored too": 4 * r * c * kept,
@@ -47,7 +50,7 @@ def block_count(answer: Function) -> str:
         }
         for what, mine, right in zip(slips, got, (R * C, kept, stored), strict=True):
             reason = next((why for why, value in slips[what].items() if mine == value), "")
-            expect(mine == right, f"{where}: {what} {mine}, expected {right}", reason)
+            expect(mine == right, f"{where}: {what} {mine!s:.40}, expected {right}", reason)
     return "groups, kept groups and bytes are right, at ragged edges too"
 
 
@@ -59,45 +62,53 @@ def block_scores(answer: Function) -> str:
         weight = rng.normal(size=(M, N))
         right = group_scores(torch.from_numpy(weight), BlockStructure.tile(r, c)).numpy()
         where = f"for {M} x {N} in groups of {r} x {c}"
-        got = array(answer(weight.copy(), r, c), right.shape, where)
+        got = array(attempt(where, answer, weight.copy(), r, c), right.shape, where)
         inside = np.allclose(got[:-1, :-1], right[:-1, :-1], rtol=1e-6) and min(right.shape) > 1
-        sizes = np.add.reduceat(np.add.reduceat(np.ones((M, N)), range(0, M, r), 0), range(0, N, c), 1)
+        groups = [[weight[i : i + r, j : j + c] for j in range(0, N, c)] for i in range(0, M, r)]
+        sizes = np.array([[group.size for group in row] for row in groups])
         slips = {
             "these are norms: divide by the number of weights before the root": right * np.sqrt(sizes),
             "these are mean squares: the root is missing": right**2,
             "the number of weights belongs under the root too": right / np.sqrt(sizes),
+            "this is the scatter about the mean: no mean is taken off": [
+                [group.std() for group in row] for row in groups
+            ],
+            "these are means of sizes: square first, and take the root last": [
+                [abs(group).mean() for group in row] for row in groups
+            ],
+            "rows and columns of the grid are exchanged": right.T,
             "only the groups at an edge are wrong: they have fewer weights": got if inside else None,
         }
-        near = (why for why, value in slips.items() if value is not None and np.allclose(got, value, rtol=1e-6))
-        hint = next(near, "")
-        expect(np.allclose(got, right, rtol=1e-6), f"{where} the scores differ", hint)
+        same(got, right, f"{where} the scores differ:", slips)
     return "the root mean square of every group, at the edges too"
 
 
 @exercise("block-budget")
 def block_budget(answer: Any) -> str:
     """Groups of at least 16 weights, cheap indices, and twice the norm of a random choice, which is not luck."""
-    weight, structure, rate, stated = fields(answer, "weight", "structure", "rate", "share")
-    large = isinstance(weight, torch.Tensor) and weight.dim() == 2 and min(weight.shape) >= 64
-    expect(large, "weight should be a torch matrix of at least 64 x 64")
-    expect(
-        isinstance(structure, BlockStructure), "structure should be a BlockStructure, such as BlockStructure.tile(8, 8)"
-    )
+    weight, structure, rate, said = fields(answer, "weight", "structure", "rate", "share")
+    weight, structure = grouped(weight, structure)
+    large = f"weight should be at least 64 x 64, and is {weight.shape[0]} x {weight.shape[1]}"
+    expect(min(weight.shape) >= 64, large)
     height, width = structure.group_shape(tuple(weight.shape))
     expect(height * width >= 16, f"a group of {structure} has {height} x {width} weights; at least 16 are asked")
-    expect(isinstance(rate, (int, float)) and rate >= 3, f"rate should be at least 3; got {rate!r}")
-    weight = weight.detach().double()
-    share, mask = _kept(weight, structure, float(rate))
-    same = math.isclose(share, float(stated), rel_tol=1e-3)
-    expect(same, f"it keeps {share:.4g} of the squared norm, not {stated!r}")
-    few = _kept(weight, BlockStructure.irregular(), float(rate))[0] > 0.95
+    high = is_number(rate) and 3 <= float(rate) < math.inf
+    expect(high, f"rate should be at least 3; got {rate!r:.60}", "to keep one group in eight is rate 8, not 1/8")
+    rate, said, weight = float(rate), stated(said, "share"), weight.double()
+    share, mask = _kept(weight, structure, rate)
+    slips = {"the share is from 0 to 1": 100 * share, "that is what goes; what stays is asked": 1 - share,
+             "that is the share of the norm; of its square is asked": math.sqrt(share)}  # fmt: skip
+    reason = next((why for why, slip in slips.items() if math.isclose(said, slip, rel_tol=1e-3)), "")
+    told = f"it keeps {share:.4g} of the squared norm, not {said:.4g}"
+    expect(math.isclose(said, share, rel_tol=1e-3, abs_tol=5e-4), told, reason)
+    few = _kept(weight, BlockStructure.irregular(), rate)[0] > 0.95
     expect(not few, f"at rate {rate:g} its single weights keep nearly all: a matrix that a model has learnt is asked")
     packed = pack(torch.where(mask, weight, 0.0).float(), structure)
     stored = packed.bytes_total / packed.bytes_dense
     expect(stored <= 1.05 / rate, f"it takes {stored:.2%} of the dense bytes; 1.05 / rate is {1.05 / rate:.2%}")
     chance = f"it keeps {share:.1%} of the squared norm; a random choice {1 / rate:.1%}; twice that is asked"
     expect(share >= 2 / rate, chance)
-    lucky = _lucky(weight, structure, float(rate))
+    lucky = _lucky(weight, structure, rate)
     luck = (
         f"it keeps {100 * share:.3g} % of the squared norm; of the same weights, shuffled, the best {100 * lucky:.3g} %"
     )

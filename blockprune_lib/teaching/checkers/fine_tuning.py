@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..exercises import Function, Judged, Wrong, agree, exercise, expect, fields, several
+from ..exercises import LISTS, Function, Judged, agree, attempt, exercise, expect, fields, is_number, several, stated
 
 
 @exercise("score-interval", "half(share, n)")
@@ -20,6 +21,9 @@ def score_interval(answer: Function) -> str:
             "these are points; the answer should be a share": 100 * right,
             "this is the whole interval; half of it was asked for": 2 * right,
             "this is one standard deviation; 95 % need 1.96 of them": right / 1.96,
+            "95 % need 1.96 standard deviations, not 2": right / 1.96 * 2,
+            "the number of examples belongs under the root": right / math.sqrt(n),
+            "this is a variance: the root is missing": right**2 / 1.96,
             "this is the standard deviation of one answer: divide by the number of examples under the root":
                 right * math.sqrt(n),
         }  # fmt: skip
@@ -46,6 +50,9 @@ def examples_needed(answer: Function) -> str:
             "this asks that the two intervals do not overlap, which is more than is needed": apart,
             "this counts the examples of both models; the answer is for each": 2 * needed(first + second),
             "one standard deviation is not enough: 95 % need 1.96": needed(first + second) / 1.96**2,
+            "n is under a root: solve for the root first, then square": 1.96 / abs(b - a) * math.sqrt(first + second),
+            "the variances add up, and are not squared": needed((first + second) ** 2),
+            "the difference is squared too": 1.96**2 / abs(b - a) * (first + second),
         }
         return needed(first + second), slips
 
@@ -61,11 +68,21 @@ def layer_work(answer: Function) -> str:
         shapes = [(width, width)] * 4 + [(inner, width), (width, inner)]
         right = sum(m * n for m, n in shapes), 2 * tokens * width
         where = f"for width {width}, inner {inner} and {tokens} tokens"
-        got = several(answer(width, inner, tokens), 2, where, "a pair")
+        given = attempt(where, answer, width, inner, tokens)
+        got = several(given, 2, where, "a pair: in the matrices, in attention's own products")
         for value, wanted, part in zip(got, right, ("the matrices", "attention's own products"), strict=True):
-            if value != wanted:
-                hint = "count for one token, not for all" if value == wanted * tokens else ""
-                raise Wrong(f"{where} {part} take {value:,} multiply-adds, not {wanted:,}", hint)
+            expect(is_number(value), f"{where} it gives {value!r:.40} for {part}, expected a number")
+            slips = {
+                "count for one token, not for all": wanted * tokens,
+                "these are FLOP: a multiply-add is two of them": wanted * 2,
+                "there are six matrices: query, key, value, output, and the two of the feed-forward part":
+                    3 * width**2 + 2 * width * inner,
+                "the feed-forward part has two matrices, there and back": 4 * width**2 + width * inner,
+                "there are two products, the scores and the weighted sum": tokens * width,
+                "the matrices come first": right[1],
+            }  # fmt: skip
+            hint = next((why for why, slip in slips.items() if value == slip), "")
+            expect(value == wanted, f"{where} {part} take {wanted:,} multiply-adds, not {value:,}", hint)
     return "it agrees for three layers; at 2 · width + inner tokens the two are equal"
 
 
@@ -75,14 +92,29 @@ def seed_difference(answer: Any) -> str:
     from scipy import stats
 
     a, b, low, high = fields(answer, "a", "b", "low", "high")
-    for key, scores in (("a", a), ("b", b)):
-        enough = not isinstance(scores, str) and np.ndim(scores) == 1 and len(scores) >= 3
-        expect(enough, f"{key} should be a list of at least three scores, one per seed")
+    a, b = _scores(a, "a"), _scores(b, "b")
+    low, high = stated(low, "low"), stated(high, "high")
     alike = max(np.ptp(a), np.ptp(b)) == 0
     expect(not alike, "no seed changed a score: with no scatter there is no interval", "was each seed another one?")
-    ends = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
-    for key, stated, right in (("low", low, ends.low), ("high", high, ends.high)):
-        near = math.isclose(float(stated), right, rel_tol=1e-3, abs_tol=1e-6)
-        expect(near, f"{key} is {float(stated):.4g}, Welch's interval has {right:.4g}")
+    ends, pooled = (stats.ttest_ind(b, a, equal_var=equal).confidence_interval(0.95) for equal in (False, True))
+    near = 2e-3 * (ends.high - ends.low)  # such as ends that were rounded
+    slips = {
+        "that is the mean of `a` minus that of `b`": (-ends.high, -ends.low),
+        "that takes the scatter as equal; Welch's does not": (pooled.low, pooled.high),
+        "the scores and the interval should have one unit": (100 * ends.low, 100 * ends.high),
+        "low and high are exchanged": (ends.high, ends.low),
+    }
+    fits = (why for why, slip in slips.items() if np.allclose((low, high), slip, rtol=1e-3))
+    hint = next(fits, "")
+    for key, value, right in (("low", low, ends.low), ("high", high, ends.high)):
+        expect(abs(value - right) <= near, f"{key} is {value:.4g}, Welch's interval has {right:.4g}", hint)
     verdict = "no difference that these runs can show" if ends.low <= 0 <= ends.high else "a difference"
     return f"the interval is {ends.low:.3f} to {ends.high:.3f}: {verdict}"
+
+
+def _scores(given: Any, key: str) -> np.ndarray:
+    listed = isinstance(given, (*LISTS, np.ndarray, torch.Tensor)) and all(map(is_number, given)) and len(given) >= 3
+    expect(listed, f"{key} should be a list of at least three scores, one per seed")
+    scores = np.array([float(score) for score in given])
+    expect(np.isfinite(scores).all(), f"{key} holds a score that is no finite number")
+    return scores

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...machine.passport import hardware
-from ..exercises import Function, Judged, agree, exercise, expect, number, positive
+from ..exercises import Function, Judged, agree, attempt, exercise, expect, number, positive
 
 FLAWS = {1: "threads", 2: "cache", 3: "compilation", 4: "one run"}
 NAMES = ("compilation", "cache", "threads", "denormals", "one run")
@@ -45,8 +45,12 @@ def intensity(answer: Function) -> str:
             "the input and the output have to be moved too": tokens / 2,
             "the output has to be moved too": 2 * tokens * kept / (4 * (tokens * inputs + kept)),
             "the input has to be moved too": 2 * tokens * kept / (4 * (tokens * outputs + kept)),
+            "that is bytes per FLOP": 1 / right,
+            "density is the share of the weights that are kept, not of those that went":
+                2 * tokens * (inputs * outputs - kept) / (4 * (ends + inputs * outputs - kept)),
+            "a float32 number is 4 bytes, not 8, and a multiply-add is two FLOP": right / 4,
             "FLOPs are off by 2, and bytes are counted in numbers": right / 2 * 4,
-        }
+        }  # fmt: skip
 
     # A whole number of kept weights is as good an answer as a share of them.
     where = "for tokens = {}, inputs = {}, outputs = {}, density = {}"
@@ -93,14 +97,18 @@ def fair_timer(answer: Function) -> str:
     for (vice, mood), (rounds, tolerance) in zip(moods.items(), rounds_and_tolerances, strict=True):
         for old, new in ((3.0, 1.0), (1.0, 2.0)):
             machine = _Machine(mood)
-            got = answer(machine.function(old), machine.function(new), machine.clock, rounds)
-            remedy = "call clock() before and after each call"
+            functions, place = (machine.function(old), machine.function(new)), f"on a machine that {vice}"
+            stuck = "the clock moves only while `old` or `new` runs: time a number of calls, `rounds` of each"
+            got = attempt(place, answer, *functions, machine.clock, rounds, hint=stuck)
+            remedy = "call clock() before and after each call, with rounds as small as 2 as well"
             expect(machine.reads, "the clock that was handed in is never read", remedy)
-            ratio = number(got, f"on a machine that {vice}")
+            ratio = number(got, place)
             few = f"with rounds={rounds} it finds no number: {ratio}"
             expect(math.isfinite(ratio), few, "two rounds should be enough for a first answer")
             inverse = vice == "does nothing odd" and math.isclose(ratio, new / old, rel_tol=tolerance)
             expect(not inverse, "the ratio is upside down: it should be above 1 where `new` is quicker", "old over new")
+            plainly = f"on a machine that does nothing odd it finds {ratio:.4g}, and {old / new:.4g} is true"
+            expect(vice != "does nothing odd" or math.isclose(ratio, old / new, rel_tol=tolerance), plainly)
             fooled = f"a machine that {vice} fooled it: it found {ratio:.2f}, and {old / new:.2f} is true"
             expect(math.isclose(ratio, old / new, rel_tol=tolerance), fooled)
     return "no machine fooled it"
@@ -120,8 +128,10 @@ def own_points(answer: Any) -> str:
         possible = gflops <= 5 * (machine.peak_all_gflops or math.inf)
         expect(possible, f"{name!r} would be far above the peak of all cores; is its time in ms?")
     sides, ridge = [roof.bound for roof in roofs.values()], next(iter(roofs.values())).ridge
+    intensities = ", ".join(f"{name!r} at {float(f) / float(q):.3g}" for name, (f, q, _) in answer.items())
     for bound, side in (("memory", "left"), ("arithmetic", "right")):
-        expect(bound in sides, f"no operation lies {side} of the ridge, at {ridge:.1f} FLOP per byte")
+        none = f"no operation lies {side} of the ridge, at {ridge:.1f} FLOP per byte; yours lie {intensities}"
+        expect(bound in sides, none, "the product of matrices of side m lies at m / 6, where each number moves once")
     shares = {name: gflops / roofs[name].gflops for name, gflops in speeds.items()}
     best = max(shares, key=lambda name: shares[name])
     slow = f"none comes near its roof, the best to {shares[best]:.2%} of it; are the times in ms?"

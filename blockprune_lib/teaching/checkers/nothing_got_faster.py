@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..exercises import Function, Judged, agree, exercise, expect, is_number, positive
+from ..exercises import Function, Judged, agree, array, attempt, exercise, expect, is_number, plain, positive
 
 
 @exercise("format-bytes", "format_bytes(outputs, inputs, density, height, width, tokens)")
@@ -30,6 +30,8 @@ def format_bytes(answer: Function) -> str:
             "offsets count rows of groups, not rows of weights": whole - offsets + 8 * (outputs + 1),
             "the offsets are missing": whole - offsets,
             "the indices are missing": whole - indices,
+            "an offset is 8 bytes": whole - offsets / 2,
+            "a group is `height` times `width` weights": weights + 4 * kept / height + offsets,
         }
         return whole / kept / tokens, {slip: found / kept / tokens for slip, found in slips.items()}
 
@@ -52,13 +54,12 @@ def csr_by_hand(answer: Function) -> str:
         offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=outputs))])
         given = [dense[rows, columns], columns, offsets, x]
         kept = [part.copy() for part in given]
-        got = answer(*given)
+        where = f"for {outputs} × {inputs}, {len(columns)} weights, tokens = {tokens}"
+        got = attempt(where, answer, *given)
         for name, before, after in zip(("values", "columns", "offsets", "X"), kept, given, strict=True):
             expect(np.array_equal(before, after), f"it changed {name}", "write into a new array")
-        expect(got is not None, "the function returns nothing yet")
-        got = np.asarray(got, dtype=np.float64)
-        wanted, where = dense @ x, f"for {outputs} × {inputs}, {len(columns)} weights, tokens = {tokens}"
-        expect(got.shape == wanted.shape, f"{where} the result has shape {got.shape}, expected {wanted.shape}")
+        wanted = dense @ x
+        got = array(got, wanted.shape, where)
         off, reason = ~np.isclose(got, wanted, rtol=1e-4, atol=1e-5).all(axis=1), ""
         if off.all() and np.allclose(got, (dense != 0).astype(float) @ x, rtol=1e-4, atol=1e-5):
             reason = "the weights themselves are not multiplied"
@@ -66,7 +67,9 @@ def csr_by_hand(answer: Function) -> str:
             reason = "only the last row is wrong: the last offset ends it"
         elif (off & (np.diff(offsets) == 0)).any():
             reason = "a row without weights gives zeros"
-        expect(not off.any(), f"{where} {int(off.sum())} of {outputs} rows are wrong", reason)
+        first = int(off.argmax())
+        told = f"{where} {int(off.sum())} of {outputs} rows are wrong; row {first} begins with {got[first, 0]:.4g}"
+        expect(not off.any(), f"{told}, expected {wanted[first, 0]:.4g}", reason)
     return "it agrees with the dense product, rows without weights included"
 
 
@@ -84,6 +87,10 @@ def break_even_density(answer: Function) -> str:
             "that is upside down: a dearer sparse multiply-add must lower it": 1 / exact,
             "each weight is paid once, and not once for every token": dense / (sparse + weight),
             "the cost of each weight is missing": min(1.0, dense / sparse),
+            "that is the share that goes; the density is what stays": 1 - min(1.0, exact),
+            "each weight is paid once for all tokens: its cost is not multiplied": min(
+                1.0, dense / (sparse + weight * tokens)
+            ),
         }
 
     agree(answer, cases, judge, "for {}, {} and {} ns, tokens = {}")
@@ -94,12 +101,13 @@ def break_even_density(answer: Function) -> str:
 def both_sides(answer: Any) -> str:
     """Try a density far below the break-even of the walk, and one with all weights kept."""
     expect(isinstance(answer, dict) and answer, "the answer should be a dictionary: density to (dense ms, sparse ms)")
+    answer = {plain(density): times for density, times in answer.items()}
     for density, times in answer.items():
         expect(is_number(density) and 0 <= density <= 1, f"{density!r} is no density from 0 to 1")
         expect(positive(times, 2), f"density {density:g} should have two positive times in ms: dense and sparse")
     expect(len(answer) >= 3, f"three densities or more, please; there are {len(answer)}")
     wins = sorted(density for density, (dense, sparse) in answer.items() if sparse < dense)
-    losses = sorted(answer.keys() - wins)
+    losses = sorted(density for density, (dense, sparse) in answer.items() if sparse > dense)
     expect(wins, "sparse wins at none of your densities", "go lower, to 0.005 or less")
     expect(losses, "sparse loses at none of your densities", "go up to 1, where nothing can be skipped")
     odd = f"sparse wins at density {wins[-1]:g} and loses at {losses[0]:g}, where it has less to do"

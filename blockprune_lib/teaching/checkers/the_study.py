@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from ...experiments.methods import METHODS
-from ..exercises import Function, agree, array, exercise, expect, planned
+from ..exercises import Function, agree, array, attempt, exercise, expect, planned, same
 
 
 @exercise("seeds-needed", "seeds_needed(gap, scatter)")
@@ -49,7 +49,7 @@ def output_scores(answer: Function) -> str:
             return (of_rows[:, None] * weight**2 * of_columns).reshape(-1, size, weight.shape[1]).mean(1) ** 0.5
 
         case, right = f"for a matrix of {outputs} x {inputs} in groups of {size}", score_by(g, a)
-        got = array(answer(weight.copy(), x.copy(), slopes.copy(), size), right.shape, case)
+        got = array(attempt(case, answer, weight.copy(), x.copy(), slopes.copy(), size), right.shape, case)
         slips = {
             "that is the root of the sum, not of the mean": right * size**0.5,
             "that is the mean square, without the root": right**2,
@@ -58,9 +58,15 @@ def output_scores(answer: Function) -> str:
             "that multiplies by A and G, not by their roots": score_by(g**2, a**2),
             "that leaves the slopes out": score_by(np.ones_like(g), a),
             "that leaves the inputs out": score_by(g, np.ones_like(a)),
-        }
-        why = next((words for words, slip in slips.items() if np.allclose(got, slip)), "")
-        expect(np.allclose(got, right), f"{case} the scores are others", why)
+            "A and G are means of squares over the rows, not sums": right * rows,
+            "A and G are means of squares, not squares of means": score_by(slopes.mean(0) ** 2, x.mean(0) ** 2),
+            "A and G are means of squares, not of sizes": score_by(abs(slopes).mean(0) ** 2, abs(x).mean(0) ** 2),
+            "a score is the root of a mean of squares, not a mean": (g[:, None] * weight**2 * a)
+            .reshape(-1, size, inputs).__pow__(0.5).mean(1),
+            "a group is `size` neighbours of a column": (g[:, None] * weight**2 * a)
+            .reshape(size, -1, inputs).mean(0) ** 0.5,
+        }  # fmt: skip
+        same(got, right, f"{case} the scores are others:", slips)
     return "it gives the scores of four matrices, for groups of 1, 2, 4 and 6"
 
 
@@ -70,14 +76,17 @@ def own_study(answer: Any) -> str:
     runs = planned(answer)
     seen = {key: {getattr(run, key) for run in runs} for key in ("method", "rate", "seed")}
     for key, least in (("method", 2), ("rate", 2), ("seed", 3)):
-        expect(len(seen[key]) >= least, f"it has {len(seen[key])} value of {key}, at least {least} are needed")
+        expect(
+            len(seen[key]) >= least,
+            f"it has {len(seen[key])} value{'s' * (len(seen[key]) > 1)} of {key}, at least {least} are needed",
+        )
     baselines = [
         name
         for name, method in METHODS.items()
         if not any(s.action == "train_reweighted" and s.changes.get("reweighted", True) for s in method.stages)
     ]
     remedy = f"each of {', '.join(baselines)} is a baseline"
-    expect(seen["method"].intersection(baselines), "both methods reweight", remedy)
+    expect(seen["method"].intersection(baselines), "every method reweights, and one should be a baseline", remedy)
     cut = {run.rate for run in runs if run.rate > 1 and run.method not in ("dense", "bag-of-words")}
     expect(len(cut) >= 2, f"groups are cut at {len(cut)} rate{'s' * (len(cut) != 1)}, at least 2 are needed")
     return f"{len(runs)} runs: {len(seen['method'])} methods, {len(seen['rate'])} rates, {len(seen['seed'])} seeds"

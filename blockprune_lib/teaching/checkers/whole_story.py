@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 
 from ...pruning.groups import group_norms
 from ...pruning.packing import pack
 from ...pruning.structure import BlockStructure
-from ..exercises import Function, Judged, agree, array, exercise, expect
+from ..exercises import Function, Judged, agree, array, attempt, exercise, same
 
 
 @exercise("row-norms", "row_norms(weight, width)")
@@ -17,16 +18,20 @@ def row_norms(answer: Function) -> str:
     for shape, width in (((4, 6), 3), ((5, 8), 2), ((3, 7), 7)):
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
         right = group_norms(weight, BlockStructure.block_row(width)).numpy()
-        got = array(answer(weight, width), right.shape, f"for a {shape} matrix and width {width}")
+        where = f"for a matrix of {shape[0]} x {shape[1]} and width {width}"
+        got = array(attempt(where, answer, weight.clone(), width), right.shape, where)
         sizes = weight.abs().reshape(len(weight), -1, width)
         slips = {
             "these are the squared norms: one square root is missing": right**2,
             "these are sums of absolute values: square before you sum": sizes.sum(2).numpy(),
             "these are root mean squares: sum, and do not average": right / width**0.5,
             "these are the largest weights of each group": sizes.amax(2).numpy(),
-        }
-        reason = next((why for why, value in slips.items() if np.allclose(got, value, rtol=1e-4)), "")
-        expect(np.allclose(got, right, rtol=1e-4), "the shape is right and the values are not", reason)
+            "these are sums of weights: square before you sum": abs(weight.reshape(sizes.shape).sum(2)).numpy(),
+            "a group is of neighbours in a row: it is the last axis that the sum runs over": weight.reshape(
+                len(weight), width, -1
+            ).norm(dim=1).numpy(),
+        }  # fmt: skip
+        same(got, right, f"{where} the shape is right and the values are not:", slips, rel_tol=1e-4)
     return "the norms of all rows of blocks agree with the library's"
 
 
@@ -46,6 +51,8 @@ def stored_bytes(answer: Function) -> str:
         slips = {
             "these are the values alone: where each group stood has to be stored as well": packed.bytes_values,
             "round to the nearest whole number of groups; here it was rounded down": total(max(1, int(groups / rate))),
+            "a half goes to the even neighbour, as Python's `round` has it": total(max(1, int(groups / rate + 0.5))),
+            "round to the nearest whole number of groups; here it was rounded up": total(math.ceil(groups / rate)),
             "at least one group stays: max(1, ...)": total(round(groups / rate)),
             "one offset is missing: there is one for each block, and one at the end": total(kept, 4, 8 * blocks),
             "the offsets are missing": total(kept, 4, 0),
@@ -55,7 +62,15 @@ def stored_bytes(answer: Function) -> str:
         }
         return packed.bytes_total, {slip: float(value) for slip, value in slips.items()}
 
-    cases = ((32, 10, 16, 5.0), (48, 7, 16, 8.0), (64, 64, 1, 2.0), (48, 7, 16, 1.0), (16, 3, 16, 100.0))
+    cases = (
+        (32, 10, 16, 5.0),
+        (48, 7, 16, 8.0),
+        (64, 64, 1, 2.0),
+        (48, 7, 16, 5.0),
+        (32, 5, 16, 4.0),
+        (48, 7, 16, 1.0),
+        (16, 3, 16, 100.0),
+    )
     agree(answer, cases, judge, "stored_bytes({}, {}, {}, {:g}):", unit=" bytes")
     return "the count agrees with matrices that were really packed; now find the rate of break-even with it"
 
@@ -72,6 +87,7 @@ def amdahl(answer: Function) -> str:
             "everything is taken to be k times as fast": k,
             "the part that is not pruned takes time, too": k / p if p else 0.0,
             "the pruned part takes p / k": 1 / ((1 - p) + 1 / k),
+            "it is the share p that becomes faster, not the rest": 1 / (p + (1 - p) / k),
         }
         return 1 / new, slips
 
