@@ -26,6 +26,7 @@ class BreakEven(Printed):
     """Time of one product against density, and where it crosses the dense one.
 
     structure, shape, tokens, threads   what was timed
+    lead_in                             the calls at the start of each turn that were not timed
     points                              {density: median ms} of the sparse product
     dense_ms                            median ms of `torch.nn.functional.linear`
     """
@@ -36,6 +37,7 @@ class BreakEven(Printed):
     dense_ms: float
     points: dict[float, float]
     threads: int
+    lead_in: int = 0
 
     @property
     def density(self) -> float:
@@ -51,8 +53,9 @@ class BreakEven(Printed):
 
     def _caption(self) -> str:
         M, N = self.shape
+        begun = f", {self.lead_in} untimed call(s) before each sample" if self.lead_in else ""
         return (
-            f"{self.structure} at {M} x {N}, {self.tokens} tokens, {self.threads} thread(s): faster than dense "
+            f"{self.structure} at {M} x {N}, {self.tokens} tokens, {self.threads} thread(s){begun}: faster than dense "
             f"({self.dense_ms:.3g} ms) up to density {self.density:.2f}"
         )
 
@@ -60,11 +63,13 @@ class BreakEven(Printed):
 def break_even_density(
     structure: BlockStructure, shape: tuple[int, int], *, tokens: int = 128,
     densities: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0), repeats: int = 9, threads: int | None = None,
+    lead_in: int = 0,
 ) -> BreakEven:  # fmt: skip
     """Measure at which density a product with a pruned matrix of `shape` (outputs, inputs) stops being faster.
 
-    Random weights, float32, dense and all densities interleaved; takes about a tenth of a second for 768 x 768. Raises
-    TypeError and ValueError for arguments that do not fit.
+    Random weights, float32, dense and all densities interleaved; takes about a tenth of a second for 768 x 768.
+    `lead_in` as in `compare`: compare with ratios that were measured with as many. Raises TypeError and ValueError for
+    arguments that do not fit.
 
     >>> break_even_density(BlockStructure.block_column(16), (32, 32), repeats=3).density >= 0
     True
@@ -80,11 +85,11 @@ def break_even_density(
         mask = expand(select(group_scores(weight, structure), rate=1 / density), structure, (M, N))
         functions[str(density)] = partial(linear, x, pack(weight * mask, structure))
     with torch.no_grad():
-        timed = compare(functions, repeats=repeats, threads=threads)
+        timed = compare(functions, repeats=repeats, threads=threads, lead_in=lead_in)
     medians = dict(timed.medians)
     dense = medians.pop("dense")
     points = {float(density): ms for density, ms in medians.items()}
-    return BreakEven(structure, (M, N), tokens, dense, points, timed.threads["torch"] or 1)
+    return BreakEven(structure, (M, N), tokens, dense, points, timed.threads["torch"] or 1, lead_in)
 
 
 def interpolate_break_even(densities: Sequence[float], ms: Sequence[float], dense_ms: float) -> float:

@@ -11,10 +11,11 @@ from torch import nn
 
 from .._common.callers import users_line
 from .._common.checks import finite_number, one_of
+from .._common.inference import ordinary_tensors
 from ..kernels.precision import PRECISIONS, check_precision, slower_in_tiles
 from ..machine.peak import fastest_precision
 from ..pruning.architectures import parameter_name, prunable
-from ..pruning.families import part_of
+from ..pruning.families import part_if_there, part_of
 from ..pruning.passed_over import A_COPY, more_than_linear, say, shares_otherwise
 from ..pruning.structure import BlockStructure, check_structure
 from .block_sparse_linear import BlockSparseLinear
@@ -29,6 +30,7 @@ Model = TypeVar("Model", bound=nn.Module)
 BREAK_EVEN_IN_ENCODER = 0.4
 
 
+@ordinary_tensors
 def sparsify(
     model: Model, structure: BlockStructure | Mapping[str, BlockStructure], *, precision: str = "float32",
     keep_dense_above: float | str | None = None, fuse: bool = True, **which: bool,
@@ -216,7 +218,7 @@ def fuse_gelu(model: nn.Module) -> int:
     fused, used = 0, times_used(model)
     for encoder, paths in encoders_of(model):
         for layer in part_of(encoder, paths.layers):
-            linear, activation = part_of(layer, paths.inner), part_of(layer, paths.activation)
+            linear, activation = part_if_there(layer, paths.inner), part_if_there(layer, paths.activation)
             if (
                 isinstance(linear, BlockSparseLinear)
                 and not linear.activation

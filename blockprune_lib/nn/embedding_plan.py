@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..kernels.records import EMBEDDING, TOKEN, filled
 from ..pruning.families import TextPaths, part_of
 from .encoder_plan import Unfit, norm_of
+from .replaced import replaced
 from .watched import Watched
 
 
@@ -37,10 +38,12 @@ class EmbeddingPlan:
             raise Unfit("the embeddings are projected")
         if "forward" in vars(embeddings) or type(embeddings).__module__.split(".")[0] != "transformers":
             raise Unfit("the embeddings have a forward of their own")
+        if what := replaced(embeddings.modules()):
+            raise Unfit(f"a module of the embeddings is a {what}")
         if getattr(embeddings, "position_embedding_type", "absolute") != "absolute":
             raise Unfit("the positions are not absolute")
         watched, kept = Watched(), list[Any]()
-        width = int(part_of(embeddings, paths.words).weight.shape[1])
+        width = int(getattr(part_of(embeddings, paths.words), "embedding_dim", 0))  # `_table` says what is no table
         watched.add(embeddings)
         names = {"words": paths.words, "positions": paths.positions, "types": paths.types}
         found = {

@@ -7,6 +7,7 @@ Left out: the call itself (`encoder_call`), when it may be made (`engine`), how 
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,11 +19,12 @@ from ..kernels.dense_path import PACKED_TYPES
 from ..kernels.precision import PRECISIONS, Precision
 from ..kernels.product import ACTIVATIONS
 from ..kernels.records import LAYER, MATRIX, NORM, NORMS, PRODUCTS, filled
-from ..pruning.families import LayerPaths, layer_paths, part_of
+from ..pruning.families import LayerPaths, layer_paths, part_if_there, part_of
 from ..pruning.packing import pack
 from ..pruning.passed_over import more_than_linear
 from ..pruning.structure import BlockStructure
 from .block_sparse_linear import BlockSparseLinear
+from .replaced import replaced
 from .watched import Watched
 
 #: How the matrix of a plain Linear is packed. Groups as high as the matrix hold the same numbers, but there the weights
@@ -66,8 +68,9 @@ class EncoderPlan:
         modules = list(part_of(encoder, names.layers))
         if not modules:
             raise Unfit("the encoder has no layers")
-        heads = int(part_of(modules[0], names.heads))
-        width = int(modules[0].get_submodule(names.final).normalized_shape[0])
+        if what := replaced(encoder.modules()):
+            raise Unfit(f"a module is a {what}")
+        heads, width = _heads(modules, names), int(_part(modules[0], names.query).in_features)
         if wanted.even_heads and width // heads % 2:
             raise Unfit(f"in {precision} a head must have an even number of features; got {width // heads}")
         dtype = _type_of(encoder)
@@ -79,10 +82,10 @@ class EncoderPlan:
         watched = Watched()
         for number, module in enumerate(modules):
             for name in PRODUCTS:
-                linear = module.get_submodule(getattr(names, name))
+                linear = _part(module, getattr(names, name))
                 layers[number][name] = _matrix(linear, wanted, kept, watched)[0]
             for name in NORMS:
-                layers[number][name] = norm_of(module.get_submodule(getattr(names, name)), width, kept, watched)[0]
+                layers[number][name] = norm_of(_part(module, getattr(names, name)), width, kept, watched)[0]
             layers[number]["activation"] = _activation(module, names)
         _check(layers, width, heads)
         hollow = copy.copy(encoder)
@@ -101,6 +104,30 @@ class EncoderPlan:
     def holds(self, modules: tuple[nn.Module, ...]) -> bool:
         """Whether `modules`, the encoder's now, and every tensor are what the plan was made from, unchanged since."""
         return self.modules == modules and self.watched.holds()
+
+
+def _part(layer: nn.Module, path: str) -> Any:
+    """A part of a layer. Raises Unfit where another module stands in its way."""
+    part = part_if_there(layer, path)
+    if part is None:
+        raise Unfit(f"a layer has no {path}")
+    return part
+
+
+def _heads(layers: list[nn.Module], names: LayerPaths) -> int:
+    """How many heads every layer has, whose scores are divided by the root of a head's width. Raises Unfit."""
+    found = {int(_part(layer, names.heads)) for layer in layers}
+    if len(found) > 1:
+        raise Unfit(f"layers have different numbers of heads: {sorted(found)}")
+    heads = found.pop()
+    for layer in layers:
+        attention, width = _part(layer, names.heads.rpartition(".")[0]), _part(layer, names.query).out_features
+        scale = getattr(attention, "scaling", None)
+        if isinstance(scale, float) and not math.isclose(scale, (width // heads) ** -0.5, rel_tol=1e-6):
+            raise Unfit(f"attention multiplies scores by {scale:g}")
+        if getattr(attention, "is_causal", False):
+            raise Unfit("attention is causal")
+    return heads
 
 
 def _type_of(encoder: nn.Module) -> torch.dtype:
@@ -158,8 +185,8 @@ def activation_name(function: Any) -> str | None:
 
 def _activation(layer: Any, names: LayerPaths) -> int:
     """The number of the activation after the first feed-forward matrix, whose layer may apply it itself."""
-    follows = part_of(layer, names.activation)
-    name = getattr(part_of(layer, names.inner), "activation", None) or activation_name(follows)
+    follows = _part(layer, names.activation)
+    name = getattr(_part(layer, names.inner), "activation", None) or activation_name(follows)
     if name is None:
         raise Unfit(f"the activation {type(follows).__name__} is not exact GELU, ReLU or SiLU")
     return ACTIVATIONS[name]

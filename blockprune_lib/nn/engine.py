@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.dense_path import PACKED_TYPES
-from ..pruning.families import LayerPaths, layer_paths, part_of
+from ..pruning.families import LayerPaths, layer_paths, part_if_there, part_of
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_call import from_states
 from .encoder_plan import EncoderPlan, Unfit
@@ -60,7 +60,7 @@ def heed_activations(encoder: Any) -> None:
     """Let a layer stop doing the GELU that it took over where another activation was put in that one's place since."""
     if (paths := layer_paths(encoder)) is not None:
         for layer in part_of(encoder, paths.layers):
-            inner, follows = part_of(layer, paths.inner), part_of(layer, paths.activation)
+            inner, follows = part_if_there(layer, paths.inner), part_if_there(layer, paths.activation)
             if isinstance(inner, BlockSparseLinear) and not isinstance(follows, nn.Identity):
                 inner.activation = None
 
@@ -172,6 +172,9 @@ def disturbed(modules: tuple[nn.Module, ...], owner: nn.Module, differentiated: 
     for module in modules:  # a loop, as it is run at every call
         if (module._forward_hooks or module._forward_pre_hooks) and not all_idle(module):
             return "an inner module has hooks"
+        forward = module.__dict__.get("forward")
+        if forward is not None and module is not owner and not isinstance(forward, CompiledForward):
+            return f"the forward of a {type(module).__name__} was replaced"
         if module.training and (module is owner or isinstance(module, nn.Dropout)):
             return "the model is in training mode"
         if gradients and any(

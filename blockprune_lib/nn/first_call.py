@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .._common.evaluating import evaluating
+from .._common.inference import ordinary_tensors
 from ..kernels import parallel
 from ..kernels.encoder import encoder_worker
 from ..machine.cpu import processor
@@ -54,6 +55,7 @@ class WarmUp:
         return "\n".join(f"{key:<9}{value}" for key, value in rows.items())
 
 
+@ordinary_tensors
 def warm_up(model: nn.Module, *, training: bool = False) -> WarmUp:
     """Run every block-sparse layer and compiled encoder of `model` once, so that the first real call is not slower.
 
@@ -97,7 +99,8 @@ def warm_up(model: nn.Module, *, training: bool = False) -> WarmUp:
 
 def _run_compiled(encoder: Any) -> None:
     """One compiled call of an encoder, in evaluation mode; none where it would go layer by layer."""
-    width = next(module.normalized_shape[0] for module in encoder.modules() if isinstance(module, nn.LayerNorm))
+    norms = (module for module in encoder.modules() if isinstance(module, nn.LayerNorm))
+    width = next((norm.normalized_shape[0] for norm in norms), 1)  # without one there is no compiled call
     with evaluating(encoder), torch.inference_mode():
         dtype = next(encoder.parameters()).dtype
         encoder.forward.compiled(torch.zeros(1, TOKENS, width, dtype=dtype, device="cpu"), {})

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from .._common.checks import check_present
 from .._common.tables import html_table, text_table
 from ..pruning.architectures import parameter_name, prunable
 from .block_sparse_linear import BlockSparseLinear
@@ -95,7 +96,8 @@ class Compression:
             return "No layer is packed: zeros take their place in memory; sparsify(model, structure) packs them."
         beside = f", {self.dense_layers} prunable ones are dense" if self.dense_layers else ""
         half = "; their weights are rounded to bfloat16, and in memory also kept in float32" * self._in_half
-        return f"{self.sparse_layers} layers are packed{beside}{half}."
+        packed = "1 linear layer is" if self.sparse_layers == 1 else f"{self.sparse_layers} linear layers are"
+        return f"{packed} packed{beside}{half}."
 
     def __repr__(self) -> str:
         return "\n".join(["Compression", text_table(self._table()), self._note()])
@@ -109,7 +111,8 @@ def compression(model: nn.Module, **which: bool) -> Compression:
     """How much smaller `model` is: rates over pruned matrices, 2-D weights and all parameters; bytes with indices.
 
     A weight counts as kept where it is stored in a sparse layer, or is not zero in a dense one. The prunable matrices
-    are those of `prunable(model, **which)` and all sparse layers. Shared weights count once. Raises as `prunable` does.
+    are those of `prunable(model, **which)` and all sparse layers. Shared weights count once. Raises as `prunable` does,
+    and ValueError for weights on the meta device.
 
     >>> print(compression(nn.Sequential(nn.Linear(8, 4), nn.ReLU())))
     Compression
@@ -136,6 +139,7 @@ def compression(model: nn.Module, **which: bool) -> Compression:
     pruned_bytes, bytes_dense, bytes_values, bytes_indices, saves = list[tuple[int, int]](), 0, 0, 0, 0
     precision = precision_of(model)
     for name, parameter in model.named_parameters():
+        check_present(parameter, name)
         layer, indices = sparse.get(name), 0
         total, kept = parameter.numel(), int(parameter.count_nonzero()) if parameter.ndim == 2 else parameter.numel()
         if layer is not None:

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ..pruning.families import part_of
+from .._common.inference import ordinary_tensors
+from ..pruning.families import part_if_there, part_of
 from .block_sparse_linear import BlockSparseLinear
 from .engine import CompiledForward, encoders_of, heed_activations
 from .places import named_sparse_layers
@@ -15,6 +16,7 @@ from .whole_call import detach
 Model = TypeVar("Model", bound=nn.Module)
 
 
+@ordinary_tensors
 def densify(model: Model) -> Model:
     """Swap every `BlockSparseLinear` of `model` for the `nn.Linear` with the same weights, in place; returns the model.
 
@@ -48,7 +50,7 @@ def densify(model: Model) -> Model:
             del encoder.forward
         heed_activations(encoder)
         for layer in part_of(encoder, paths.layers):
-            inner = part_of(layer, paths.inner)
+            inner = part_if_there(layer, paths.inner)
             if isinstance(inner, BlockSparseLinear) and inner.activation is not None:
                 layer.set_submodule(paths.activation, _gelu_of_transformers().train(inner.training))
                 inner.activation = None

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._common.checks import one_of
+from .._common.checks import check_present, one_of
 from .._common.files import read_json, usual_modes, whole_folder
 from .._common.folders import explain_write_errors
+from .._common.inference import ordinary_tensors
 from ..data import hub
 from ..kernels.precision import PRECISIONS
 from ..pruning.packing import PackedMatrix
@@ -33,7 +34,8 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
 
     A model without sparse layers is saved as well, and `load` reads it. An earlier save is replaced; a folder that
     holds anything else is not touched. Raises TypeError for a model that is no class of transformers itself, ValueError
-    for a folder that cannot be used, OSError where it cannot be written, as on a full disk; nothing is half-written.
+    for a folder that cannot be used and for weights on the meta device, OSError where it cannot be written, as on a
+    full disk; nothing is half-written.
     """
     from transformers import PreTrainedModel
 
@@ -43,6 +45,8 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
             "for other modules, torch.save(model.state_dict(), path) would do"
         )
     target = Path(folder).expanduser().absolute()
+    for name, tensor in model.state_dict().items():
+        check_present(tensor, name)
     _check_target(target)
     layers = named_sparse_layers(model)
     with explain_write_errors(target), whole_folder(target) as scratch:
@@ -54,6 +58,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
         write_card(scratch, read_json(scratch / CARD) | {"files": files})
 
 
+@ordinary_tensors
 def load(folder: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote, or `save_pretrained` of a sparse one, in evaluation mode, its layers sparse again.
 

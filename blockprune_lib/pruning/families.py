@@ -161,3 +161,11 @@ def part_of(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
     return module
+
+
+def part_if_there(module: Any, path: str) -> Any:
+    """`part_of`, or None where a module that has no such part stands in the way: a wrapper around a layer, say."""
+    try:
+        return part_of(module, path)
+    except AttributeError:
+        return None

@@ -144,6 +144,7 @@ def _finite_norms(weight: Tensor, structure: BlockStructure, name: str) -> Tenso
 
 def check_norms(weight: Tensor, structure: BlockStructure, name: str) -> None:
     """Raise what `_finite_norms` raises, from one reading of the weight and without keeping its norms."""
+    check_present(weight, name)
     r, c = structure.group_shape(weight.shape)
     parts = weight.split(max(1, _chunk(weight) // weight.shape[1]))
     peak = float(torch.stack([end for part in parts for end in torch.aminmax(part)]).abs().max())  # NaN if there is one

@@ -53,6 +53,14 @@ def test_measured_curve() -> None:
     assert "<table" in found._repr_html_()
 
 
+def test_each_sample_may_begin_with_calls_that_are_not_timed() -> None:
+    found = break_even_density(BlockStructure.row(), (8, 8), densities=(1.0,), repeats=3, lead_in=2)
+    assert found.lead_in == 2
+    assert "2 untimed call(s) before each sample" in repr(found)
+    with pytest.raises(ValueError, match="lead_in"):
+        break_even_density(BlockStructure.row(), (8, 8), repeats=3, lead_in=-1)
+
+
 def test_result_reads_its_points() -> None:
     found = BreakEven(BlockStructure.row(), (8, 8), 4, 2.0, {0.5: 1.0, 1.0: 3.0}, 1)
     assert found.density == 0.75

@@ -624,7 +624,7 @@ def test_compression_by_each_definition() -> None:
     assert sparse.bytes_indices == (16 * 4 + 17 * 8) + (4 * 4 + 5 * 8)
     assert sparse.rate_bytes == pytest.approx(4 * 624 / (4 * 368 + sparse.bytes_indices))
     assert sparse.rate_pruned == pytest.approx(1.8)
-    assert "2 layers are packed." in str(sparse)
+    assert "2 linear layers are packed." in str(sparse)
     assert json.loads(json.dumps(sparse.to_dict()))["bytes_total"] == sparse.bytes_total
     assert "<table>" in sparse._repr_html_()
 

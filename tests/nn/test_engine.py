@@ -6,6 +6,7 @@ import contextlib
 import copy
 import pickle
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -407,3 +408,85 @@ def test_a_student_that_learned_from_hidden_states_runs_as_one_call():
     sparse = bp.sparsify(copy.deepcopy(student), bp.BlockStructure.block_column(4))
     states(sparse, torch.randint(3, 60, (2, 7)))
     assert sparse.encoder.forward.last == "compiled"
+
+
+class Half(torch.nn.Module):
+    """Halves what the module inside it gives."""
+
+    def __init__(self, inside: Any) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, *arguments: Any, **more: Any) -> Any:
+        found = self.inside(*arguments, **more)
+        return found / 2 if isinstance(found, torch.Tensor) else (found[0] / 2, *found[1:])
+
+
+def patch(module: Any) -> None:
+    own = module.forward
+    module.forward = lambda *arguments, **more: Half.forward(SimpleNamespace(inside=own), *arguments, **more)  # type: ignore[arg-type]
+
+
+REPLACED = (
+    "encoder.layer.0", "encoder.layer.0.attention", "encoder.layer.1.attention.self", "encoder.layer.0.output",
+    "encoder.layer.1.intermediate", "encoder.layer.0.output.LayerNorm", "encoder.layer.1.output.dropout",
+    "encoder.layer.1.attention.self.query", "embeddings.word_embeddings", "embeddings.dropout",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", REPLACED)
+def test_a_wrapped_or_patched_module_is_run(path):
+    ids = torch.randint(3, 60, (2, 9))
+    for how in ("wrapped", "patched"):
+        exact, sparse = both("Bert", "block_column:4")
+        before = states(sparse, ids)
+        assert sparse.forward.last == "compiled"
+        for model in (exact, sparse):
+            if how == "patched":
+                patch(model.get_submodule(path))
+            else:
+                model.set_submodule(path, Half(model.get_submodule(path)))
+        close(states(sparse, ids), states(exact, ids))
+        assert sparse.forward.last != "compiled"
+        assert float((states(sparse, ids) - before).abs().max()) > 1e-3
+        if how == "wrapped":
+            assert bp.warm_up(sparse).seconds > 0
+            close(states(bp.densify(sparse), ids), states(exact, ids))
+
+
+@pytest.mark.parametrize("what", ["a plain module", "another scale", "causal"])
+def test_attention_and_norms_of_another_kind_go_through_the_layers(what):
+    model = family("Bert")
+    for layer in model.encoder.layer:
+        if what == "a plain module":
+            layer.output.LayerNorm = torch.nn.Identity()
+        elif what == "another scale":
+            layer.attention.self.scaling = 0.9
+        else:
+            layer.attention.self.is_causal = True
+    structure = bp.BlockStructure.block_column(4)
+    bp.prune(model, structure, 3.0)
+    exact, sparse = copy.deepcopy(model).double(), bp.sparsify(model, structure, keep_dense_above=1.0)
+    ids = torch.randint(3, 60, (2, 9))
+    close(states(sparse, ids), states(exact, ids))
+    assert encoder_of(sparse).forward.last != "compiled"
+
+
+@pytest.mark.parametrize("way", ["sparsify", "densify", "load", "warm_up"])
+def test_made_in_inference_mode_it_can_be_trained(way, tmp_path):
+    _, model = both("Bert", "block_column:4")
+    if way == "sparsify":
+        model = bp.densify(model)
+    if way == "load":
+        bp.save(model, tmp_path / "model")
+    with torch.inference_mode():
+        if way == "sparsify":
+            model = bp.sparsify(model, bp.BlockStructure.block_column(4), keep_dense_above=1.0)
+        elif way == "densify":
+            bp.densify(model)
+        elif way == "load":
+            model = bp.load(tmp_path / "model")
+        else:
+            bp.warm_up(model, training=True)
+    model.train()(torch.randint(3, 60, (2, 9))).last_hidden_state.sum().backward()
+    assert not any(parameter.is_inference() for parameter in model.parameters())

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from blockprune_lib.data import hub, models
-from blockprune_lib.nn import BlockSparseLinear, densify, load, save, sparsify
+from blockprune_lib.nn import BlockSparseLinear, compression, densify, load, save, sparsify
 from blockprune_lib.pruning import BlockStructure, apply_masks_, select_model
 
 from ..helpers.tiny import write
@@ -355,3 +355,12 @@ def test_the_index_names_every_tensor_once(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "blockprune.json").read_text())
     assert set(index.values()) == {"blockprune.safetensors"}
     assert set(index) | set(card["tied"]) == set(model.state_dict())
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_weights_on_the_meta_device_are_named(packed, tmp_path):
+    model = (sparse() if packed else BertForSequenceClassification(SMALL)).to("meta")
+    for use in (lambda: save(model, tmp_path / "model"), lambda: compression(model)):
+        with pytest.raises(ValueError, match=r"embeddings.weight must hold numbers; got .* load the model's weights"):
+            use()
+    assert names(tmp_path) == []

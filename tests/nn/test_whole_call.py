@@ -108,7 +108,7 @@ WAYS = {
     "training": ({}, lambda m: m.train(), "training"),
     "a hook on the embeddings": ({}, lambda m: m.embeddings.register_forward_hook(lambda *_: None), "hooks"),
     "another forward": (
-        {}, lambda m: setattr(m.embeddings, "forward", m.embeddings.forward), "a forward of their own",
+        {}, lambda m: setattr(m.embeddings, "forward", m.embeddings.forward), "forward of a BertEmbeddings was",
     ),
     "another table": (
         {}, lambda m: m.embeddings.set_submodule("word_embeddings", torch.nn.Embedding(60, 48, max_norm=1.0)),

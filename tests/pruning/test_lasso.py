@@ -704,3 +704,8 @@ def test_bad_steps_are_refused(step: object) -> None:
 def test_bad_thresholds_are_refused(threshold: object, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         group_soft_threshold(torch.ones(2, 2), ROW2, threshold)  # type: ignore[arg-type]
+
+
+def test_weights_on_the_meta_device_are_refused() -> None:
+    with pytest.raises(ValueError, match="must hold numbers; got a tensor on the meta device"):
+        ReweightedGroupLasso(torch.ones(2, 2, device="meta"), ROW2)

@@ -1,0 +1,28 @@
+"""Modules inside an encoder that are no longer what transformers put there: wrapped, of a class of one's own, patched.
+
+A compiled call computes what the family's classes compute. A wrapper around a layer, a subclass with a forward of its
+own or a forward that was set on one module (accelerate's hooks do that) is run by the layers, never passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+_KNOWN = frozenset({"torch", "transformers", __name__.split(".")[0]})
+
+
+def replaced(modules: Iterable[nn.Module]) -> str:
+    """What the first of `modules` with a class from elsewhere is, in a few words; "" if there is none.
+
+    >>> replaced([nn.Linear(2, 2), nn.LayerNorm(2)])
+    ''
+    >>> replaced([type("Mine", (nn.LayerNorm,), {"__module__": "mine"})(2)])
+    'Mine, whose class is of mine'
+    """
+    for module in modules:
+        kind = type(module)
+        if kind.__module__.partition(".")[0] not in _KNOWN:
+            return f"{kind.__name__}, whose class is of {kind.__module__}"
+    return ""
