@@ -22,6 +22,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         raise ValueError(f"{str(target)!r}: the folder {str(target.parent)!r} does not exist; make it first")
     if target.is_dir():
         raise ValueError(f"{str(target)!r} is a folder; name a file")
+    target = Path(os.path.realpath(target))  # a symbolic link stays one
     scratch = _beside(target, "tmp")
     try:
         with scratch.open("wb") as file:
@@ -64,8 +65,11 @@ def usual_modes(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """An empty folder to write to, which takes the place of `path`, and of what stood there, if the block ends well."""
-    target = Path(path)
+    """An empty folder to write to, which takes the place of `path`, and of what stood there, if the block ends well.
+
+    Where `path` is a symbolic link, the folder that it names is replaced, and the link stays.
+    """
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch, old = _beside(target, "tmp"), _beside(target, "old")
     try:

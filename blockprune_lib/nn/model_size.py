@@ -80,9 +80,9 @@ class Compression:
             "pruned matrices": self.pruned, "all 2-D weights": self.matrices, "all parameters": self.parameters,
             "bytes, pruned matrices": self.pruned_bytes, "bytes, whole model": (self.bytes_dense, self.bytes_total),
         }  # fmt: skip
-        rows = [(name, f"{pair[0]:,}", f"{pair[1]:,}", f"{_rate(pair):.2f}x") for name, pair in pairs.items()]
+        rows = [(name, f"{pair[0]:,}", f"{pair[1]:,}", _times(pair)) for name, pair in pairs.items()]
         pair = (self.bytes_dense, self.bytes_saved)
-        saved = [("bytes, saved in bfloat16", f"{pair[0]:,}", f"{pair[1]:,}", f"{_rate(pair):.2f}x")] * self._in_half
+        saved = [("bytes, saved in bfloat16", f"{pair[0]:,}", f"{pair[1]:,}", _times(pair))] * self._in_half
         return [
             ("", "dense", "kept", "rate"),
             *rows,
@@ -164,6 +164,10 @@ def compression(model: nn.Module, **which: bool) -> Compression:
 
 def _sum(pairs: list[tuple[int, int]]) -> tuple[int, int]:
     return sum(before for before, _ in pairs), sum(now for _, now in pairs)
+
+
+def _times(pair: tuple[int, int]) -> str:
+    return f"{_rate(pair):.2f}x" if pair[1] else "none kept"
 
 
 def _rate(pair: tuple[int, int]) -> float:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from blockprune_lib._common.files import usual_modes, write_json, write_tensors, write_whole
+from blockprune_lib._common.files import usual_modes, whole_folder, write_json, write_tensors, write_whole
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -57,3 +57,17 @@ def test_tensors_that_cannot_be_written_leave_what_was_there(tmp_path: Path, mon
         write_tensors(tmp_path / "x", {"a": torch.zeros(2)})
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert load_file(tmp_path / "x")["a"].tolist() == [1, 1]
+
+
+def test_a_symbolic_link_stays_one_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "run-3").mkdir()
+    for name, there in (("latest", "run-3"), ("next", "run-4")):
+        (tmp_path / name).symlink_to(there)
+        with whole_folder(tmp_path / name) as scratch:
+            (scratch / "weights").write_text("new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / there / "weights").read_text() == "new"
+    (tmp_path / "record.json").symlink_to(tmp_path / "run-3" / "kept.json")
+    write_whole(tmp_path / "record.json", b"{}")
+    assert (tmp_path / "record.json").is_symlink()
+    assert (tmp_path / "run-3" / "kept.json").read_bytes() == b"{}"

@@ -716,3 +716,11 @@ def test_dense_layers_stay_dense_where_that_was_measured(monkeypatch: pytest.Mon
 def test_an_activation_that_is_unknown_is_refused() -> None:
     with pytest.raises(ValueError, match="activation must be 'gelu' or None; got 'relu'"):
         BlockSparseLinear(4, 4, BlockStructure.row(), activation="relu")
+
+
+def test_where_nothing_is_kept_no_rate_is_printed() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert "none kept" in str(compression(model))
+    assert "inf" not in str(compression(model))
