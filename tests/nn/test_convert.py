@@ -410,7 +410,7 @@ def test_a_hook_inside_a_compiled_encoder_is_still_called() -> None:
     replace_forward(inner)
     wanted = model(ids).logits  # gradients are on: layer by layer
     torch.testing.assert_close(logits(model, ids), wanted.detach(), rtol=1e-4, atol=1e-5)
-    assert model.bert.encoder.forward.last == "a layer is a Linear whose forward was replaced"
+    assert model.bert.encoder.forward.last == "the forward of a Linear was replaced"
 
 
 def test_weights_that_are_still_to_come_are_named() -> None:
