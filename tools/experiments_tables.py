@@ -33,8 +33,10 @@ ROWS = ROOT / "book" / "results" / "study-rows.json"
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
     cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
-    found = {"methods": methods(), "training-cost": cost, "recipes": recipes(), "report-sample": report_sample()}
-    found["auto-example"] = auto_example()
+    found = {
+        "methods": methods(), "auto-example": auto_example(), "training-cost": cost, "recipes": recipes(),
+        "report-sample": report_sample(),
+    }  # fmt: skip
     return found | stage_defaults.regions()
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from .._common.files import read_json
 from ..pruning.structure import BlockStructure
-from .alike import what_decides
+from .alike import method_of, what_decides
 from .paired import Difference, Ends, between
 from .standing import Standing, Standings
 
@@ -75,7 +75,7 @@ def comparisons(study: Standings, *, text: bool = True, recorded: Mapping[str, E
 
     def uncut(line: Standing) -> Standing | None:  # as many layers, dense; None where all layers are kept
         layers = _made_by(line)["layers"]
-        return study.find(f"dense, {layers} layer{'s' * (layers != 1)}") if layers else None
+        return study.find(method_of({"method": "dense", "options": {"layers": layers}})) if layers else None
 
     blocks = study.of("blocks")
     by_outputs = [line for line in blocks if _made_by(line)["method"] == "sensitivity"]
