@@ -58,7 +58,7 @@ def draw_frontier(axes: Any, *studies: Standings) -> None:
         _draw(panel, study)
         speed_axis(panel, max(times))
         panel.set_xlim(0.9 * min(*times, 1.0), 1.15 * max(times))
-        panel.set_title(f"{study.task}, {study.model}: 100 × {study.measure}", fontsize=12)
+        panel.set_title(f"{study.title}, {study.model}: 100 × {study.measure}", fontsize=12)
         if panel is not panels[-1]:
             panel.set_xlabel("")
     legend(panels)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .._common.tables import Printed
+from ..data.glue import TITLES
 from .alike import Record, Records, Setting, by_setting, measure_of, steps_of
 from .frontier import Point, points
 from .report import interval
@@ -94,6 +95,11 @@ class Standings(Printed):
     def __init__(self, task: str, model: str, lines: Sequence[Standing]) -> None:
         self.task, self.model = task, model
         self.lines = tuple(sorted(lines, key=lambda line: (line.fastest.times if line.fastest else 0.0, line.setting)))
+
+    @property
+    def title(self) -> str:
+        """The task as GLUE writes it; its name where it is none of GLUE's."""
+        return TITLES.get(self.task, self.task)
 
     def of(self, family: Family) -> list[Standing]:
         """Those of one family."""

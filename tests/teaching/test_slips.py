@@ -336,6 +336,32 @@ def the_study():
 
         return count
 
+    def frontier(no_worse=np.greater_equal, better=np.greater):
+        def of(speeds, points):
+            fast, good = speeds[:, None], points[:, None]
+            more = better(fast, speeds) | better(good, points)
+            return ~(no_worse(fast, speeds) & no_worse(good, points) & more).any(axis=0)
+
+        return of
+
+    study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
+    return [
+        ("seeds-needed", seeds(fixed=1.96), "1.96 whatever the number"),
+        ("seeds-needed", seeds(less=0), "n degrees of freedom"),
+        ("seeds-needed", seeds(part=0.95), "2.5 % on either side"),
+        ("on-frontier", lambda speeds, points: ~frontier()(speeds, points), "True is for those on the frontier"),
+        ("on-frontier", frontier(no_worse=np.greater), "is enough to fall behind"),
+        ("on-frontier", frontier(better=np.greater_equal), "no rival of itself"),
+        ("on-frontier", lambda speeds, points: [True], "the shape is (1,), expected (4,)"),
+        ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
+        ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
+        ("own-study", study | {"method": ["dense", "bag-of-words"]}, "groups are cut at 0 rates"),
+        ("own-study", study | {"method": ["gradual", "dense"], "rate": [1, 3]}, "groups are cut at 1 rate,"),
+        ("own-study", {"methods": 1}, "methods"),
+    ]
+
+
+def which_groups():
     def scores(inputs=None, slopes=None, root=0.5, total=False, power=1):
         def of(weight, x, j, size):
             a, g = (inputs or mean_square)(x) ** power, (slopes or mean_square)(j) ** power
@@ -353,11 +379,19 @@ def the_study():
     def ones(values):
         return np.ones(values.shape[1])
 
-    study = {"structure": "row", "rate": [2, 3], "seed": [1, 2, 3], "task": "rte"}
+    def each(scores, rate):
+        return [round(len(one) / rate) for one in scores]
+
+    def gone(scores, rate):
+        edge = np.sort(np.concatenate(scores))[-round(sum(map(len, scores)) / rate)]
+        return [int((one < edge).sum()) for one in scores]
+
     return [
-        ("seeds-needed", seeds(fixed=1.96), "1.96 whatever the number"),
-        ("seeds-needed", seeds(less=0), "n degrees of freedom"),
-        ("seeds-needed", seeds(part=0.95), "2.5 % on either side"),
+        ("two-together", [[1, -1]] * 3, "the shape is (3, 2)"),
+        ("two-together", [[1, 1]] * 4, "without both the output changes by 2"),
+        ("two-together", [[0.5, -0.5]] * 4, "without weight 1 alone the output changes by 0.5"),
+        ("two-together", [[..., ...]] * 4, "expected numbers of shape (4, 2)"),
+        ("two-together", [[float("nan"), 1]] * 4, "not finite"),
         ("output-scores", lambda weight, x, j, size: weight, "shape"),
         ("output-scores", scores(total=True), "of the sum, not of the mean"),
         ("output-scores", scores(root=1), "without the root"),
@@ -366,11 +400,10 @@ def the_study():
         ("output-scores", scores(power=2), "not by their roots"),
         ("output-scores", scores(slopes=ones), "leaves the slopes out"),
         ("output-scores", scores(inputs=ones), "leaves the inputs out"),
-        ("own-study", study | {"method": "magnitude"}, "1 value of method, at least 2 are needed"),
-        ("own-study", study | {"method": ["reweighted", "no-refresh"]}, "each of group-lasso, magnitude, gradual"),
-        ("own-study", study | {"method": ["dense", "bag-of-words"]}, "groups are cut at 0 rates"),
-        ("own-study", study | {"method": ["gradual", "dense"], "rate": [1, 3]}, "groups are cut at 1 rate,"),
-        ("own-study", {"methods": 1}, "methods"),
+        ("one-ranking", each, "the same share of each matrix"),
+        ("one-ranking", gone, "asked is how many stay"),
+        ("one-ranking", lambda scores, rate: [0.5] * len(scores), "expected whole numbers"),
+        ("one-ranking", lambda scores, rate: None, "returns nothing yet"),
     ]
 
 
@@ -553,7 +586,7 @@ def on_top_of_distillation():
 
 CHAPTERS = (
     whole_story, a_kernel, blocks, group_lasso, reweighting, fine_tuning, prune_and_retrain, the_study,
-    the_whole_model, paper_versus_here, storing, your_own_model, on_top_of_distillation,
+    which_groups, the_whole_model, paper_versus_here, storing, your_own_model, on_top_of_distillation,
 )  # fmt: skip
 CASES = [case for chapter in CHAPTERS for case in chapter()]
 

@@ -1,4 +1,4 @@
-"""Checkers of *the-study*: how many seeds, what the outputs lose, a recipe for a study."""
+"""Checkers of *the-study*: how many seeds, who is on the frontier, a recipe for a study."""
 
 from __future__ import annotations
 
@@ -35,39 +35,33 @@ def seeds_needed(answer: Function) -> str:
     return "it counts the seeds in six cases, and takes a gap of either sign"
 
 
-@exercise("output-scores", "output_scores(weight, inputs, slopes, size)")
-def output_scores(answer: Function) -> str:
-    """The root mean of G_ii A_jj w_ij^2 over each group of `size` weights in a column."""
-    rng = np.random.default_rng(5)
-    for outputs, inputs, size, rows in ((8, 5, 4, 30), (6, 4, 2, 10), (4, 7, 1, 12), (6, 3, 6, 9)):
-        weight = rng.normal(size=(outputs, inputs))
-        x = rng.normal(size=(rows, inputs)) * rng.uniform(0.1, 5, inputs) + 1
-        slopes = rng.normal(size=(rows, outputs)) * rng.uniform(0.1, 5, outputs) + 0.5
-        a, g = (x**2).mean(0), (slopes**2).mean(0)
-
-        def score_by(of_rows: Any, of_columns: Any, weight: Any = weight, size: int = size) -> Any:
-            return (of_rows[:, None] * weight**2 * of_columns).reshape(-1, size, weight.shape[1]).mean(1) ** 0.5
-
-        case, right = f"for a matrix of {outputs} x {inputs} in groups of {size}", score_by(g, a)
-        got = array(attempt(case, answer, weight.copy(), x.copy(), slopes.copy(), size), right.shape, case)
+@exercise("on-frontier", "frontier(speeds, points)")
+def on_frontier(answer: Function) -> str:
+    """True where no other model is at least as fast and at least as good, and better in one of the two."""
+    cases = (
+        ("four models, one of them behind another", [1.0, 2.0, 3.0, 2.5], [0.0, -1.0, -5.0, -6.0]),
+        ("one that is as fast as another and worse", [1.0, 2.0, 2.0], [0.0, -3.0, -1.0]),
+        ("one that is as good as another and slower", [1.0, 2.0, 3.0], [-2.0, -1.0, -1.0]),
+        ("two alike", [2.0, 2.0, 1.0], [-1.0, -1.0, -0.5]),
+        ("one model", [1.5], [-2.0]),
+    )
+    for case, speeds, points in cases:
+        fast, good = np.array(speeds), np.array(points)
+        least = (fast[:, None] >= fast) & (good[:, None] >= good)  # [i, j]: i is no worse than j in either
+        more = (fast[:, None] > fast) | (good[:, None] > good)
+        right = ~(least & more).any(axis=0)
+        got = array(attempt(f"for {case}", answer, fast.copy(), good.copy()), right.shape, f"for {case}")
+        strict = ~((fast[:, None] > fast) & (good[:, None] > good)).any(axis=0)
+        itself = ~least.any(axis=0)
+        alike = ~(least & ~np.eye(len(fast), dtype=bool)).any(axis=0)
         slips = {
-            "that is the root of the sum, not of the mean": right * size**0.5,
-            "that is the mean square, without the root": right**2,
-            "that takes the variance of the inputs, and their mean counts too": score_by(g, x.var(0)),
-            "that takes the variance of the slopes, and their mean counts too": score_by(slopes.var(0), a),
-            "that multiplies by A and G, not by their roots": score_by(g**2, a**2),
-            "that leaves the slopes out": score_by(np.ones_like(g), a),
-            "that leaves the inputs out": score_by(g, np.ones_like(a)),
-            "A and G are means of squares over the rows, not sums": right * rows,
-            "A and G are means of squares, not squares of means": score_by(slopes.mean(0) ** 2, x.mean(0) ** 2),
-            "A and G are means of squares, not of sizes": score_by(abs(slopes).mean(0) ** 2, abs(x).mean(0) ** 2),
-            "a score is the root of a mean of squares, not a mean": (g[:, None] * weight**2 * a)
-            .reshape(-1, size, inputs).__pow__(0.5).mean(1),
-            "a group is `size` neighbours of a column": (g[:, None] * weight**2 * a)
-            .reshape(size, -1, inputs).mean(0) ** 0.5,
-        }  # fmt: skip
-        same(got, right, f"{case} the scores are others:", slips)
-    return "it gives the scores of four matrices, for groups of 1, 2, 4 and 6"
+            "another that is as fast and better, or as good and faster, is enough to fall behind": strict,
+            "each model is at least as fast and as good as itself, and no rival of itself": itself,
+            "two that are alike in both do not put each other behind": alike,
+            "True is for those on the frontier": ~right,
+        }
+        same(got, right.astype(float), f"for {case}", {why: slip.astype(float) for why, slip in slips.items()})
+    return "it finds who is left in five cases, ties among them"
 
 
 @exercise("own-study")
