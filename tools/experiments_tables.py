@@ -112,8 +112,8 @@ def training_cost(record: dict[str, Any]) -> str:
     threads = [case["threads"] for case in record["cases"]]
     heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
     head = (
-        f"One training step of {MODELS[record['model']['name']]}, batches of {settings['batch']} with {settings['tokens']}"
-        f" tokens, on {heads[0]} of {record['hardware']['cpu']} ({CLASSES[record['machine']]}),"
+        f"One training step of {MODELS[record['model']['name']]}, batches of {settings['batch']} with"
+        f" {settings['tokens']} tokens, on {heads[0]} of {record['hardware']['cpu']} ({CLASSES[record['machine']]}),"
         f" {record['provenance']['date'][:10]}."
         f" All kinds of step took turns; medians of {record['cases'][0]['options']['rounds']} rounds, with 95 %"
         f" intervals (bootstrap over rounds), from `book/results/{COST.name}`. What each way to apply the penalty adds"
