@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from blockprune_lib import experiments
+from blockprune_lib.data.glue import TITLES
 from blockprune_lib.experiments import paired, report
+from blockprune_lib.experiments.alike import measure_of
 from blockprune_lib.experiments.methods import METHODS
 from blockprune_lib.experiments.presets import preset
 from blockprune_lib.pruning.structure import BlockStructure
@@ -27,6 +29,8 @@ SAMPLE = ("cola_minilm_irregular_dense_rate1", "cola_minilm_block_column-4_gradu
 COST = ROOT / "book" / "results" / "penalty-cost.json"
 #: Each way to apply the penalty that `tools.penalty_cost` times, as the page writes it.
 WAYS = {"penalty": "`penalty`", "proximal": "`proximal`", "auto": "`lam: auto`"}
+#: Models of the record, as the page writes them.
+MODELS = {"minilm": "MiniLM"}
 ROWS = ROOT / "book" / "results" / "study-rows.json"
 
 
@@ -48,11 +52,10 @@ def report_sample() -> str:
     size = records[0]["compression"]
     uncut = size["bytes_dense"] - size["pruned_bytes"][0]
     head = (
-        f"Six columns of such a table, made of {len(paths)} records of `book/results/study`: {found[0].task}, "
-        f"{found[0].metric}, groups `block_column:4`, {len(found[0].scores)} seeds; the majority class scores "
-        f"{found[0].majority:g}. *Dense* is the mean score of the models that were fine-tuned and not yet cut; the "
-        "*method* dense has been trained on as long as the others. *MB* is the whole model, of which "
-        f"{uncut / 1e6:.0f} MB, above all the word embeddings, are not cut."
+        f"Six columns of such a table, made of {len(paths)} records of the study: {TITLES[found[0].task]}, scored by "
+        f"{measure_of(records[0])}, in groups of four, {len(found[0].scores)} seeds. *Dense* is the mean score of the "
+        "models that were fine-tuned and not yet cut; the *method* `dense` has been trained on as long as the others. "
+        f"*MB* is the whole model, of which {uncut / 1e6:.0f} MB, above all the word embeddings, are not cut."
     )
     rows = dict[str, list[str]]()
     for line in found:
@@ -109,8 +112,8 @@ def training_cost(record: dict[str, Any]) -> str:
     threads = [case["threads"] for case in record["cases"]]
     heads = [f"{number} thread{'s' * (number > 1)}" for number in threads]
     head = (
-        f"One training step of {record['model']['name']}, batches of {settings['batch']} with {settings['tokens']}"
-        f" tokens, on {heads[0]} of {record['hardware']['cpu']} ({CLASSES[record['machine']]}),"
+        f"One training step of {MODELS[record['model']['name']]}, batches of {settings['batch']} with"
+        f" {settings['tokens']} tokens, on {heads[0]} of {record['hardware']['cpu']} ({CLASSES[record['machine']]}),"
         f" {record['provenance']['date'][:10]}."
         f" All kinds of step took turns; medians of {record['cases'][0]['options']['rounds']} rounds, with 95 %"
         f" intervals (bootstrap over rounds), from `book/results/{COST.name}`. What each way to apply the penalty adds"
