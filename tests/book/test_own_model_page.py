@@ -20,7 +20,7 @@ ROWS = ["the cat sat,cats", "a dog sat,dogs", "not a dog,cats", "not the cat,dog
 def known_times(model, example):
     """Times that need no clock: a weight takes a microsecond."""
     cuts = (Cut(), *(Cut(bp.BlockStructure.block_column(4), rate) for rate in (2.0, 4.0, 8.0)))
-    shapes = {name: (m.out_features, m.in_features) for name, m in bp.prunable(model).items()}
+    shapes = {f"{name}.weight": (m.out_features, m.in_features) for name, m in bp.prunable(model).items()}
     ms = {(M, N): tuple(M * N / 1000 / cut.rate for cut in cuts) for M, N in shapes.values()}
     return LayerCosts(cuts, ms, 0.1, 9.9, shapes, example, "float32", 1)
 
