@@ -119,9 +119,10 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         f"The cut is `{record['structure']}` at rate {record['rate']:g}."
     )
     ratios = (
-        f"The rates of the table at the top of this page, as multiples of {rival}'s in the same precision: medians of "
-        f"{cases[0]['rounds']} rounds, and in brackets the lowest and the highest round. So few rounds make no "
-        "interval; brackets that overlap tell no difference."
+        f"The rates of the table at the top of this page, as multiples of {rival}'s in the same precision and the same "
+        f"round: the median of {cases[0]['rounds']} rounds, and in brackets the lowest and the highest. (A quotient of "
+        "two rates of that table, which are medians themselves, may differ a little.) So few rounds make no interval; "
+        "brackets that overlap tell no difference."
     )
     terms = [
         "```{admonition} Every engine, and how long a request took",
@@ -256,7 +257,7 @@ def _factors(case: Mapping[str, Any]) -> list[str]:
             whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
             told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
             beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
-    said = f"{_load(case['load'])}: the cut makes the compiled model answer {' and '.join(told)}."
+    said = f"{_load(case['load'])}: round by round, the cut makes the compiled model answer {' and '.join(told)}."
     if beside and not min(beside) <= 1 <= max(beside):
         number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
         said += f" Without a cut it answers {number} than {name} in each round."

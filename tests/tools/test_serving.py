@@ -97,7 +97,7 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
     assert page.index("*One client*: 3 rounds") < page.index("*16 clients at once*: 3 rounds")
     assert "every engine answered the same 20 requests" in page
     assert "The cut is `block_column:4` at rate 5." in page
-    assert "as multiples of PyTorch's in the same precision: medians of 3 rounds" in page
+    assert "as multiples of PyTorch's in the same precision and the same round: the median of 3 rounds" in page
     assert page.index("| compiled and cut, float32 | 4.00 (2.00 to 4.00) |") < page.index("dropdown")
     assert "No request failed." in page
     assert page.index("*p50*, *p95*, *p99*: the ms within which") < page.index("| engine |")
@@ -196,7 +196,7 @@ def test_the_page_says_what_the_cut_is_worth_on_top_of_the_call():
     rates = {serving.WHOLE: (20, 40, 40), serving.CUT: (60, 120, 160)}
     found = {f"{what}, float32": serving.summary(runs(*each)) for what, each in rates.items()}
     told = serving_page._factors({"load": {"clients": 1}, "variants": found})
-    assert told == ["One client: the cut makes the compiled model answer 3.0 times as many in float32."]
+    assert told == ["One client: round by round, the cut makes the compiled model answer 3.0 times as many in float32."]
     assert serving_page._factors({"load": {"clients": 1}, "variants": variants()}) == []
     for dense, said in (((10, 20, 30), "more"), ((50, 60, 70), "fewer"), ((30, 30, 30), None)):
         theirs = {f"{serving.OPENVINO}, float32": serving.summary(runs(*dense))}
