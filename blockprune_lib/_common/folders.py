@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zlib
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+#: Errors of the system that no free space would mend.
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ROOM = "What was whole before is kept: make room and run the same again to go on from there"
 
 
 def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
@@ -23,7 +28,7 @@ def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
     place = Path(folder)
     said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
     there, missing = place, place
-    while not there.exists() and there != there.parent:
+    while not os.path.exists(there) and there != there.parent:  # false too where one may not look
         there, missing = there.parent, there
     if not there.is_dir():
         raise ValueError(f"{said} {str(there)!r} is a file: runs/mine would do")
@@ -45,11 +50,11 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
-        raise OSError(
-            f"{str(folder)!r} could not be written: {error}; the disk has {free / 1e6:,.0f} MB free. What was whole "
-            "before is kept: make room and run the same again to go on from there"
-        ) from error
+        place = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+        remedy = f"the disk has {shutil.disk_usage(place).free / 1e6:,.0f} MB free. {_ROOM}"
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            remedy = "another folder would do, one that you may write to and whose parent you may"
+        raise OSError(f"{str(folder)!r} could not be written: {error}; {remedy}") from error
 
 
 def refuse_foreign_files(folder: Path) -> None:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = options.parser.prog
         return _done(options, name)
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped; no half file was left", file=sys.stderr)
+        print(f"\n{name}: stopped; what was whole is kept", file=sys.stderr)
         return 130
 
 

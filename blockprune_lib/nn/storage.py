@@ -138,16 +138,26 @@ def _weights_of(source: Path, card: dict[str, Any]) -> Path:
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise ValueError(f"folder {str(target)!r} is a file; name a folder")
-    if not target.is_dir() or not any(target.iterdir()):
-        return
-    try:
-        ours = {CARD, *_json(target / CARD)["files"]}
-    except (ValueError, KeyError, TypeError):
-        ours = set()
-    foreign = sorted(entry.name for entry in target.iterdir() if entry.name not in ours)
-    if foreign:
+    if target.is_mount():
+        raise ValueError(
+            f"folder must be one to replace; got {str(target)!r}, a mount: {str(target / 'model')!r} would do"
+        )
+    foreign = _foreign(target)
+    if foreign and _foreign(target) == foreign:  # else another process was saving there in this moment
         shown = ", ".join(foreign[:3])
         raise ValueError(f"folder {str(target)!r} holds other things ({shown}); name another or empty it")
+
+
+def _foreign(target: Path) -> list[str]:
+    """What a folder holds that no `save` put there."""
+    try:
+        found = [entry.name for entry in target.iterdir()]
+        ours = {CARD, *_json(target / CARD)["files"]}
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        ours = set()
+    return sorted(name for name in found if name not in ours)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def test_ctrl_c_before_the_flags_are_read_is_one_line_too(capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "_parser", stop)
     assert cli.main(["info"]) == 130
-    assert capsys.readouterr().err == "\nblockprune: stopped; no half file was left\n"
+    assert capsys.readouterr().err == "\nblockprune: stopped; what was whole is kept\n"
 
 
 def test_a_reader_who_leaves_early_is_no_error():
