@@ -34,7 +34,7 @@ def side_by_side(
     """
     context = multiprocessing.get_context("spawn")
     alive, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(processes, context, _begin, (begin, alive))
+    pool = ProcessPoolExecutor(min(processes, max(1, len(tasks))), context, _begin, (begin, alive))
     try:
         with _deaf_to_ctrl_c():
             futures = [pool.submit(task) for task in tasks]

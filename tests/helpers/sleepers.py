@@ -1,6 +1,7 @@
 """Tasks for worker processes that leave a trace and take long: `python -m tests.helpers.sleepers FOLDER HOW`."""
 
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -31,6 +32,7 @@ def tasks(folder: Path, how: str, count: int = 6) -> list[partial[int]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background would not hear it
     try:
         side_by_side(tasks(Path(sys.argv[1]), sys.argv[2]), 2, begin, print)
     except KeyboardInterrupt:

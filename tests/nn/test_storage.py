@@ -388,6 +388,24 @@ def test_two_who_save_to_one_folder_at_once_leave_one_whole_model(tmp_path: Path
         torch.testing.assert_close(tensor, packed.state_dict()[name], rtol=0, atol=0)
 
 
+def test_what_is_no_folder_to_replace_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for error, folder, said in (
+        (TypeError, 3, r"folder must be a path; got 3 \(int\): 'runs/mine' would do"),
+        (ValueError, "", "folder must be a path that is not empty; got ''"),
+        (ValueError, "file/x", "but '.*/file' is a file"),
+    ):
+        with pytest.raises(error, match=said):
+            save(sparse(), folder)  # type: ignore[arg-type]
+    for folder in (3, ""):
+        with pytest.raises((TypeError, ValueError), match="folder must be a path"):
+            load(folder)  # type: ignore[arg-type]
+    os.unlink("file")
+    with pytest.raises(ValueError, match=r"got '.*', the working directory: '.*/model' would do"):
+        save(sparse(), ".")
+
+
 def test_a_mount_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
     with pytest.raises(ValueError, match=r"a mount: '.*/model' would do"):

@@ -223,3 +223,15 @@ def test_a_model_that_becomes_a_decoder_is_no_longer_called_whole():
     with torch.inference_mode():
         close(sparse(ids).last_hidden_state, exact(ids).last_hidden_state)
     assert sparse.forward.last == "the model is a decoder"
+
+
+def test_after_gradient_checkpointing_the_call_is_whole_again():
+    exact, sparse = both("Bert", "block_column:4")
+    ids, mask = padded("Bert")
+    sparse.train().gradient_checkpointing_enable()
+    sparse(ids, mask).last_hidden_state.sum().backward()
+    close(states(sparse.eval(), ids, mask), states(exact, ids, mask), mask)
+    close(states(sparse, ids, mask), states(exact, ids, mask), mask)
+    assert sparse.forward.last == "compiled"
+    sparse(ids, mask).last_hidden_state.sum().backward()  # with gradients, the layers
+    assert "gradients" in sparse.forward.last or "hooks" in sparse.forward.last
