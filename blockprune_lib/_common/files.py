@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, target)
+    except OSError as error:  # that of a full disk names no file
+        raise type(error)(error.errno, error.strerror, str(target)) from error
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -67,25 +70,38 @@ def usual_modes(folder: str | os.PathLike[str]) -> None:
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """An empty folder to write to, which takes the place of `path`, and of what stood there, if the block ends well.
 
-    Where `path` is a symbolic link, the folder that it names is replaced, and the link stays.
+    Where `path` is a symbolic link, the folder that it names is replaced, and the link stays. Of several that are
+    written at once, each whole, the last one stays.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch, old = _beside(target, "tmp"), _beside(target, "old")
+    scratch = _beside(target, "tmp")
     try:
         scratch.mkdir()
         yield scratch
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(scratch, target)
-        except BaseException:
-            if old.exists():
-                os.replace(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        while not _took_place(scratch, target):
+            pass  # another was faster; its folder is replaced in turn
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _took_place(scratch: Path, target: Path) -> bool:
+    """Put `scratch` where `target` stood; False where somebody else put a folder there in the same moment."""
+    old = _beside(target, "old")
+    with suppress(FileNotFoundError):  # nothing stands there
+        os.replace(target, old)
+    try:
+        os.replace(scratch, target)
+    except BaseException as error:
+        if taken := isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            os.replace(old, target)
+        if not taken:
+            raise
+        return False
+    shutil.rmtree(old, ignore_errors=True)
+    return True
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

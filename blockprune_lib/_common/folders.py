@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zlib
@@ -12,6 +13,24 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+#: Errors of the system that no free space would mend.
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ROOM = "What was whole before is kept: make room and run the same again to go on from there"
+
+
+def as_path(folder: Any, name: str = "folder", example: str = "runs/mine") -> Path:
+    """`folder` as a path, with ~ for the home folder; raises TypeError or ValueError for what is no path.
+
+    >>> as_path("")
+    Traceback (most recent call last):
+    ValueError: folder must be a path that is not empty; got '': 'runs/mine' would do
+    """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"{name} must be a path; got {folder!r} ({type(folder).__name__}): {example!r} would do")
+    if not os.fspath(folder):
+        raise ValueError(f"{name} must be a path that is not empty; got {folder!r}: {example!r} would do")
+    return Path(folder).expanduser()
+
 
 def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
     """`folder` as a path; raises ValueError unless it is a folder, or one can be made there. Nothing is left behind.
@@ -20,23 +39,31 @@ def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
     Traceback (most recent call last):
     ValueError: folder must be a folder, or a place for one; got '/dev/null/runs', but '/dev/null' is a file: ...
     """
-    place = Path(folder)
-    said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
-    there, missing = place, place
-    while not there.exists() and there != there.parent:
-        there, missing = there.parent, there
-    if not there.is_dir():
-        raise ValueError(f"{said} {str(there)!r} is a file: runs/mine would do")
+    place = as_path(folder, name)
+    there = nearest(place, name)
     if there != place:
+        missing = next(path for path in (place, *place.parents) if path.parent == there)
         try:
             missing.mkdir()
         except FileExistsError:  # another process was faster
             return place
         except OSError as error:
+            said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
             raise ValueError(f"{said} {str(missing)!r} cannot be made ({error.strerror}): runs/mine would do") from None
         with suppress(OSError):  # likewise
             missing.rmdir()
     return place
+
+
+def nearest(place: Path, name: str = "folder") -> Path:
+    """`place`, or the nearest folder above it that is there; raises ValueError where a file stands in the way."""
+    there = place
+    while not os.path.exists(there) and there != there.parent:  # false too where one may not look
+        there = there.parent
+    if not there.is_dir():
+        said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
+        raise ValueError(f"{said} {str(there)!r} is a file: runs/mine would do")
+    return there
 
 
 @contextmanager
@@ -45,11 +72,11 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
-        raise OSError(
-            f"{str(folder)!r} could not be written: {error}; the disk has {free / 1e6:,.0f} MB free. What was whole "
-            "before is kept: make room and run the same again to go on from there"
-        ) from error
+        place = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+        remedy = f"the disk has {shutil.disk_usage(place).free / 1e6:,.0f} MB free. {_ROOM}"
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            remedy = "another folder would do, one that you may write to and whose parent you may"
+        raise OSError(f"{str(folder)!r} could not be written: {error}; {remedy}") from error
 
 
 def refuse_foreign_files(folder: Path) -> None:

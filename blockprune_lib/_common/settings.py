@@ -144,6 +144,8 @@ def wanted(schema: Mapping[str, Any]) -> str:
         words += f" of {schema['minItems']} to {schema['maxItems']}"
     elif schema.get("minItems") or schema.get("minLength"):
         words += " that is not empty"
+    if "pattern" in schema:
+        words += f" that matches {schema['pattern']}"
     if "minimum" in schema and "maximum" in schema:
         return f"{words} from {schema['minimum']:.10g} to {schema['maximum']:.10g}"
     keys = {"minimum": "of at least", "exclusiveMinimum": "above", "maximum": "of at most", "exclusiveMaximum": "below"}

@@ -27,8 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Waiting threads must not take a core from the engine whose turn it is. OpenMP reads this when it starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = _parser().parse_args(arguments)
-    name = options.parser.prog
+    name = "blockprune"
+    try:
+        options = _parser().parse_args(arguments)
+        name = options.parser.prog
+        return _done(options, name)
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; what was whole is kept", file=sys.stderr)
+        return 130
+
+
+def _done(options: argparse.Namespace, name: str) -> int:
+    """Run a subcommand; returns the exit status."""
     try:
         with _plain_warnings(name):
             options.run(options)
@@ -43,9 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, FloatingPointError, ImportError) as error:
         print(f"{name}: {_told(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\n{name}: stopped; no half file was left", file=sys.stderr)
-        return 130
     return 0
 
 

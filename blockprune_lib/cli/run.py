@@ -18,7 +18,7 @@ HELP = "fine-tune, train reweighted, prune and retrain a model on a task, as a r
 _METHODS = textwrap.fill(", ".join(METHODS) + " (default: the first)", 100, subsequent_indent=" " * 14)
 DESCRIPTION = f"""Take a model and a task through the four stages, and leave a record of what came out.
 
-  blockprune run recipe.yaml --folder runs/rte     killed at any moment, the same line goes on where it was
+  blockprune run recipe.yaml --folder runs/rte     killed at any moment, the same line goes on with the stage it was in
   blockprune run --set task=rte --set structure=block_row:64 --set rate=5 --folder runs/rte
   blockprune run study.yaml --folder runs/study --processes 2 --shard 1/4
   torchrun --nproc-per-node 2 -m blockprune_lib.cli run recipe.yaml --folder runs/rte
@@ -51,11 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Plan, then run, then print."""
     from .. import experiments
+    from .._common.checks import whole_number
     from .._common.folders import check_place
     from ..experiments import estimate, report
+    from ..experiments.sweep import part_of
 
     recipe = _recipe(options)
-    runs = experiments.plan(recipe)
+    runs = part_of(experiments.plan(recipe), options.shard)
+    whole_number(options.processes, "processes", at_least=1)
     if options.plan:
         print("\n".join(one.name for one in runs))
         if options.hours:

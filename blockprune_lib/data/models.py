@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._common.checks import positive_int, whole_number
+from .._common.folders import as_path
 from . import weights
 from .limits import shorten
 
@@ -92,6 +93,7 @@ def load(
             raise TypeError(f"task must be a tasks.Task; got {task!r}: tasks.load({task!r}) would do")
         num_labels, regression = task.num_labels, task.regression
     num_labels, seed = positive_int(1 if regression else num_labels, "num_labels"), whole_number(seed, "seed")
+    as_path(name, "name", "minilm")
     found = weights.find(os.fspath(name), source, revision)
     model, notes = _read(found.folder, num_labels, regression, seed)
     if names := getattr(task, "label_names", ()):

@@ -4,7 +4,7 @@
     recipe         what to run, checked before anything is trained      safe_yaml, stage_settings, presets
     run_spec       one run, every setting resolved
     runner         one run through its stages, resumable                actions: what each stage does to the model
-    sweep          every run of a recipe, over processes and machines
+    sweep          every run of a recipe, over processes and machines   workers: processes that end with their parent
     records        one JSON file per run
     flags          what went wrong in a run                              held_out: rows to choose settings by
     report         a folder of them as tables                           plots

@@ -120,7 +120,7 @@ def _plan_parts(recipe: Mapping[str, Any]) -> list[Run]:
     common = {key: value for key, value in recipe.items() if key != "parts"}
     parts = recipe["parts"]
     if not isinstance(parts, list) or not parts or not all(isinstance(part, Mapping) for part in parts):
-        raise TypeError(f"recipe: parts must be a list of keys and values; got {parts!r:.100}")
+        raise TypeError(f"recipe: parts must be a list of keys and values; got {parts!r:.100}: [{{seed: 1}}] would do")
     runs: dict[str, Run] = {}
     for part in parts:
         if "parts" in part:

@@ -5,8 +5,8 @@
     FOLDER/records/NAME.json             one run's record (see `records`), written last
     FOLDER/models/NAME/                  the pruned model, block-sparse layers packed (see `nn.storage`)
 
-A run that is killed goes on where it was; a finished one is read, never done twice. Several processes may work in one
-folder: a lock, which the system releases when a process dies, keeps each stage to one of them.
+A run that is killed goes on with the stage it was in; a finished one is read, never done twice. Several processes may
+work in one folder: a lock, which the system releases when a process dies, keeps each stage to one of them.
 """
 
 from __future__ import annotations

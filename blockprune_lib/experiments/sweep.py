@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from .actions import Reporter
 from .recipe import plan
 from .run_spec import Run
 from .runner import run_one
+from .workers import side_by_side
 
 
 def run(
@@ -80,13 +80,11 @@ def _begun(folder: Path) -> bool:
 
 
 def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (threads_each(processes),)) as pool:
-        names = {pool.submit(run_one, one, folder): one.name for one in runs}
-        for count, future in enumerate(as_completed(names), 1):
-            future.result()  # raises what the run raised
-            report(f"{count} of {len(runs)}: {names[future]}")
-    return [future.result() for future in names]
+    def done(count: int, index: int) -> None:
+        report(f"{count} of {len(runs)}: {runs[index].name}")
+
+    begin = partial(torch.set_num_threads, threads_each(processes))
+    return side_by_side([partial(run_one, one, folder) for one in runs], processes, begin, done)
 
 
 def threads_each(processes: int) -> int:

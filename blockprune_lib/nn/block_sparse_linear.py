@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._common.checks import positive_int
+from .._common.checks import FLOATS, positive_int
 from ..kernels.arguments import check_activation
 from ..kernels.functional import activated, apply, as_autocast
 from ..kernels.operator import plan_for, version
@@ -63,6 +63,8 @@ class BlockSparseLinear(nn.Module):
             raise ValueError(
                 f"keep must have the grid's shape {(R, C)} for {structure} over {shape}; got {tuple(keep.shape)}"
             )
+        if dtype is not None and dtype not in FLOATS:
+            raise TypeError(f"dtype must be a float type of torch; got {dtype!r}: torch.float32 would do")
         offsets = torch.nn.functional.pad(keep.cpu().sum(1).cumsum(0), (1, 0))
         columns = keep.cpu().nonzero()[:, 1].to(torch.int32)
         values = torch.empty(len(columns), c, r, device=device, dtype=dtype)

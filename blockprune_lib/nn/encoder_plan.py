@@ -62,7 +62,7 @@ class EncoderPlan:
             raise Unfit(f"{precision} needs {wanted.missing}")
         names = layer_paths(encoder)
         assert names is not None
-        config = getattr(encoder, "config", None)
+        config, watched = getattr(encoder, "config", None), Watched()
         if getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False):
             raise Unfit("the model is a decoder")
         modules = list(part_of(encoder, names.layers))
@@ -70,7 +70,7 @@ class EncoderPlan:
             raise Unfit("the encoder has no layers")
         if what := replaced(encoder.modules()):
             raise Unfit(f"a module is a {what}")
-        heads, width = _heads(modules, names), int(_part(modules[0], names.query).in_features)
+        heads, width = _heads(modules, names, watched), int(_part(modules[0], names.query).in_features)
         if wanted.even_heads and width // heads % 2:
             raise Unfit(f"in {precision} a head must have an even number of features; got {width // heads}")
         dtype = _type_of(encoder)
@@ -79,7 +79,8 @@ class EncoderPlan:
                 raise Unfit(f"a layer is a {what}")
         layers = np.zeros(len(modules), LAYER)
         kept: list[Any] = [layers]
-        watched = Watched()
+        if config is not None:
+            watched.note(config, "is_decoder", "add_cross_attention")
         for number, module in enumerate(modules):
             for name in PRODUCTS:
                 linear = _part(module, getattr(names, name))
@@ -114,17 +115,22 @@ def _part(layer: nn.Module, path: str) -> Any:
     return part
 
 
-def _heads(layers: list[nn.Module], names: LayerPaths) -> int:
+def _heads(layers: list[nn.Module], names: LayerPaths, watched: Watched) -> int:
     """How many heads every layer has, whose scores are divided by the root of a head's width. Raises Unfit."""
     found = {int(_part(layer, names.heads)) for layer in layers}
     if len(found) > 1:
         raise Unfit(f"layers have different numbers of heads: {sorted(found)}")
-    heads = found.pop()
+    if (heads := found.pop()) < 1:
+        raise Unfit(f"attention has {heads} heads")
+    path, _, name = names.heads.rpartition(".")
     for layer in layers:
-        attention, width = _part(layer, names.heads.rpartition(".")[0]), _part(layer, names.query).out_features
+        attention, width = _part(layer, path), _part(layer, names.query).out_features
+        watched.note(attention, name, "attention_head_size", "all_head_size", "scaling", "is_causal")
+        if (size := getattr(attention, "attention_head_size", width // heads)) * heads != width:
+            raise Unfit(f"{heads} heads of {size} features are not the {width} of a layer")
         scale = getattr(attention, "scaling", None)
-        if isinstance(scale, float) and not math.isclose(scale, (width // heads) ** -0.5, rel_tol=1e-6):
-            raise Unfit(f"attention multiplies scores by {scale:g}")
+        if scale is not None and not (isinstance(scale, float) and math.isclose(scale, size**-0.5, rel_tol=1e-6)):
+            raise Unfit(f"attention multiplies scores by {scale}")
         if getattr(attention, "is_causal", False):
             raise Unfit("attention is causal")
     return heads
@@ -169,6 +175,7 @@ def norm_of(norm: Any, width: int, kept: list[Any], watched: Watched) -> np.ndar
     weight, bias = norm.weight.detach().float().contiguous(), norm.bias.detach().float().contiguous()
     kept += [weight, bias]
     watched.add(norm)
+    watched.note(norm, "eps", "normalized_shape")
     return filled(NORM, weight=weight.data_ptr(), bias=bias.data_ptr(), epsilon=norm.eps)
 
 

@@ -33,10 +33,12 @@ from torch import Tensor, nn
 
 from ..kernels.dense_path import PACKED_TYPES
 from ..pruning.families import LayerPaths, layer_paths, part_if_there, part_of
+from ..pruning.passed_over import say
 from .block_sparse_linear import BlockSparseLinear
 from .encoder_call import from_states
 from .encoder_plan import EncoderPlan, Unfit
 from .idle_hooks import all_idle
+from .replaced import replaced_forward
 from .watched import Tree
 
 #: Names of the mask, and of all arguments that ask for no other output.
@@ -50,10 +52,24 @@ def encoders_of(model: nn.Module) -> list[tuple[Any, LayerPaths]]:
 
 
 def attach(model: nn.Module, precision: str = "float32") -> None:
-    """Give every encoder of a known family inside `model` that has block-sparse layers a compiled forward."""
+    """Give every encoder of a known family inside `model` that has block-sparse layers a compiled forward.
+
+    One whose forward somebody set on it keeps that one.
+    """
     for encoder, _ in encoders_of(model):
-        if any(isinstance(module, BlockSparseLinear) for module in encoder.modules()):
+        if replaced_forward(encoder):
+            say(model, replaced_line(encoder))
+        elif any(isinstance(module, BlockSparseLinear) for module in encoder.modules()):
             encoder.forward = CompiledForward(encoder, precision)
+
+
+def replaced_line(module: nn.Module) -> str:
+    """What is said of a model or an encoder whose forward was replaced."""
+    kind = type(module).__name__
+    line = f"the forward of a {kind} was replaced, so it is called as it is, and not made one compiled call"
+    if "_original_forward" in vars(module):  # where accelerate put autocast around it
+        line += ": accelerate.utils.extract_model_from_parallel(model, keep_fp32_wrapper=False) first would do"
+    return line
 
 
 def heed_activations(encoder: Any) -> None:
@@ -191,6 +207,8 @@ def shown_by(mask: Any, batch: int, tokens: int, plan: EncoderPlan) -> tuple[np.
         return None, "the mask is not one of padding"
     if not shown[:, 0].all():
         return None, "the mask hides the first token of a text: tokenizer.padding_side = 'right' would do"
+    if plan.position is not None and mask is not None and mask.ndim == 4 and not mask.is_floating_point():
+        return None, "the mask is no float, and the model adds it to its scores"
     if plan.position is not None and not _one_run(shown):
         return None, "the mask has holes, and the model has relative positions"
     return shown, ""
@@ -213,8 +231,8 @@ def visible(mask: Any, batch: int, tokens: int) -> np.ndarray | None:
         return np.ones((batch, tokens), np.bool_)
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 4) or mask.shape[-1] != tokens or not mask.is_cpu:
         return None
-    additive = mask.ndim == 4 and mask.is_floating_point()
-    if mask.ndim == 4:
+    additive, wide = mask.ndim == 4 and mask.is_floating_point(), mask.ndim == 4
+    if wide:
         if mask.shape[1] != 1 or (mask.stride(2) != 0 and not bool((mask == mask[:, :, :1]).all())):
             return None
         mask = mask[:, 0, 0]
@@ -227,7 +245,7 @@ def visible(mask: Any, batch: int, tokens: int) -> np.ndarray | None:
         shown = numbers != 0
         if numbers.dtype != np.bool_ and not (shown == numbers).all():
             return None
-    return np.broadcast_to(shown, (batch, tokens)) if len(shown) in (1, batch) else None
+    return np.broadcast_to(shown, (batch, tokens)) if len(shown) in ((1, batch) if wide else (batch,)) else None
 
 
 def _one_run(shown: np.ndarray) -> bool:

@@ -26,3 +26,18 @@ def replaced(modules: Iterable[nn.Module]) -> str:
         if kind.__module__.partition(".")[0] not in _KNOWN:
             return f"{kind.__name__}, whose class is of {kind.__module__}"
     return ""
+
+
+def replaced_forward(module: nn.Module) -> bool:
+    """Whether a module has a forward of its own, set on it, that is not its class's nor one of this library.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> layer.forward = layer.forward  # as accelerate leaves it
+    >>> replaced_forward(layer)
+    False
+    """
+    forward = vars(module).get("forward")
+    own = getattr(forward, "__func__", None) is type(module).forward and forward.__self__ is module
+    if forward is None or own:
+        return False
+    return type(forward).__module__.partition(".")[0] != __name__.split(".")[0]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .._common.checks import check_present, one_of
 from .._common.files import read_json, usual_modes, whole_folder
-from .._common.folders import explain_write_errors
+from .._common.folders import as_path, explain_write_errors, nearest
 from .._common.inference import ordinary_tensors
 from ..data import hub
 from ..kernels.precision import PRECISIONS
@@ -44,7 +44,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], tokenizer: Any = None
             f"model must be an instance of a transformers model class, such as BertModel; got {type(model).__name__}: "
             "for other modules, torch.save(model.state_dict(), path) would do"
         )
-    target = Path(folder).expanduser().absolute()
+    target = as_path(folder).absolute()
     for name, tensor in model.state_dict().items():
         check_present(tensor, name)
     _check_target(target)
@@ -113,7 +113,7 @@ def state_of(folder: Path) -> dict[str, Tensor]:
 
 
 def _folder_of(folder: str | os.PathLike[str]) -> Path:
-    source, name = Path(folder).expanduser(), os.fspath(folder)
+    source, name = as_path(folder), os.fspath(folder)
     if source.is_dir():
         return source
     owner, _, rest = name.partition("/")
@@ -138,16 +138,30 @@ def _weights_of(source: Path, card: dict[str, Any]) -> Path:
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise ValueError(f"folder {str(target)!r} is a file; name a folder")
-    if not target.is_dir() or not any(target.iterdir()):
-        return
+    nearest(target)
     try:
-        ours = {CARD, *_json(target / CARD)["files"]}
-    except (ValueError, KeyError, TypeError):
-        ours = set()
-    foreign = sorted(entry.name for entry in target.iterdir() if entry.name not in ours)
-    if foreign:
+        here = os.path.samefile(target, os.curdir)
+    except FileNotFoundError:
+        here = False
+    if here or target.is_mount():
+        what, would = "the working directory" if here else "a mount", str(target / "model")
+        raise ValueError(f"folder must be one to replace; got {str(target)!r}, {what}: {would!r} would do")
+    foreign = _foreign(target)
+    if foreign and _foreign(target) == foreign:  # else another process was saving there in this moment
         shown = ", ".join(foreign[:3])
         raise ValueError(f"folder {str(target)!r} holds other things ({shown}); name another or empty it")
+
+
+def _foreign(target: Path) -> list[str]:
+    """What a folder holds that no `save` put there."""
+    try:
+        found = [entry.name for entry in target.iterdir()]
+        ours = {CARD, *_json(target / CARD)["files"]}
+    except FileNotFoundError:  # so far
+        return []
+    except (ValueError, KeyError, TypeError):
+        ours = set()
+    return sorted(name for name in found if name not in ours)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The modules and tensors that a plan was made of: whether they are still there, and still hold the same numbers."""
+"""What a plan was made of: whether its modules and tensors are still there, and still hold the same numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Watched:
 
     torch counts most writes; of those that it does not (`tensor.data.mul_`, NumPy views), a few numbers of each tensor
     tell, so that one in the middle of a matrix may go unseen. The memory is held, so that no other tensor, such as what
-    `model.half().float()` makes, can come to lie there.
+    `model.half().float()` makes, can come to lie there. Numbers that are no tensors, such as how many heads there are,
+    are watched by name.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,9 @@ class Watched:
         self._addresses: list[int] = []
         self._counted: list[Tensor] = []  # those whose writes torch counts, and how many there were
         self._versions: list[int] = []
+        self._owners: list[dict[str, Any]] = []  # where each plain value stands, under which name, and what it was
+        self._plain: list[str] = []
+        self._values: list[Any] = []
         self._memory: list[Tensor] = []
         self._places, self._seen = np.zeros(0, np.int64), 0
 
@@ -72,6 +76,13 @@ class Watched:
                         self._counted.append(tensor)
                         self._versions.append(tensor._version)
 
+    def note(self, owner: Any, *names: str) -> None:
+        """Watch attributes of a module that hold plain values; one that is not there yet may come."""
+        for name in names:
+            self._owners.append(vars(owner))
+            self._plain.append(name)
+            self._values.append(vars(owner).get(name))
+
     def begin(self) -> None:
         """Remember what the tensors hold now."""
         self._places = np.concatenate([np.zeros(0, np.int64), *map(sample_places, self._memory)])
@@ -83,5 +94,6 @@ class Watched:
             all(map(is_, map(dict.get, self._holders, self._names), self._found))
             and list(map(_address, self._held)) == self._addresses
             and list(map(_version, self._counted)) == self._versions
+            and all(map(is_, map(dict.get, self._owners, self._plain), self._values))
             and sampled(self._places) == self._seen
         )

@@ -6,26 +6,32 @@ themselves, and pools (`pooling`). Otherwise the forward of the model's own clas
 case, to see what it returns. What Python and torch do around the layers of a small encoder takes as long as the layers
 do, on a text of a dozen words; this saves about 40 % of that.
 
-Left out: heads, which torch runs; models in another type than float32, under autocast, or with embeddings that are
-projected to another width.
+Under autocast to bfloat16, which accelerate leaves around a model that a Trainer trained so, the encoder is computed in
+that, as `engine` says, and the embeddings in float32.
+
+Left out: heads, which torch runs; models in another type than float32, or with embeddings that are projected to another
+width.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..pruning.families import TextPaths, text_paths
+from ..pruning.passed_over import say
 from .embedding_plan import EmbeddingPlan
 from .encoder_call import from_tokens
 from .encoder_plan import Unfit
-from .engine import CompiledForward, asks_for_more, disturbed, names_of, shown_by
+from .engine import CompiledForward, asks_for_more, disturbed, names_of, replaced_line, shown_by
 from .engine import attach as attach_encoders
 from .pooling import pooled
+from .replaced import replaced_forward
 from .watched import Tree
 
 _HARMLESS = frozenset({"input_ids", "attention_mask", "token_type_ids", "return_dict"})
@@ -37,7 +43,11 @@ def attach(model: nn.Module, precision: str = "float32") -> None:
     attach_encoders(model, precision)
     for module in model.modules():
         paths = text_paths(module)
-        if paths is not None and isinstance(_forward_of(module, paths), CompiledForward):
+        if paths is None or not isinstance(_forward_of(module, paths), CompiledForward):
+            continue
+        if replaced_forward(module):
+            say(model, replaced_line(module))
+        else:
             module.forward = WholeCall(module)
 
 
@@ -102,12 +112,14 @@ class WholeCall:
             raise Unfit("the input is no tensor (batch, tokens) of whole numbers")
         if types is not None and (type(types) is not Tensor or types.shape != ids.shape or types.is_floating_point()):
             raise Unfit("token_type_ids is no tensor (batch, tokens) of whole numbers")
-        if not ids.is_cpu or (types is not None and not types.is_cpu) or torch.is_autocast_enabled("cpu"):
-            raise Unfit("the input is not on the CPU, or autocast is on")
+        if not ids.is_cpu or (types is not None and not types.is_cpu):
+            raise Unfit("the input is not on the CPU")
         config = model.config
         as_tuple = given.get("return_dict") is False or (given.get("return_dict") is None and not config.return_dict)
         if as_tuple or config.output_hidden_states or config.output_attentions:
             raise Unfit("the model is asked for a tuple, hidden states or attentions")
+        if getattr(config, "is_decoder", False):
+            raise Unfit("the model is a decoder")
         assert self._paths is not None
         forward = _forward_of(model, self._paths)
         modules = self._tree.modules()
@@ -130,7 +142,8 @@ class WholeCall:
         states = from_tokens(plan, embeddings.tables, tokens, shown, torch.get_num_threads())
         forward.last = "compiled"
         pooler = getattr(model, "pooler", None)
-        return {"last_hidden_state": states, "pooler_output": None if pooler is None else pooled(pooler, states)}
+        pool = pooler if torch.is_autocast_enabled("cpu") else partial(pooled, pooler)  # there its type is autocast's
+        return {"last_hidden_state": states, "pooler_output": None if pooler is None else pool(states)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model}

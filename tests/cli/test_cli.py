@@ -191,6 +191,15 @@ def test_a_run_that_ends_early_leaves_no_file(raised, status, said, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_before_the_flags_are_read_is_one_line_too(capsys, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_parser", stop)
+    assert cli.main(["info"]) == 130
+    assert capsys.readouterr().err == "\nblockprune: stopped; what was whole is kept\n"
+
+
 def test_a_reader_who_leaves_early_is_no_error():
     code = (
         "import sys\n"

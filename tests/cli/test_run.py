@@ -27,6 +27,12 @@ def test_plan_prints_the_runs_and_does_nothing(file, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_plan_and_hours_are_of_the_shard(file, capsys):
+    assert main(["run", str(file), "--set", "rate=[2, 4, 5]", "--shard", "2/3", "--plan"]) == 0
+    assert capsys.readouterr().out == "mine_tiny_block_row-8_reweighted_rate4_seed42\n"
+    assert main(["run", str(file), "--shard", "2/1", "--plan"]) == 2
+
+
 def test_run_report_and_plot(file, tmp_path, capsys):
     folder = str(tmp_path / "runs")
     assert main(["run", str(file), "--folder", folder]) == 0

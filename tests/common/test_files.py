@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +73,44 @@ def test_a_symbolic_link_stays_one_and_what_it_names_is_written(tmp_path: Path) 
     write_whole(tmp_path / "record.json", b"{}")
     assert (tmp_path / "record.json").is_symlink()
     assert (tmp_path / "run-3" / "kept.json").read_bytes() == b"{}"
+
+
+def test_folders_written_at_once_are_each_whole_and_one_stays(tmp_path: Path) -> None:
+    wrong = list[BaseException]()
+
+    def write(name: str) -> None:
+        try:
+            for _ in range(30):
+                with whole_folder(tmp_path / "model") as scratch:
+                    for part in ("a", "b"):
+                        (scratch / part).write_text(name)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
+    assert (tmp_path / "model" / "a").read_text() == (tmp_path / "model" / "b").read_text()
+
+
+def test_a_folder_that_cannot_take_the_place_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a").write_text("earlier")
+    own = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if str(source).endswith(".tmp"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        own(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "model") as scratch:
+        (scratch / "a").write_text("later")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "a").read_text() == "earlier"

@@ -1,10 +1,18 @@
 """Folders that belong to one thing: whose they are, and whether their files are whole."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from blockprune_lib._common.folders import damage, inventory, refuse_another, refuse_foreign_files
+from blockprune_lib._common.folders import (
+    damage,
+    explain_write_errors,
+    inventory,
+    refuse_another,
+    refuse_foreign_files,
+)
 
 
 def test_scratch_files_of_a_killed_run_are_not_foreign(tmp_path: Path) -> None:
@@ -26,3 +34,14 @@ def test_differences_are_named_by_key() -> None:
     refuse_another({"a": {"b": 1}, "c": [1]}, {"c": [1], "a": {"b": 1}}, "x")
     with pytest.raises(ValueError, match=r"x: a.b is 1 there, 2 here; d is None there, 3 here; name another"):
         refuse_another({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}, "x")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, "make room and run the same again"), (errno.EROFS, "another folder would do"),
+     (errno.EACCES, "another folder would do")],
+)  # fmt: skip
+def test_a_failure_to_write_says_what_would_do(number: int, said: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=said) as told, explain_write_errors(tmp_path / "model"):
+        raise OSError(number, os.strerror(number))
+    assert ("MB free" in str(told.value)) == (number == errno.ENOSPC)

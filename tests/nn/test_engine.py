@@ -490,3 +490,51 @@ def test_made_in_inference_mode_it_can_be_trained(way, tmp_path):
             bp.warm_up(model, training=True)
     model.train()(torch.randint(3, 60, (2, 9))).last_hidden_state.sum().backward()
     assert not any(parameter.is_inference() for parameter in model.parameters())
+
+
+CHANGES = {
+    "how scores are scaled": lambda attention, norm: setattr(attention, "scaling", 0.5),
+    "the size of a head": lambda attention, norm: setattr(attention, "attention_head_size", 24),
+    "what a norm adds": lambda attention, norm: setattr(norm, "eps", 0.3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("early", [True, False])
+def test_numbers_that_are_no_tensors_are_read_again(change, early):
+    exact, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (2, 9))
+    if not early:
+        close(states(sparse, ids), states(exact, ids))
+    for model in (exact, sparse):
+        for layer in model.encoder.layer:
+            CHANGES[change](layer.attention.self, layer.output.LayerNorm)
+    if change == "the size of a head" and not hasattr(exact.encoder.layer[0].attention.self, "scaling"):
+        pytest.skip("this version of transformers reads the number of heads too")
+    close(states(sparse, ids), states(exact, ids))
+    assert ("compiled" in sparse.forward.last) == (change == "what a norm adds")
+
+
+def test_a_number_of_heads_that_does_not_fit_is_left_to_the_layers():
+    _, sparse = both("Bert", "block_column:4")
+    ids = torch.randint(3, 60, (2, 9))
+    states(sparse, ids)
+    sparse.encoder.layer[0].attention.self.num_attention_heads = 2
+    sparse.encoder.layer[1].attention.self.num_attention_heads = 2
+    with torch.inference_mode():
+        sparse(ids)
+    assert sparse.encoder.forward.last == "2 heads of 12 features are not the 48 of a layer"
+
+
+def test_a_forward_that_somebody_set_is_kept_and_said():
+    exact, _ = both("Bert", "block_column:4")
+    for path in ("", "encoder"):
+        model = copy.deepcopy(exact).float()
+        owner = model.get_submodule(path)
+        own, calls = owner.forward, []
+        owner.forward = lambda *a, own=own, calls=calls, **k: (calls.append(1), own(*a, **k))[1]
+        with pytest.warns(match=f"the forward of a {type(owner).__name__} was replaced"):
+            bp.sparsify(model, bp.BlockStructure.block_column(4), keep_dense_above=1.0)
+        ids = torch.randint(3, 60, (2, 9))
+        close(states(model, ids), states(exact, ids))
+        assert calls

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -364,3 +365,49 @@ def test_weights_on_the_meta_device_are_named(packed, tmp_path):
         with pytest.raises(ValueError, match=r"embeddings.weight must hold numbers; got .* load the model's weights"):
             use()
     assert names(tmp_path) == []
+
+
+def test_two_who_save_to_one_folder_at_once_leave_one_whole_model(tmp_path: Path) -> None:
+    packed, wrong = sparse(), list[BaseException]()
+
+    def write() -> None:
+        try:
+            for _ in range(8):
+                save(packed, tmp_path / "model")
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    for name, tensor in load(tmp_path / "model").state_dict().items():
+        torch.testing.assert_close(tensor, packed.state_dict()[name], rtol=0, atol=0)
+
+
+def test_what_is_no_folder_to_replace_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for error, folder, said in (
+        (TypeError, 3, r"folder must be a path; got 3 \(int\): 'runs/mine' would do"),
+        (ValueError, "", "folder must be a path that is not empty; got ''"),
+        (ValueError, "file/x", "but '.*/file' is a file"),
+    ):
+        with pytest.raises(error, match=said):
+            save(sparse(), folder)  # type: ignore[arg-type]
+    for folder in (3, ""):
+        with pytest.raises((TypeError, ValueError), match="folder must be a path"):
+            load(folder)  # type: ignore[arg-type]
+    os.unlink("file")
+    with pytest.raises(ValueError, match=r"got '.*', the working directory: '.*/model' would do"):
+        save(sparse(), ".")
+
+
+def test_a_mount_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(ValueError, match=r"a mount: '.*/model' would do"):
+        save(sparse(), tmp_path)
+    save(sparse(), tmp_path / "model")

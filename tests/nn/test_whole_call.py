@@ -195,3 +195,43 @@ def test_threads_do_not_change_a_bit():
 def test_every_family_with_an_encoder_has_its_texts_model():
     assert all((family.layer is None) == (family.text is None) for family in ARCHITECTURES)
     assert text_paths(torch.nn.Linear(2, 2)) is None
+
+
+@pytest.mark.parametrize("name", ["Bert", "DistilBert"])
+def test_under_autocast_as_layers_after_embeddings(name):
+    """What accelerate leaves around a model that a Trainer trained in bfloat16 costs no compiled call."""
+    _, sparse = both(name, "block_column:4")
+    twin = copy.deepcopy(sparse)
+    del twin.forward
+    ids, mask = padded(name)
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+            found, wanted = sparse(ids, mask), twin(ids, mask)
+        assert sparse.forward.last == "compiled"
+        assert tuple(found) == tuple(wanted)
+        for one, other in zip(found.values(), wanted.values(), strict=True):
+            assert one.dtype is other.dtype
+            torch.testing.assert_close(one.float(), other.float(), rtol=3e-2, atol=3e-2)
+
+
+def test_a_model_that_becomes_a_decoder_is_no_longer_called_whole():
+    exact, sparse = both("Bert", "block_column:4")
+    ids, _ = padded("Bert")
+    states(sparse, ids)
+    for model in (exact, sparse):
+        model.config.is_decoder = True
+    with torch.inference_mode():
+        close(sparse(ids).last_hidden_state, exact(ids).last_hidden_state)
+    assert sparse.forward.last == "the model is a decoder"
+
+
+def test_after_gradient_checkpointing_the_call_is_whole_again():
+    exact, sparse = both("Bert", "block_column:4")
+    ids, mask = padded("Bert")
+    sparse.train().gradient_checkpointing_enable()
+    sparse(ids, mask).last_hidden_state.sum().backward()
+    close(states(sparse.eval(), ids, mask), states(exact, ids, mask), mask)
+    close(states(sparse, ids, mask), states(exact, ids, mask), mask)
+    assert sparse.forward.last == "compiled"
+    sparse(ids, mask).last_hidden_state.sum().backward()  # with gradients, the layers
+    assert "gradients" in sparse.forward.last or "hooks" in sparse.forward.last
