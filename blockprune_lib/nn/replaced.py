@@ -37,7 +37,7 @@ def replaced_forward(module: nn.Module) -> bool:
     False
     """
     forward = vars(module).get("forward")
-    own = getattr(forward, "__func__", None) is type(module).forward and forward.__self__ is module
-    if forward is None or own:
+    bound = getattr(forward, "__func__", None), getattr(forward, "__self__", None)
+    if forward is None or (bound[0] is type(module).forward and bound[1] is module):
         return False
     return type(forward).__module__.partition(".")[0] != __name__.split(".")[0]

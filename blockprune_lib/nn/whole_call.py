@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from functools import partial
 from typing import Any
 
 import torch
@@ -142,8 +141,9 @@ class WholeCall:
         states = from_tokens(plan, embeddings.tables, tokens, shown, torch.get_num_threads())
         forward.last = "compiled"
         pooler = getattr(model, "pooler", None)
-        pool = pooler if torch.is_autocast_enabled("cpu") else partial(pooled, pooler)  # there its type is autocast's
-        return {"last_hidden_state": states, "pooler_output": None if pooler is None else pool(states)}
+        if pooler is not None:  # under autocast its type is autocast's
+            pooler = pooler(states) if torch.is_autocast_enabled("cpu") else pooled(pooler, states)
+        return {"last_hidden_state": states, "pooler_output": pooler}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model}

@@ -57,8 +57,8 @@ def test_teachers_are_told_how_long_a_chapter_takes_and_its_cells_run():
     said = (BOOK / "for-teachers.md").read_text()
     assert f"takes {min(read)} to {max(read)} minutes to read" in said
     assert f"its exercises {min(asked)} to {max(asked)} without the open one" in said
-    assert (round(sum(read) / 60), round(sum(asked) / 30) / 2) == (9, 7.5)
-    assert "about nine hours to read, and their exercises seven and a half." in said
+    assert (round(sum(read) / 60), round(sum(asked) / 30) / 2) == (8, 8.0)
+    assert "about eight hours to read, and their exercises eight." in said
     seconds = [each["laptop_seconds"] for each in known]
     assert "three and a half minutes at most, in most chapters in one and a half" in said
     assert max(seconds) == 210
