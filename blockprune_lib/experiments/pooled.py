@@ -6,6 +6,7 @@ question once. Tasks count alike, whatever the number of their rows, as in GLUE'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class MeanDifference(Difference):
 
 
 def over_tasks(
-    found: Iterable[Difference], least: int = 2, leave_out: Collection[str] = NOT_IN_MEANS
+    found: Iterable[Difference], least: int = 2, leave_out: Collection[str] = NOT_IN_MEANS, alike: bool = True
 ) -> list[MeanDifference]:
     """The mean over tasks of each comparison that at least `least` tasks have: {what, against, model} decides which.
 
@@ -39,7 +40,9 @@ def over_tasks(
     Tasks of `leave_out` take no part, nor do those with fewer seeds than the most of a comparison, so that every d_s is
     of the same tasks; with one seed there is no verdict, as anywhere. `rows` is the mean, ± the root of the sum of
     squares of the tasks' half-widths over their number: rows of different tasks are independent. It is None where a
-    task has none. Raises ValueError for `least` below 1, and where a comparison is there twice for one task.
+    task has none. Means over other tasks do not stand beside each other: under `alike` those of a model that are not
+    over the tasks that most of its comparisons have are left out. Raises ValueError for `least` below 1, and where a
+    comparison is there twice for one task.
 
     >>> a = Difference("rte", "row", 5.0, "gradual", "dense", (-0.02, -0.04), (-0.06, 0.0))
     >>> b = Difference("mrpc", "row", 5.0, "gradual", "dense", (-0.04, -0.06), (-0.08, -0.02))
@@ -54,12 +57,18 @@ def over_tasks(
     pooled = []
     for group in groups.values():
         most = max(len(one.by_seed) for one in group)
-        alike = [one for one in group if len(one.by_seed) == most]
-        if len({one.task for one in alike}) != len(alike):
-            raise ValueError(f"{alike[0].what!r} against {alike[0].against!r} is there twice for one task")
-        if len(alike) >= least:
-            pooled.append(_mean(alike))
-    return pooled
+        whole = [one for one in group if len(one.by_seed) == most]
+        if len({one.task for one in whole}) != len(whole):
+            raise ValueError(f"{whole[0].what!r} against {whole[0].against!r} is there twice for one task")
+        if len(whole) >= least:
+            pooled.append(_mean(whole))
+    return [one for one in pooled if not alike or one.tasks == _usual_tasks(pooled, one.model)]
+
+
+def _usual_tasks(pooled: Iterable[MeanDifference], model: str) -> tuple[str, ...]:
+    """The tasks of most of a model's means; of two sets that are as common the larger."""
+    often = Counter(one.tasks for one in pooled if one.model == model)
+    return max(often, key=lambda tasks: (often[tasks], len(tasks)))
 
 
 def times_over_tasks(studies: Iterable[Standings], one: MeanDifference) -> float | None:

@@ -63,8 +63,22 @@ def test_what_differs_is_kept_apart_and_one_task_is_no_mean():
     others = ({"method": "reweighted"}, {"against": "dense, 2 layers"}, {"model": "mpnet"})
     parts = [difference("rte", (0.1, 0.2)), *(difference("mrpc", (0.1, 0.2), **other) for other in others)]
     assert experiments.over_tasks(parts) == []
-    assert len(experiments.over_tasks(parts, least=1)) == len(parts)
+    assert len(experiments.over_tasks(parts, least=1, alike=False)) == len(parts)
     assert experiments.over_tasks([]) == []
+
+
+def test_means_over_other_tasks_than_most_are_left_out_unless_asked_for():
+    tasks, methods = ("rte", "mrpc", "cola"), ("gradual", "reweighted")
+    parts = [difference(task, (0.1, 0.2), method=method) for task in tasks for method in methods]
+    few = [difference(task, (0.3, 0.3), method="sensitivity") for task in tasks[1:]]
+    large = [difference(task, (0.1, 0.3), model="mpnet") for task in tasks[:2]]
+    found = experiments.over_tasks([*few, *parts, *large])
+    assert [(one.method, one.model, one.tasks) for one in found if one.model == "mpnet"] == [
+        (found[-1].method, "mpnet", tasks[:2])
+    ]
+    assert {one.method for one in found if one.tasks == tasks} == set(methods)
+    assert len(found) == 3
+    assert len(experiments.over_tasks([*few, *parts, *large], alike=False)) == 4
 
 
 def test_one_seed_gives_no_verdict_and_missing_rows_none():
