@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -58,12 +59,20 @@ def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
 def nearest(place: Path, name: str = "folder") -> Path:
     """`place`, or the nearest folder above it that is there; raises ValueError where a file stands in the way."""
     there = place
-    while not os.path.exists(there) and there != there.parent:  # false too where one may not look
+    while (found := is_folder(there)) is None and there != there.parent:  # None too where one may not look
         there = there.parent
-    if not there.is_dir():
+    if not found:
         said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
         raise ValueError(f"{said} {str(there)!r} is a file: runs/mine would do")
     return there
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool | None:
+    """Whether a path is a folder; None where nothing is there. Asked once, so that nobody can move it in between."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .._common.checks import check_present, one_of
 from .._common.files import read_json, usual_modes, whole_folder
-from .._common.folders import as_path, explain_write_errors, nearest
+from .._common.folders import as_path, explain_write_errors, is_folder, nearest
 from .._common.inference import ordinary_tensors
 from ..data import hub
 from ..kernels.precision import PRECISIONS
@@ -136,7 +136,7 @@ def _weights_of(source: Path, card: dict[str, Any]) -> Path:
 
 
 def _check_target(target: Path) -> None:
-    if target.exists() and not target.is_dir():
+    if is_folder(target) is False:
         raise ValueError(f"folder {str(target)!r} is a file; name a folder")
     nearest(target)
     try:
