@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from blockprune_lib import experiments
-from blockprune_lib.data.glue import TITLES
+from blockprune_lib.data.glue import title_of
 from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
@@ -107,7 +107,7 @@ def serving() -> str:
 def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
-    int8, source = _int8(model, kind), TITLES.get(text["name"], text["name"])
+    int8, source = _int8(model, kind), title_of(text["name"])
     engines = versions(record, "torch", "openvino", "transformers", "blockprune-lib")
     differ = _rounded_up(max(record["differences"].values()))
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
@@ -283,7 +283,7 @@ def accuracy() -> str:
     ours = _costs()
     if not ours:
         return ""
-    *most, last = [TITLES[task] for task in ours[0].tasks]
+    *most, last = map(title_of, ours[0].tasks)
     return (
         f"(serve-price)=\n**The price.** Trained for this cut, {ours[0].model} lost "
         f"{' and '.join(_lost(one) for one in ours)}, on average over {', '.join(most)} and {last}, beside a dense "

@@ -92,16 +92,15 @@ def _took_place(scratch: Path, target: Path) -> bool:
         os.replace(target, old)
     try:
         os.replace(scratch, target)
+        took = True
     except BaseException as error:
-        if taken := isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            os.replace(old, target)
-        if not taken:
+        took = False
+        if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
+            if old.exists():
+                os.replace(old, target)
             raise
-        return False
     shutil.rmtree(old, ignore_errors=True)
-    return True
+    return took
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -87,6 +87,15 @@ TITLES = {
 }  # fmt: skip
 
 
+def title_of(task: str) -> str:
+    """A task as GLUE writes it; its name where it is none of GLUE's.
+
+    >>> title_of("stsb"), title_of("mine")
+    ('STS-B', 'mine')
+    """
+    return TITLES.get(task, task)
+
+
 def glue_folder() -> Path | None:
     """The folder that `BLOCKPRUNE_GLUE_DIR` names (relative to the working directory), or None where it is not set.
 

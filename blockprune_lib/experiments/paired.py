@@ -21,7 +21,7 @@ import numpy as np
 
 from .._common.tables import Printed, text_table
 from ..data import metrics
-from ..data.glue import TITLES
+from ..data.glue import title_of
 from .actions import load_task
 from .alike import Record, Records, Setting, by_setting
 from .flags import collapsed
@@ -56,7 +56,7 @@ class Difference:
     @property
     def title(self) -> str:
         """The task as GLUE writes it; its name where it is none of GLUE's."""
-        return TITLES.get(self.task, self.task)
+        return title_of(self.task)
 
     @property
     def mean(self) -> float:

@@ -40,9 +40,9 @@ def over_tasks(
     Tasks of `leave_out` take no part, nor do those with fewer seeds than the most of a comparison, so that every d_s is
     of the same tasks; with one seed there is no verdict, as anywhere. `rows` is the mean, ± the root of the sum of
     squares of the tasks' half-widths over their number: rows of different tasks are independent. It is None where a
-    task has none. Means over other tasks do not stand beside each other: under `alike` those of a model that are not
-    over the tasks that most of its comparisons have are left out. Raises ValueError for `least` below 1, and where a
-    comparison is there twice for one task.
+    task has none. Means over different tasks do not stand beside each other: under `alike` a model's means that are
+    not over the tasks that most of its comparisons have are left out. Raises ValueError for `least` below 1, and where
+    a comparison is there twice for one task.
 
     >>> a = Difference("rte", "row", 5.0, "gradual", "dense", (-0.02, -0.04), (-0.06, 0.0))
     >>> b = Difference("mrpc", "row", 5.0, "gradual", "dense", (-0.04, -0.06), (-0.08, -0.02))

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .._common.tables import Printed
-from ..data.glue import TITLES
+from ..data.glue import title_of
 from .alike import Record, Records, Setting, by_setting, measure_of, steps_of
 from .frontier import Point, points
 from .report import interval
@@ -99,7 +99,7 @@ class Standings(Printed):
     @property
     def title(self) -> str:
         """The task as GLUE writes it; its name where it is none of GLUE's."""
-        return TITLES.get(self.task, self.task)
+        return title_of(self.task)
 
     def of(self, family: Family) -> list[Standing]:
         """Those of one family."""

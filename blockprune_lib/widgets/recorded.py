@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ..data.glue import TITLES
+from ..data.glue import title_of
 from ..experiments.alike import measure_of, method_of
 from ..experiments.latency import BASELINE
 from ..experiments.pooled import SEEN
@@ -111,7 +111,7 @@ def _tasks(groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> lis
             # An encoder's layer has six matrices.
             layers = (size["sparse_layers"] + size["dense_layers"]) // 6
             found.append({
-                "name": f"{model}, {task}", "words": f"{TITLES.get(task, task)}, {_called(model)}",
+                "name": f"{model}, {task}", "words": f"{title_of(task)}, {_called(model)}",
                 "model": _called(model), "metric": measure_of(first), "examples": first["examples"],
                 "majority": first["majority"][first["metric"]], "layers": layers,
                 "fewer": sorted({key[3] for key in groups if key[:3] == (model, task, "layers")}, reverse=True),
