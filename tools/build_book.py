@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 CACHE = BUILD / ".jupyter_cache"
 KEY_FILE = BUILD / ".key"
+HARDWARE = BUILD / "hardware.json"
 
 
 def cache_key(root: Path, environment: dict[str, str]) -> str:
@@ -60,6 +61,7 @@ def execution_environment(environment: dict[str, str], start: Path) -> dict[str,
     result.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     result.setdefault("TOKENIZERS_PARALLELISM", "false")
     result["BLOCKPRUNE_STATIC"] = "1"  # pages have no kernel: explorers are written out as HTML
+    result["BLOCKPRUNE_HARDWARE"] = str(HARDWARE)  # chapters of one build give one measurement of its machine
     return result
 
 
@@ -120,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     if clear_stale(BUILD, key):
         print("Running every chapter: the first build, or the library, the lock or the data have changed.", flush=True)
     KEY_FILE.unlink(missing_ok=True)
+    HARDWARE.unlink(missing_ok=True)
     (BUILD / ".started").write_text(key)
 
     command = [

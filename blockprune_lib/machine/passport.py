@@ -10,7 +10,7 @@ import math
 import platform
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ import torch
 from .._common.checks import finite_number, positive_int
 from .._common.provenance import installed_version
 from .._common.tables import html_table
+from . import shared
 from .amx import amx_state
 from .cpu import Processor, host_features, isa_name, processor
 from .roofline import Attainable, Placed, Placement, count
@@ -175,26 +176,36 @@ def hardware(refresh: bool = False) -> Hardware:
     """Describe and measure this machine: under 5 s the first time, then remembered for the process.
 
     `refresh=True` measures again; anything but a bool raises TypeError. Neighbours lower the rates, never raise them.
+    Where the environment variable BLOCKPRUNE_HARDWARE names a file, the processes that have it measure once between
+    them; a file of another machine, other versions or another number of threads is not used.
     """
     if not isinstance(refresh, bool):
         raise TypeError(f"refresh must be True or False; got {refresh!r}")
     with _LOCK:
         if refresh or not _RECORD:
-            _RECORD[:] = [_measured()]
+            _RECORD[:] = [_measured(refresh)]
         return _RECORD[0]
 
 
-def _measured() -> Hardware:
+def _measured(refresh: bool) -> Hardware:
+    from .simd import LANES
+
     facts = processor()
     packages = ("numba", "numpy", "transformers", "blockprune-lib")
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return Hardware(
-        **asdict(facts), **_measured_rates(facts), amx=amx_state(host_features()), architecture=platform.machine(),
-        isa=isa_name(host_features(), platform.machine()), torch_threads=torch.get_num_threads(),
-        versions=versions | {name.replace("-", "_"): installed_version(name) for name in packages},
-        platform=f"{platform.system()} {platform.release().partition('-')[0]}",
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
+    described = asdict(facts) | {
+        "amx": amx_state(host_features()), "architecture": platform.machine(),
+        "isa": isa_name(host_features(), platform.machine()), "lanes": LANES, "torch_threads": torch.get_num_threads(),
+        "versions": versions | {name.replace("-", "_"): installed_version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.release().partition('-')[0]}",
+    }  # fmt: skip
+    kept = None if refresh else shared.read(described)
+    if kept and kept.keys() == {field.name for field in fields(Hardware)}:
+        return Hardware(**kept)
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    found = Hardware(**described, **_measured_rates(facts), date=date)
+    shared.write(found.to_dict())
+    return found
 
 
 def _measured_rates(facts: Processor) -> dict[str, Any]:
@@ -202,7 +213,6 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
     from .amx_tiles import HAS_TILES
     from .bursts import Spread
     from .pairs import HAS_PAIRS
-    from .simd import LANES
 
     arrays = peak.triad_arrays(facts.last_level_bytes, facts.memory_bytes)
     spreads = {
@@ -225,7 +235,7 @@ def _measured_rates(facts: Processor) -> dict[str, Any]:
         best[f"{name}_all_gflops"] = max(best[f"{name}_all_gflops"], best[f"{name}_core_gflops"])
     best["bandwidth_gbs"] = max(best["bandwidth_gbs"], best["bandwidth_core_gbs"])
     spread = {name: asdict(value) for name, value in spreads.items()}
-    return best | {"spread": spread, "lanes": LANES, "bandwidth_bytes": sum(array.nbytes for array in arrays)}
+    return best | {"spread": spread, "bandwidth_bytes": sum(array.nbytes for array in arrays)}
 
 
 def _size(size: int | None) -> str:
