@@ -88,6 +88,7 @@ def right(tokens, inputs, outputs, density):
         (lambda t, i, o, d: t / 2, "input and the output"),
         (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * i + d * i * o)), "the output has to be moved"),
         (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * o + d * i * o)), "the input has to be moved"),
+        (lambda t, i, o, d: 2 * t * d * i * o / (4 * (t * i + 2 * d * i * o + t * o)), "leaves the indices out"),
     ],
 )
 def test_slips_in_the_intensity_are_named(answer, hint):

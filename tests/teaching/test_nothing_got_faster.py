@@ -24,6 +24,7 @@ def in_bytes(per_group=4, per_offset=8, more=1, by_tokens=True, of_rows=False):
         (in_bytes(more=0), "one more offset"),
         (in_bytes(of_rows=True), "rows of groups"),
         (in_bytes(by_tokens=False), "tokens too"),
+        (lambda *shape: in_bytes()(*shape) / 2, "not as two FLOP"),
         (lambda outputs, inputs, density, height, width, tokens: "8", "expected a number"),
         (lambda *arguments: None, "nothing yet"),
         (8, "a function"),
@@ -93,6 +94,8 @@ def test_a_right_product_passes():
     [
         (lambda dense, sparse, weight, tokens: tokens * dense / (tokens * sparse + weight), "cannot exceed 1"),
         (lambda dense, sparse, weight, tokens: (tokens * sparse + weight) / (tokens * dense), "upside down"),
+        (lambda dense, sparse, weight, tokens: min(1.0, (tokens * sparse + weight) / (tokens * dense)), "upside down"),
+        (lambda dense, sparse, weight, tokens: (tokens * dense - weight) / (tokens * sparse), "multiplies both costs"),
         (lambda dense, sparse, weight, tokens: min(1.0, dense / (sparse + weight)), "not once for every token"),
         (lambda dense, sparse, weight, tokens: min(1.0, dense / sparse), "cost of each weight"),
         (lambda dense, sparse, weight, tokens: True, "expected a number"),

@@ -46,6 +46,7 @@ def intensity(answer: Function) -> str:
             "the output has to be moved too": 2 * tokens * kept / (4 * (tokens * inputs + kept)),
             "the input has to be moved too": 2 * tokens * kept / (4 * (tokens * outputs + kept)),
             "that is bytes per FLOP": 1 / right,
+            "the task leaves the indices out": 2 * tokens * kept / (4 * (ends + 2 * kept)),
             "density is the share of the weights that are kept, not of those that went":
                 2 * tokens * (inputs * outputs - kept) / (4 * (ends + inputs * outputs - kept)),
             "a float32 number is 4 bytes, not 8, and a multiply-add is two FLOP": right / 4,

@@ -31,6 +31,7 @@ def format_bytes(answer: Function) -> str:
             "the offsets are missing": whole - offsets,
             "the indices are missing": whole - indices,
             "an offset is 8 bytes": whole - offsets / 2,
+            "a multiply-add counts once here, not as two FLOP": whole / 2,
             "a group is `height` times `width` weights": weights + 4 * kept / height + offsets,
         }
         return whole / kept / tokens, {slip: found / kept / tokens for slip, found in slips.items()}
@@ -84,14 +85,17 @@ def break_even_density(answer: Function) -> str:
         exact = tokens * dense / (tokens * sparse + weight)
         return min(1.0, exact), {
             "a density cannot exceed 1: there the sparse product wins everywhere": exact,
-            "that is upside down: a dearer sparse multiply-add must lower it": 1 / exact,
+            "that is upside down: a dearer sparse multiply-add must lower it": min(1.0, 1 / exact),
+            "that is upside down, and a density cannot exceed 1": 1 / exact,
+            "only kept weights pay for an index: the density multiplies both costs of the sparse product":
+                min(1.0, (tokens * dense - weight) / (tokens * sparse)),
             "each weight is paid once, and not once for every token": dense / (sparse + weight),
             "the cost of each weight is missing": min(1.0, dense / sparse),
             "that is the share that goes; the density is what stays": 1 - min(1.0, exact),
             "each weight is paid once for all tokens: its cost is not multiplied": min(
                 1.0, dense / (sparse + weight * tokens)
             ),
-        }
+        }  # fmt: skip
 
     agree(answer, cases, judge, "for {}, {} and {} ns, tokens = {}")
     return "it agrees with the formula, for few tokens and for many"
