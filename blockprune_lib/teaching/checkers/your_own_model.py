@@ -87,7 +87,7 @@ def _judge(
         min((steps for steps, lost in zip(*row, strict=True) if lost <= allowed), default=0)
         for row in zip(times, losses, strict=True)
     ]
-    slips = {
+    slips: dict[float | None, str] = {
         fewest(times, losses, allowed - 1 / 128): "a loss of exactly `allowed` is allowed",
         sum(alone): "`allowed` is for all matrices together",
     }
