@@ -13,7 +13,7 @@ from scipy import stats
 from blockprune_lib.pruning.groups import group_norms
 from blockprune_lib.pruning.structure import BlockStructure
 from blockprune_lib.teaching import check, checking, exercises
-from blockprune_lib.teaching.checkers.your_own_model import unbeaten
+from blockprune_lib.teaching.checkers.your_own_model import fewest as fewest_steps
 
 ROWS = BlockStructure.block_row(2)
 NO_ANSWERS = [
@@ -500,15 +500,25 @@ def storing():
 
 
 def your_own_model():
-    def every(times, losses):
-        candidates = [zip(*row, strict=True) for row in zip(times, losses, strict=True)]
-        return sorted({tuple(map(sum, zip(*choice, strict=True))) for choice in product(*candidates)})
+    def one_by_one(times, losses, allowed):
+        pairs = [[*zip(*row, strict=True)] for row in zip(times, losses, strict=True)]
+        sums = ((sum(time for time, _ in choice), sum(loss for _, loss in choice)) for choice in product(*pairs))
+        return min((time for time, loss in sums if loss <= allowed), default=None)
 
-    def one_by_one(times, losses):
-        return unbeaten([[time for time, _ in every(times, losses)]], [[loss for _, loss in every(times, losses)]])
+    def each_alone(times, losses, allowed):
+        return sum(
+            min((time for time, loss in zip(*row, strict=True) if loss <= allowed), default=0)
+            for row in zip(times, losses, strict=True)
+        )
 
-    def quickest(times, losses):
-        return unbeaten(times, losses)[:1]
+    def greedy(times, losses, allowed):
+        """One matrix after another gets the quickest candidate that fits, where it saves most first."""
+        spent = 0
+        for row in sorted(zip(times, losses, strict=True), key=lambda row: min(row[0]) - max(row[0])):
+            fitting = [pair for pair in zip(*row, strict=True) if pair[1] <= allowed]
+            steps, lost = min(fitting, default=(0, math.inf))
+            spent, allowed = spent + steps, allowed - lost
+        return None if allowed < 0 else spent
 
     own = {"asked": [1.0, 2.0, 3.0], "measured": [1.0, 2.0, 3.3], "majority": 0.5, "dense": 0.9,
            "scores": [0.4, 0.6, 0.8], "kept": [True, True, False], "ship": 1, "lose": 0.35}  # fmt: skip
@@ -517,13 +527,13 @@ def your_own_model():
         ("one-rate", lambda rest, dense, asked: dense / (asked - rest), "no rate is below 1"),
         ("one-rate", lambda rest, dense, asked: max(1.0, dense / max(asked - rest, 0.1)), "not None"),
         ("one-rate", lambda rest, dense, asked: "2", "expected a number"),
-        ("trade-off", every, "(4, 0.5) is beaten, or no choice reaches it"),
-        ("trade-off", quickest, "(4, 0.125) is missing"),
-        ("trade-off", one_by_one, "10 matrices with 4 candidates each take"),
-        ("trade-off", lambda times, losses: unbeaten(times, losses)[::-1], "not in order of time"),
-        ("trade-off", lambda times, losses: [(1, 2, 3)], "expected a list of pairs (time, loss)"),
-        ("trade-off", lambda times, losses: sorted(2 * unbeaten(times, losses)), "more than once"),
-        ("trade-off", lambda times, losses: None, "the function returns nothing yet"),
+        ("loss-limit", lambda *case: fewest_steps(*case[:2], case[2] - 1e-9), "exactly `allowed` is allowed"),
+        ("loss-limit", each_alone, "for all matrices together"),
+        ("loss-limit", greedy, "it gives 9, not 8"),
+        ("loss-limit", lambda *case: fewest_steps(*case) or 99, "it gives 99, not None"),
+        ("loss-limit", one_by_one, "10 matrices with 4 candidates each"),
+        ("loss-limit", lambda times, losses, allowed: None, "the function returns nothing yet"),
+        ("loss-limit", lambda times, losses, allowed: [7], "expected a number"),
         ("own-budget", own | {"asked": [1.0]}, "three budgets or more"),
         ("own-budget", own | {"asked": [1.0, 1.0, 2.0]}, "the same budget was asked for twice"),
         ("own-budget", own | {"measured": [1.0, 2.0]}, "3 times in ms"),
@@ -755,7 +765,7 @@ def single(function):
         ("amdahl", single(lambda p, k: 1 / (1 - p + p / k))),
         ("whole-rate", single(lambda p, cut, layers, kept, rate: p / (p - cut + cut * kept / layers / rate))),
         ("choose-layers", lambda layers, rest, target: fewest(layers, rest, target)),
-        ("trade-off", lambda times, losses: torch.tensor(unbeaten(times, losses), dtype=torch.float64)),
+        ("loss-limit", lambda *case: None if fewest_steps(*case) is None else torch.tensor(fewest_steps(*case))),
         ("own-claim", {"claim": "BERT loses one point", "counts": "not stated", "rate": 2, "dense": np.float32(0.7),
                        "pruned": 0.69, "majority": 0.5, "examples": np.int64(277), "seeds": torch.tensor(1)}),
         ("seed-difference", {"a": [0.71, 0.74, 0.69], "b": [0.75, 0.72, 0.78], "low": -0.0269, "high": 0.1002}),
