@@ -86,11 +86,16 @@ def figures(story: dict[str, Any]) -> str:
     columns = (
         "time, ms: median (quartiles)", "speed relative to dense (95 % interval)", "MB of the pruned matrices"
     )  # fmt: skip
+    at_once = f", and then trained {accuracy['at once']:.1%}" if "at once" in accuracy else ""
+    little = [
+        f"by {way} {accuracy[key]:.1%}"
+        for key, way in (("by size", "size"), ("by penalty", "the penalty"))
+        if key in accuracy
+    ]
     foot = (
         f"Accuracy on {found['sentences'][1]} held-out sentences ({found['text']}), one seed, seconds of training: "
-        f"{accuracy['dense']:.1%} dense; cut at once {accuracy['cut at once']:.1%}, and then trained "
-        f"{accuracy['at once']:.1%}; cut little by little by size {accuracy['by size']:.1%}, by the penalty "
-        f"{accuracy['by penalty']:.1%}; the majority class scores {found['majority']:.1%}. From the record "
+        f"{accuracy['dense']:.1%} dense; cut at once {accuracy['cut at once']:.1%}{at_once}; cut little by little "
+        f"{', '.join(little)}; the majority class scores {found['majority']:.1%}. From the record "
         "`book/results/whole-story.json`."
     )
     return "\n".join([head, "", *table(columns, rows), "", foot])

@@ -30,7 +30,7 @@ Checker = Callable[[Any], str | None]
 #: Seconds of work after which a call of the reader's function is ended.
 LIMIT = 10.0
 #: What a list of values says where there is none.
-NOTHING = "the function returns nothing yet: hand the result back with `return`; what is printed is not seen here"
+NOTHING = "the function returns nothing yet: end it with a return statement; what is printed is not seen here"
 #: What a function should give in one case, and what it gives with each usual slip, by the sentence that explains it.
 Judged = tuple[float, dict[str, float]]
 
