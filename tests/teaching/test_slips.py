@@ -207,11 +207,11 @@ def reweighting():
                 return None
         return None
 
-    def ten_but(rounds):
+    def ten_but(rounds, chained=False):
         weight, tiles = torch.arange(16.0).reshape(4, 4), BlockStructure.tile(2, 2)
         first = now = group_norms(weight, tiles)
         for _ in range(rounds):
-            now = (first - 24.6 / (now + 1e-3)).clamp_min(0)
+            now = ((now if chained else first) - 24.6 / (now + 1e-3)).clamp_min(0)
         left = float(now.square().sum() / first.square().sum())
         return {
             "weight": weight,
@@ -235,6 +235,7 @@ def reweighting():
         ("reweighting-own", own | {"lam": 10.0}, "100% of the groups are empty"),
         ("reweighting-own", own | {"empty": 0.1}, "empty is 0.1; ten rounds give"),
         ("reweighting-own", ten_but(9), "ten rounds give"),
+        ("reweighting-own", ten_but(10, chained=True), "in each round, not the present one"),
         ("reweighting-own", {}, "a dictionary with weight, structure, lam, empty and left"),
     ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...pruning.groups import group_norms
 from ..exercises import Function, attempt, exercise, expect, fields, grouped, number, stated
 
@@ -65,11 +67,15 @@ def reweighting_own(answer: Any) -> str:
     weight, structure = grouped(weight, structure)
     lam, said_empty, said_left = stated(lam, "lam"), stated(said_empty, "empty"), stated(said_left, "left")
     expect(lam > 0, f"lam should be above 0, not {lam:g}")
-    first = now = group_norms(weight, structure).double()
+    first = now = chained = group_norms(weight, structure).double()
     for _ in range(10):
         now = (first - lam / (now + 1e-3)).clamp_min(0)
-    empty = float((now == 0).double().mean())
-    left = float(now.square().sum() / first.square().sum())
+        chained = (chained - lam / (chained + 1e-3)).clamp_min(0)
+    (empty, left), slipped = (
+        (float((norms == 0).double().mean()), float(norms.square().sum() / first.square().sum()))
+        for norms in (now, chained)
+    )
+    lowered = np.allclose((said_empty, said_left), slipped, rtol=1e-4, atol=5.1e-5)
     expect(0 < empty < 1, f"{empty:.0%} of the groups are empty", "choose λ so that some die and some live")
     for key, said, right in (("empty", said_empty, empty), ("left", said_left, left)):
         slips = {
@@ -79,6 +85,7 @@ def reweighting_own(answer: Any) -> str:
             "that is the share of the norm; of its square is asked": math.sqrt(right),
         }
         hint = next((why for why, slip in slips.items() if math.isclose(said, slip, rel_tol=1e-4)), "")
+        hint = "the starting norm is lowered in each round, not the present one" if lowered else hint
         near = math.isclose(said, right, rel_tol=1e-4, abs_tol=5.1e-5)  # such as four decimals
         expect(near, f"{key} is {said:.6g}; ten rounds give {right:.6g}", hint)
     return f"{empty:.0%} of the groups are empty, and {left:.0%} of the squared norm is left"
