@@ -117,5 +117,5 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _beside(target: Path, ending: str) -> Path:
-    """A name for a scratch file or folder on the same disk, which nobody else uses."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{ending}")
+    """A name for a scratch file or folder on the same disk, which nobody else uses, and no disk finds too long."""
+    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.{ending}")

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ def as_path(folder: Any, name: str = "folder", example: str = "runs/mine") -> Pa
         raise TypeError(f"{name} must be a path; got {folder!r} ({type(folder).__name__}): {example!r} would do")
     if not os.fspath(folder):
         raise ValueError(f"{name} must be a path that is not empty; got {folder!r}: {example!r} would do")
+    if "\0" in os.fsdecode(folder):
+        raise ValueError(f"{name} must be a path without a null character; got {folder!r}: {example!r} would do")
+    if any("\ud800" <= sign <= "\udfff" for sign in os.fsdecode(folder)):  # safetensors would write there, never read
+        raise ValueError(f"{name} must be a path in UTF-8; got {folder!r}, which has other bytes: {example!r} would do")
     return Path(folder).expanduser()
 
 
@@ -41,14 +45,16 @@ def check_place(folder: str | os.PathLike[str], name: str = "folder") -> Path:
     ValueError: folder must be a folder, or a place for one; got '/dev/null/runs', but '/dev/null' is a file: ...
     """
     place = as_path(folder, name)
+    if place.is_symlink() and not place.exists():  # what it names is made there
+        place = Path(os.path.realpath(place))
     there = nearest(place, name)
     if there != place:
         missing = next(path for path in (place, *place.parents) if path.parent == there)
         try:
             missing.mkdir()
-        except FileExistsError:  # another process was faster
-            return place
         except OSError as error:
+            if isinstance(error, FileExistsError) and not missing.is_symlink():  # another process was faster
+                return place
             said = f"{name} must be a folder, or a place for one; got {str(place)!r}, but"
             raise ValueError(f"{said} {str(missing)!r} cannot be made ({error.strerror}): runs/mine would do") from None
         with suppress(OSError):  # likewise
@@ -88,10 +94,10 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
         raise OSError(f"{str(folder)!r} could not be written: {error}; {remedy}") from error
 
 
-def refuse_foreign_files(folder: Path) -> None:
-    """Raise ValueError where a folder that nobody has claimed holds files other than scratch files of a killed run."""
+def refuse_foreign_files(folder: Path, ours: Container[str] = ()) -> None:
+    """Raise ValueError where a folder that nobody has claimed holds files, `ours` and scratch of a killed run apart."""
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    if foreign := [name for name in found if not name.endswith(".tmp")]:
+    if foreign := [name for name in found if not name.endswith(".tmp") and name not in ours]:
         shown = ", ".join(foreign[:4])
         raise ValueError(f"{str(folder)!r} holds files of something else ({shown}); name another folder")
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from .._common.provenance import installed_version
+from .narrow_help import NarrowHelp
 
 #: The subcommands, in the order of `blockprune --help`.
 NAMES = ("info", "bench", "data", "run", "report")
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in NAMES:
         module = importlib.import_module(f".{name}", __name__)
         words = {"help": module.HELP, "description": module.DESCRIPTION, "allow_abbrev": False}
-        chosen = subparsers.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+        chosen = subparsers.add_parser(name, formatter_class=NarrowHelp, **words)
         chosen.set_defaults(parser=chosen, run=module.run)
         module.add_arguments(chosen)
     return parser

@@ -7,7 +7,6 @@ import json
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 HELP = "turn the records of `blockprune run` into tables and plots"
 DESCRIPTION = """Read every record under the folders, and print one line for each task, structure, method and rate.
@@ -38,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, draw, print."""
     from .. import experiments
+    from .._common.folders import as_path
     from ..experiments import frontier, frontier_plot, latency, paired, plots, report
 
     if options.schema:
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.folder:
         raise ValueError("FOLDER must be one that blockprune run wrote; got none: runs/rte would do")
     for folder in options.folder if options.time else ():
-        latency.add_latencies(Path(folder), threads=options.threads, say=partial(print, file=sys.stderr, flush=True))
+        latency.add_latencies(as_path(folder), threads=options.threads, say=partial(print, file=sys.stderr, flush=True))
     found = [record for folder in options.folder for record in experiments.read_all(folder)]
     if options.plot:
         (frontier_plot.save_frontier if options.frontier else plots.save_plot)(found, options.plot)

@@ -7,7 +7,6 @@ import json
 import sys
 import textwrap
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..experiments.methods import METHODS
@@ -26,11 +25,15 @@ DESCRIPTION = f"""Take a model and a task through the four stages, and leave a r
 A recipe is a YAML file; every key may also be set by --set, deeper ones with a dot (--set retrain.epochs=10). Keys with
 a list are swept over: every combination is a run, and runs share the stages they have in common.
 
-  task        a GLUE task, or a description      model     minilm (default), bert-base-uncased, a folder, ...
-  structure   such as block_row:64               preset    best (default) or paper
-  rate        such as 5                          seed      42 by default
+  task        a GLUE task, or a description
+  model       minilm (default), bert-base-uncased, a folder, ...
+  structure   such as block_row:64
+  rate        such as 5
+  preset      best (default) or paper
+  seed        42 by default
   method      {_METHODS}
-  fine_tune, reweight, prune, retrain            settings of one stage, such as {{epochs: 3, learning_rate: 2e-5}}"""
+  fine_tune, reweight, prune, retrain
+              settings of one stage, such as {{epochs: 3, learning_rate: 2e-5}}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +72,11 @@ def run(options: argparse.Namespace) -> None:
     how = {name: getattr(options, name) for name in ("shard", "processes", "extend")}
     if not options.quiet:
         how |= {"say": partial(print, file=sys.stderr, flush=True), "progress": sys.stderr.isatty()}
-    check_place(options.folder, "--folder")
-    new = not (Path(options.folder) / "records").exists()  # to go on, nobody waits for it again
+    place = check_place(options.folder, "--folder")
+    new = not (place / "records").exists()  # to go on, nobody waits for it again
     if new and not options.quiet and (left := estimate.hours(runs)) > _WORTH_SAYING:
         print(f"about {left:.1f} hours of training here", file=sys.stderr, flush=True)
-    done = experiments.run(recipe, options.folder, **how)
+    done = experiments.run(recipe, place, **how)
     print(json.dumps(done, indent=1) if options.json else report.table(done))
 
 

@@ -11,14 +11,14 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..data import models, own_data, tasks
 from ..data.tasks import Task
@@ -98,12 +98,26 @@ class RunState:
         if main:
             place.parent.mkdir(parents=True, exist_ok=True)
         # Processes of one training are one worker: the first holds the lock for all.
-        with FileLock(f"{place}.lock") if main else nullcontext():
+        with self._lock(f"{place}.lock", name) if main else nullcontext():
             PartialState().wait_for_everyone()
             self.report(f"{self.run.name}: {name}")
             report = function(model=self.model, tokenizer=self.tokenizer, data=self.task, settings=settings)
         self.reports.append(report)
         self._scores = report.after
+
+    @contextmanager
+    def _lock(self, path: str, name: str) -> Iterator[None]:
+        """Hold the lock of a stage, `name`; whom it keeps waiting is told so."""
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.report(f"{self.run.name}: {name}: waiting for another process, which is at it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def changed(self, stage: Stage, *identity: Any) -> None:
         """Note that a stage changed the model without training; `identity` as in `train`."""

@@ -52,7 +52,7 @@ def add_latencies(
     """
     positive_int(sentences, "sentences")
     done = 0
-    for path in sorted(folder.rglob("records/*.json")):
+    for path in sorted(path for path in records.files_under(folder) if path.parent.name == "records"):
         record = records.read(path)
         kept = path.parent.parent / "models" / record["name"]
         if record.get("latency") or not kept.is_dir():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from .._common.files import read_json, write_json
+from .._common.folders import as_path
 from .._common.settings import Settings, Whole
 from ..training.report import StageReport
 from .run_spec import Run
@@ -81,17 +83,26 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def read_all(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Every record under a folder, in the order of their names; raises ValueError where there is none."""
-    source = Path(folder)
+    source = as_path(folder)
     if not source.exists():
         raise ValueError(f"there is no folder {str(source)!r}: {_INSTEAD}")
     if source.is_file() and not _is_record(source):
         raise ValueError(f"{str(source)!r} must be a record; got another file: {_INSTEAD}")
-    paths = [source] if source.is_file() else sorted(p for p in source.rglob("*.json") if _is_record(p))
+    paths = [source] if source.is_file() else sorted(path for path in files_under(source) if _is_record(path))
     if not paths:
         raise ValueError(f"{str(source)!r} holds no record of blockprune run: {_INSTEAD}")
     return [read(path) for path in paths]
 
 
+def files_under(folder: Path) -> list[Path]:
+    """Every JSON file under a folder that runs may be at work in: what they delete meanwhile is passed over."""
+    found = [Path(where, name) for where, _, names in os.walk(folder) for name in names if name.endswith(".json")]
+    return [path for path in found if path.is_file()]
+
+
 def _is_record(path: Path) -> bool:
-    with path.open("rb") as file:  # one under records/ that was damaged must not be passed over
-        return path.parent.name == "records" or FORMAT.encode() in file.read(200)
+    if path.parent.name == "records":  # one that was damaged must not be passed over
+        return True
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        return FORMAT.encode() in file.read(200)
+    return False  # a checkpoint, say, that was deleted in this moment

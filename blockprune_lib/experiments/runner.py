@@ -1,6 +1,6 @@
 """One run through the stages of its method, to a record.
 
-    FOLDER/recipe.json                   what was asked for
+    FOLDER/recipe.json                   what was asked for (see `claim`)
     FOLDER/stages/NAME/                  one stage (see `training.stage_folder`), shared by runs that begin the same way
     FOLDER/records/NAME.json             one run's record (see `records`), written last
     FOLDER/models/NAME/                  the pruned model, block-sparse layers packed (see `nn.storage`)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import torch
 from accelerate import PartialState
 
 from .._common.checks import whole_number
-from .._common.files import read_json, write_json
-from .._common.folders import check_place, refuse_another, refuse_foreign_files
-from ..data.labels import plain
+from .._common.folders import check_place
 from ..machine.cpu import processor
 from ..training.arguments import trains_on_cpu
 from .actions import Reporter
+from .claim import claimed
 from .recipe import plan
 from .run_spec import Run
 from .runner import run_one
@@ -32,10 +31,11 @@ def run(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Do every run of `recipe` (see `recipe.plan`) that is not done yet; returns the records, finished ones too.
 
-    `folder` keeps stages, models and records, and belongs to this recipe: once another one has begun there, that is
-    refused, unless `extend` says to add to it. `shard` "i/n" does the i-th of n parts of the runs. `processes` share
-    this machine's cores. `progress` shows a bar for each stage; `say` is told a line at each. Raises as `recipe.plan`
-    and `runner.run_one`, and ValueError where `folder` can be none.
+    `folder` keeps stages, models and records, and belongs to this recipe: where another one has begun there, or is
+    about to, that is refused, unless `extend` says to add to it; the same one may be started several times. `shard`
+    "i/n" does the i-th of n parts of the runs. `processes` share this machine's cores. `progress` shows a bar for each
+    stage; `say` is told a line at each. Raises as `recipe.plan` and `runner.run_one`, and ValueError where `folder` can
+    be none.
 
     >>> run({"task": "rte", "structure": "block_row:64", "rate": 5}, "runs/rte")  # doctest: +SKIP
     """
@@ -46,12 +46,11 @@ def run(
     # Without `cpu` accelerate takes each of torchrun's processes for the only one where there is no accelerator: each
     # would hold the lock of a stage, while the other waits for it at a barrier.
     PartialState(cpu=trains_on_cpu())
-    if PartialState().is_main_process:
-        _claim(place, recipe, extend)
-    PartialState().wait_for_everyone()
-    if processes == 1:
-        return [run_one(one, place, report, progress) for one in mine]
-    return _side_by_side(mine, place, processes, report)
+    with claimed(place, recipe, extend) if PartialState().is_main_process else nullcontext():
+        PartialState().wait_for_everyone()
+        if processes == 1:
+            return [run_one(one, place, report, progress) for one in mine]
+        return _side_by_side(mine, place, processes, report)
 
 
 def part_of(runs: list[Run], shard: str) -> list[Run]:
@@ -61,22 +60,6 @@ def part_of(runs: list[Run], shard: str) -> list[Run]:
     if not 1 <= i <= n:
         raise ValueError(f"shard must be i/n with i from 1 to n; got {shard!r}: '1/4' would do")
     return runs[(i - 1) * len(runs) // n : i * len(runs) // n]
-
-
-def _claim(folder: Path, recipe: Mapping[str, Any], extend: bool) -> None:
-    card, asked = folder / "recipe.json", json.loads(json.dumps(dict(recipe), default=plain))  # NumPy's numbers too
-    if not card.exists():
-        refuse_foreign_files(folder)
-    elif not extend and _begun(folder):
-        refuse_another(read_json(card), asked, f"{str(folder)!r} holds another run (--extend adds to it)")
-        return
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    write_json(card, asked)
-
-
-def _begun(folder: Path) -> bool:
-    """Whether a folder has a stage or a record: one whose recipe was refused has none, and may be another recipe's."""
-    return any(entry for part in ("stages", "records", "models") for entry in (folder / part).glob("*"))
 
 
 def _side_by_side(runs: list[Run], folder: Path, processes: int, report: Reporter) -> list[dict[str, Any]]:

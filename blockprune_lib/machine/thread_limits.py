@@ -14,6 +14,9 @@ from .._common.callers import users_line
 from .._common.checks import positive_int
 from .cpu import processor
 
+#: Where OpenMP cannot start so many threads, it ends the process.
+_MOST = 256
+
 
 @contextlib.contextmanager
 def threads(number: int) -> Iterator[None]:
@@ -22,7 +25,8 @@ def threads(number: int) -> Iterator[None]:
     Numba is touched only where it has started its threads: to start them here would fix its threading layer for the
     whole process (`compare` looks again after the warm-up calls). More threads than the machine has to give are
     allowed, with a RuntimeWarning; Numba stays at the number that it was started with. Libraries that are first loaded
-    inside the block are not limited. Raises TypeError unless `number` is a whole number, ValueError below 1.
+    inside the block are not limited. Raises TypeError unless `number` is a whole number, ValueError below 1 and above
+    256, or the usable cores where there are more: the system may refuse so many, and end the process.
 
     >>> import torch
     >>> with threads(1):
@@ -31,6 +35,8 @@ def threads(number: int) -> Iterator[None]:
     """
     number = positive_int(number, "threads")
     usable = processor().usable_cores
+    if number > (most := max(_MOST, usable)):
+        raise ValueError(f"threads must be at most {most} on {usable} usable core(s); got {number}: {usable} would do")
     if number > usable:  # allowed, because seeing them fight is worth a chapter
         message = f"threads: {number} threads on {usable} usable core(s) will wait for each other"
         warnings.warn(message, RuntimeWarning, stacklevel=users_line())

@@ -123,7 +123,8 @@ def _folder_of(folder: str | os.PathLike[str]) -> Path:
         except hub.HubError as error:  # most often a folder's path that was mistyped
             said = f"folder {name!r}: there is no such folder here, and no such repository: {error}"
             raise hub.HubError(said) from None
-    raise ValueError(f"folder {str(source)!r}: there is no such folder; save(model, folder) writes one")
+    said = "a file, name the folder" if is_folder(source) is False else "there is no such folder"
+    raise ValueError(f"folder {str(source)!r}: {said}; save(model, folder) writes one")
 
 
 def _weights_of(source: Path, card: dict[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from blockprune_lib import cli
 from blockprune_lib.bench.rivals import RIVALS
 from blockprune_lib.bench.settings import MatrixSettings
 from blockprune_lib.cli import bench
+from blockprune_lib.cli.narrow_help import narrowed
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--shape", "32x48", "--tokens", "8", "--repeats", "3", "--peers", "none"]
@@ -47,6 +48,24 @@ def test_help_loads_nothing_heavy(flags):
     done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "blockprune" in done.stdout
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("name", ["", *cli.NAMES])
+def test_help_is_no_wider_than_the_terminal(name, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        cli.main([*([name] if name else []), "--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > width] == []
+
+
+def test_help_that_fits_is_as_it_was_written_and_what_is_folded_can_be_copied():
+    text = import_module("blockprune_lib.cli.report").DESCRIPTION
+    assert "\n".join(narrowed(text, 120)) == text
+    folded = narrowed(text, 38)
+    at = folded.index('    --against "dense, 2 layers"')
+    assert folded[at - 1] == "  blockprune report runs/study \\"
+    assert " ".join(" ".join(folded).replace("\\", "").split()) == " ".join(text.split())
 
 
 def test_help_names_every_engine_and_default(capsys):

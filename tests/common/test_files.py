@@ -36,6 +36,17 @@ def test_every_way_to_write_gives_the_mode_of_the_umask(umask: int, tmp_path: Pa
     assert torch.equal(load_file(tmp_path / "c")["x"], torch.arange(3))
 
 
+@pytest.mark.parametrize("name", ["x" * 250, "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 85, "a b\n#%?'"])
+def test_every_name_that_the_system_takes_can_be_written(name: str, tmp_path: Path) -> None:
+    write_json(tmp_path / name, 1)
+    (tmp_path / "folders").mkdir()
+    for content in ("1", "2"):
+        with whole_folder(tmp_path / "folders" / name) as scratch:
+            (scratch / "a").write_text(content)
+    assert (tmp_path / "folders" / name / "a").read_text() == "2"
+    assert {path.name for path in tmp_path.rglob("*")} == {name, "folders", "a"}
+
+
 def test_files_of_others_are_opened_and_never_closed(umask: int, tmp_path: Path) -> None:
     for name, given in {"private": 0o600, "program": 0o755, "read only": 0o400}.items():
         (tmp_path / name).write_text("")

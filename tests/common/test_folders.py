@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from blockprune_lib._common.folders import (
+    as_path,
+    check_place,
     damage,
     explain_write_errors,
     inventory,
@@ -45,3 +47,23 @@ def test_a_failure_to_write_says_what_would_do(number: int, said: str, tmp_path:
     with pytest.raises(OSError, match=said) as told, explain_write_errors(tmp_path / "model"):
         raise OSError(number, os.strerror(number))
     assert ("MB free" in str(told.value)) == (number == errno.ENOSPC)
+
+
+def test_a_link_to_nothing_yet_is_a_place_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("far/off")
+    assert check_place(tmp_path / "link") == tmp_path / "far" / "off"
+    (tmp_path / "far" / "off").mkdir(parents=True)
+    assert check_place(tmp_path / "link") == tmp_path / "link"
+    (tmp_path / "loop").symlink_to("loop")
+    for place in ("loop", "loop/deeper"):
+        with pytest.raises(ValueError, match=r"loop' cannot be made .*: runs/mine would do"):
+            check_place(tmp_path / place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "link", "loop"]
+
+
+def test_a_path_that_no_system_takes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"folder must be a path without a null character; got 'a.*b': 'runs/mine'"):
+        as_path("a\0b")
+    with pytest.raises(ValueError, match=r"folder must be a path in UTF-8; got .*which has other bytes: 'runs/mine'"):
+        as_path(os.fsdecode(b"runs/\xff"))
+    assert as_path("ünï-\N{GRINNING FACE}").name == "ünï-\N{GRINNING FACE}"

@@ -97,6 +97,26 @@ def test_all_records_under_a_folder_in_the_order_of_their_names(tmp_path):
     assert [record["run"]["seed"] for record in records.read_all(tmp_path / "study2" / "one.json")] == [2]
 
 
+def test_what_a_run_deletes_while_a_folder_is_read_is_passed_over(tmp_path, monkeypatch):
+    """As a stage deletes its checkpoints; a record that is lost meanwhile is said all the same."""
+    records.save(record_of(), tmp_path / "one.json")
+    gone = tmp_path / "checkpoints" / "checkpoint-2" / "whole.json"
+    monkeypatch.setattr(records, "files_under", lambda folder: [gone, folder / "one.json"])
+    assert len(records.read_all(tmp_path)) == 1
+    monkeypatch.setattr(records, "files_under", lambda folder: [folder / "records" / "two.json"])
+    with pytest.raises(ValueError, match=r"two.json' cannot be read"):
+        records.read_all(tmp_path)
+
+
+def test_a_folder_below_home_and_what_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    records.save(record_of(), tmp_path / "mine" / "one.json")
+    assert len(records.read_all("~/mine")) == 1
+    with pytest.raises(TypeError, match="folder must be a path; got None"):
+        records.read_all(None)
+
+
 def test_folders_without_a_record(tmp_path):
     with pytest.raises(ValueError, match="holds no record of blockprune run"):
         records.read_all(tmp_path)

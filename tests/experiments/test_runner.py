@@ -4,7 +4,10 @@ import copy
 import hashlib
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import blockprune_lib as bp
 from blockprune_lib import experiments, models
 from blockprune_lib.data import own_data
 from blockprune_lib.experiments import records, report, runner
-from blockprune_lib.experiments.actions import ACTIONS, TEACHING
+from blockprune_lib.experiments.actions import ACTIONS, TEACHING, RunState
 from blockprune_lib.experiments.methods import FINE_TUNE, METHODS, PRUNE, Method, Stage
 from blockprune_lib.experiments.recipe import plan
 from blockprune_lib.nn.model_size import compression
@@ -365,3 +368,24 @@ def test_training_that_diverges_ends_with_a_sentence(material, tmp_path):
     with pytest.raises(FloatingPointError, match="learning_rate"):
         one(material, tmp_path, fine_tune=wild)
     assert torch.isfinite(torch.tensor(one(material, tmp_path / "tame")["final"]["accuracy"]))
+
+
+def test_whoever_waits_for_the_stage_of_another_process_is_told(tmp_path):
+    """A thread stands for the other process, which goes on once the first one has been told."""
+    said, path = [], str(tmp_path / "stage.lock")
+    begun, told = threading.Event(), threading.Event()
+
+    def state(report):
+        return SimpleNamespace(report=report, run=SimpleNamespace(name="mine"))
+
+    def other():
+        with RunState._lock(state(said.append), path, "retrain"):
+            begun.set()
+            told.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(other)
+        begun.wait(60)
+        with RunState._lock(state(lambda line: (said.append(line), told.set())), path, "retrain"):
+            held.result()
+    assert said == ["mine: retrain: waiting for another process, which is at it"]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from blockprune_lib import experiments
 from blockprune_lib._common import files
 from blockprune_lib.experiments.recipe import plan
-from blockprune_lib.experiments.sweep import _claim, part_of, threads_each
+from blockprune_lib.experiments.sweep import part_of, threads_each
 from blockprune_lib.machine import cpu
 
 from ..helpers.small_runs import one, recipe
@@ -33,13 +32,6 @@ def test_the_parts_hold_every_run_once_and_are_of_a_size(count, parts):
     dealt = [part_of(runs, f"{part}/{parts}") for part in range(1, parts + 1)]
     assert [one for part in dealt for one in part] == runs
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
-
-
-def test_numbers_of_numpy_in_a_recipe_are_written_as_numbers(tmp_path):
-    asked = {"task": "rte", "structure": "block_row:64", "rate": np.float32(5), "seed": [*np.arange(2)]}
-    _claim(tmp_path, asked, extend=False)
-    assert json.loads((tmp_path / "recipe.json").read_text()) == asked | {"rate": 5.0, "seed": [0, 1]}
-    assert [run.seed for run in plan(asked)] == [0, 1]
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "", " 1/4"])

@@ -287,6 +287,25 @@ def test_threads_are_set_disclosed_and_restored():
     assert bp.threads is threads
 
 
+@pytest.mark.parametrize(
+    ("number", "error", "says"),
+    [
+        (0, ValueError, "threads must be a whole number of at least 1; got 0"),
+        (-1, ValueError, "got -1"),
+        (2.5, TypeError, "got 2.5"),
+        (True, TypeError, "got True"),
+        ("2", TypeError, "got '2'"),
+        (10**6, ValueError, r"threads must be at most \d+ on \d+ usable core\(s\); got 1000000: \d+ would do"),
+        (10**30, ValueError, "threads must be at most"),
+    ],
+)
+def test_a_number_of_threads_that_no_machine_has(number, error, says):
+    before = torch.get_num_threads()
+    with pytest.raises(error, match=says), threads(number):
+        pass
+    assert torch.get_num_threads() == before
+
+
 def test_more_threads_than_cores_warn_and_work(monkeypatch):
     monkeypatch.setattr(thread_limits, "processor", lambda: type("Facts", (), {"usable_cores": 1}))
     before = torch.get_num_threads()

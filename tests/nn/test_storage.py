@@ -185,6 +185,12 @@ def test_what_is_pushed_to_the_hub_is_what_load_reads(tmp_path: Path, monkeypatc
         load(tmp_path / "nowhere")
 
 
+def test_a_file_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match=r"safetensors': a file, name the folder; save\(model, folder\) writes one"):
+        load(tmp_path / "model.safetensors")
+
+
 def test_a_mistyped_path_of_two_parts_is_said_to_be_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "_answer", (False, "the Hub is switched off"))

@@ -1,5 +1,6 @@
 """What leaves the house: the wheel and the sdist, the zip, and the workflows that publish them."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -77,6 +78,22 @@ def test_the_zip_holds_the_pages_and_is_the_same_for_the_same_pages(tmp_path):
     assert names == ["pruned-and-faster/_static/a.js", "pruned-and-faster/index.html"]
     with pytest.raises(FileNotFoundError, match="run make book"):
         offline.pack(tmp_path / "nothing", tmp_path / "three.zip")
+
+
+def test_a_zip_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    (tmp_path / "html").mkdir()
+    (tmp_path / "html" / "index.html").write_text("page")
+    target = tmp_path / "book.zip"
+    target.write_bytes(b"the one before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="No space left"):
+        offline.pack(tmp_path / "html", target)
+    assert target.read_bytes() == b"the one before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["book.zip", "html"]
 
 
 def test_the_workflows_call_what_is_there():
