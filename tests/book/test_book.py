@@ -126,6 +126,12 @@ class TestChapter:
         assert all("hide-input" in tags(cell) for cell in solutions)
         assert "{solution} " not in text, "solution-start and solution-end fold the code of a solution with its text"
 
+    def test_a_folded_output_says_what_it_holds(self, path):
+        """Without words of its own a fold says "Show code cell output", which tells a reader nothing."""
+        for cell in cells(path, "code"):
+            words = cell["metadata"].get("mystnb", {})
+            assert "hide-output" not in tags(cell) or {"code_prompt_show", "code_prompt_hide"} <= set(words), source(cell)
+
     def test_folds_the_answer_to_each_prediction(self, path):
         open_questions = []
         for cell in cells(path):
