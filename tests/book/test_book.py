@@ -129,8 +129,8 @@ class TestChapter:
     def test_a_folded_output_says_what_it_holds(self, path):
         """Without words of its own a fold says "Show code cell output", which tells a reader nothing."""
         for cell in cells(path, "code"):
-            words = cell["metadata"].get("mystnb", {})
-            assert "hide-output" not in tags(cell) or {"code_prompt_show", "code_prompt_hide"} <= set(words), source(cell)
+            words = set(cell["metadata"].get("mystnb", {}))
+            assert "hide-output" not in tags(cell) or {"code_prompt_show", "code_prompt_hide"} <= words, source(cell)
 
     def test_folds_the_answer_to_each_prediction(self, path):
         open_questions = []
