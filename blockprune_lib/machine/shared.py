@@ -27,10 +27,7 @@ def read(facts: Mapping[str, Any]) -> dict[str, Any] | None:
         record = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError):
         return None
-    # JSON has lists where Python has tuples: both sides are compared as JSON would have them.
-    known = json.loads(json.dumps(facts))
-    same = isinstance(record, dict) and all(record.get(name, record) == value for name, value in known.items())
-    return record if same else None
+    return record if isinstance(record, dict) and facts.items() <= record.items() else None
 
 
 def write(record: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from .._common.callers import users_line
 from .._common.checks import positive_int
 from .cpu import processor
 
-#: Where OpenMP cannot start so many threads, it ends the process.
+#: More than a reader can mean: with a million, the next product of torch does not end.
 _MOST = 256
 
 
@@ -26,7 +26,7 @@ def threads(number: int) -> Iterator[None]:
     whole process (`compare` looks again after the warm-up calls). More threads than the machine has to give are
     allowed, with a RuntimeWarning; Numba stays at the number that it was started with. Libraries that are first loaded
     inside the block are not limited. Raises TypeError unless `number` is a whole number, ValueError below 1 and above
-    256, or the usable cores where there are more: the system may refuse so many, and end the process.
+    256, or the usable cores where there are more: with far too many the next product does not end.
 
     >>> import torch
     >>> with threads(1):

@@ -532,7 +532,7 @@ def your_own_model():
         ("loss-limit", each_alone, "for all matrices together"),
         ("loss-limit", greedy, "it gives 9, not 8"),
         ("loss-limit", lambda *case: fewest_steps(*case) or 99, "it gives 99, not None"),
-        ("loss-limit", one_by_one, "matrices with 4 candidates each"),
+        ("loss-limit", one_by_one, "10 matrices with 4 candidates each"),
         ("loss-limit", lambda times, losses, allowed: None, "the function returns nothing yet"),
         ("loss-limit", lambda times, losses, allowed: [7], "expected a number"),
         ("own-budget", own | {"asked": [1.0]}, "three budgets or more"),

@@ -15,7 +15,7 @@ from ..exercises import Function, attempt, exercise, expect, fields, is_number, 
 #: A budget is kept where a call takes at most this much longer than was asked.
 LATE = 0.05
 #: Seconds for 10 matrices: a million choices, one by one, take longer, and what is asked for takes a hundredth.
-SLOW = 1.0
+SLOW = 0.5
 #: What helps where it takes too long.
 FORGET = "of the partial choices that take the same number of steps, which need not be kept?"
 #: Times in steps, and losses: a row for each matrix, a number for each of its candidates.
