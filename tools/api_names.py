@@ -9,7 +9,7 @@ HEAD = """\
 
 Everything begins with `import blockprune_lib as bp`. The names that most readers need are in `bp` itself; each is also
 in the package that defines it, where it is described: `bp.select` is `bp.pruning.select`. What a stage of an experiment
-takes, with its defaults, is in {doc}`experiments`. The method has four stages ({doc}`Prune and retrain
+takes, with its defaults, is in {doc}`settings`. The method has four stages ({doc}`Prune and retrain
 <prune-and-retrain>`): fine-tune, train with the penalty, prune, retrain. Here is the short form, without the penalty:
 
 ```python

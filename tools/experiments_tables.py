@@ -1,4 +1,4 @@
-"""Tables of book/experiments.md, from the record of `tools.penalty_cost`, the register of methods and the recipes."""
+"""Tables of book/experiments.md and book/settings.md: the register of methods, the recipes, recorded costs."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ WAYS = {"penalty": "`penalty`", "proximal": "`proximal`", "auto": "`lam: auto`"}
 #: Models of the record, as the page writes them.
 MODELS = {"minilm": "MiniLM"}
 ROWS = ROOT / "book" / "results" / "study-rows.json"
+FIRST_STUDY = "The book's first study: smaller, and most of it with one seed."
 
 
 def regions() -> dict[str, str]:
-    """Each generated region of the page."""
+    """Each generated region of book/experiments.md."""
+    return {"methods": methods(), "recipes": recipes(), "report-sample": report_sample()}
+
+
+def settings_regions() -> dict[str, str]:
+    """Each generated region of book/settings.md."""
     cost = training_cost(json.loads(COST.read_text(encoding="utf-8")))
-    found = {
-        "methods": methods(), "auto-example": auto_example(), "training-cost": cost, "recipes": recipes(),
-        "report-sample": report_sample(),
-    }  # fmt: skip
-    return found | stage_defaults.regions()
+    return {"auto-example": auto_example(), "training-cost": cost} | stage_defaults.regions()
 
 
 def report_sample() -> str:
@@ -155,15 +157,22 @@ def _signed(share: float) -> str:
 
 
 def recipes() -> str:
-    """One line per recipe: its file and its opening comment, flags in it as code; parts of a study in their order."""
-    lines = ["| recipe | what it is for |", "|---|---|"]
+    """One line per recipe: its file and its opening comment, flags in it as code; those of one comment in one line.
+
+    The parts of the book's first study are told in a line as well, in the order in which they are run.
+    """
     told = {path: _comment(path) for path in (ROOT / "recipes").glob("*.yaml")}
 
     def place(path: Path) -> tuple[str, str, str]:
         part = re.search(r", part (\d)", told[path])
         return "-".join(path.stem.split("-")[:2]), part[1] if part else "", path.stem
 
-    return "\n".join([*lines, *(f"| `recipes/{path.name}` | {told[path]} |" for path in sorted(told, key=place))])
+    rows = dict[str, list[str]]()
+    for path in sorted(told, key=place):
+        means = FIRST_STUDY if told[path].startswith("The book's first study") else told[path]
+        rows.setdefault(means, []).append(f"`recipes/{path.name}`")
+    lines = [f"| {', '.join(files)} | {means} |" for means, files in rows.items()]
+    return "\n".join(["| recipe | what it is for |", "|---|---|", *lines])
 
 
 def _comment(path: Path) -> str:

@@ -27,6 +27,7 @@ from tools.readme_tables import tables
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 EXPERIMENTS = ROOT / "book" / "experiments.md"
+SETTINGS = ROOT / "book" / "settings.md"
 SERVE = ROOT / "book" / "serve-it.md"
 BUILT = ROOT / "book" / "how-this-book-was-built.md"
 PICTURE = ROOT / "book" / "images" / "whole-story.svg"
@@ -162,13 +163,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.measure:
         write_json(EXAMPLE, measure(example_code(readme)))
     story = json.loads(STORY.read_text(encoding="utf-8"))
-    experiments = EXPERIMENTS.read_text(encoding="utf-8")
+    experiments, settings = EXPERIMENTS.read_text(encoding="utf-8"), SETTINGS.read_text(encoding="utf-8")
     built, serve = BUILT.read_text(encoding="utf-8"), SERVE.read_text(encoding="utf-8")
     speed = explorer_speed.sentence(json.loads(explorer_speed.RESULT.read_text(encoding="utf-8")))
     pages = {
         BUILT: (built, with_regions(built, {"explorer-speed": f"- {speed}"})),
         README: (readme, filled(readme, json.loads(EXAMPLE.read_text(encoding="utf-8")), story)),
         EXPERIMENTS: (experiments, with_regions(experiments, experiments_tables.regions())),
+        SETTINGS: (settings, with_regions(settings, experiments_tables.settings_regions())),
         SERVE: (serve, with_regions(serve, serving_page.regions())),
     }
     if options.check:

@@ -1,4 +1,4 @@
-"""Tables of book/experiments.md: what each preset sets in every stage, and what it changes for a task."""
+"""Tables of book/settings.md: what each preset sets in every stage, and what it changes for a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the four stages that are known to make sense together; book/experiments.md says where they come from.
+"""Settings of the four stages that are known to make sense together; book/settings.md says where they come from.
 
 `paper` is what the authors' scripts and defaults ran for BERT-base (Li et al. 2020); where they name no fine-tuning,
 that of MRPC stands in. `best` is what we would use on a small encoder: the penalty's strength follows the rate, and the

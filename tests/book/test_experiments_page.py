@@ -1,4 +1,4 @@
-"""The page on running one's own experiments says what the code does, and every shipped recipe can be planned."""
+"""The pages on running one's own experiments say what the code does, and every shipped recipe can be planned."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ from tools import experiments_tables, stage_defaults
 from ..helpers.small_runs import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "book" / "experiments.md").read_text(encoding="utf-8")
+PAGE = "".join((ROOT / "book" / f"{name}.md").read_text(encoding="utf-8") for name in ("experiments", "settings"))
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
 

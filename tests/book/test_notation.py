@@ -8,7 +8,7 @@ import pytest
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 #: Pages with formulas whose letters the notation explains.
-PAGES = [*sorted(BOOK.glob("*.ipynb")), BOOK / "experiments.md"]
+PAGES = [*sorted(BOOK.glob("*.ipynb")), BOOK / "experiments.md", BOOK / "settings.md"]
 #: A letter or an operator, with what makes it another one: a tilde or a font, a prime, a star, the index 0. Other
 #: indices only say which of several.
 SYMBOL = re.compile(
