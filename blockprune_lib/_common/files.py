@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .exchange import exchanged
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -86,7 +88,12 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _took_place(scratch: Path, target: Path) -> bool:
-    """Put `scratch` where `target` stood; False where somebody else put a folder there in the same moment."""
+    """Put `scratch` where `target` stood; False where somebody else put a folder there in the same moment.
+
+    In one step where the system can; else in two, and a kill between them leaves what stood there under a hidden name.
+    """
+    if exchanged(scratch, target):
+        return True  # what stood there is in `scratch` now, which `whole_folder` removes
     old = _beside(target, "old")
     with suppress(FileNotFoundError):  # nothing stands there
         os.replace(target, old)

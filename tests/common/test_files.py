@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from blockprune_lib._common import files
+from blockprune_lib._common.exchange import exchanged
 from blockprune_lib._common.files import usual_modes, whole_folder, write_json, write_tensors, write_whole
 
 
@@ -86,8 +89,13 @@ def test_a_symbolic_link_stays_one_and_what_it_names_is_written(tmp_path: Path) 
     assert (tmp_path / "run-3" / "kept.json").read_bytes() == b"{}"
 
 
-def test_folders_written_at_once_are_each_whole_and_one_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_folders_written_at_once_are_each_whole_and_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
     wrong = list[BaseException]()
+    if not in_one_step:
+        monkeypatch.setattr(files, "exchanged", lambda *_: False)
 
     def write(name: str) -> None:
         try:
@@ -108,9 +116,45 @@ def test_folders_written_at_once_are_each_whole_and_one_stays(tmp_path: Path) ->
     assert (tmp_path / "model" / "a").read_text() == (tmp_path / "model" / "b").read_text()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
+    missed, done = list[int](), threading.Event()
+    with whole_folder(tmp_path / "model") as scratch:
+        (scratch / "a").write_text("0")
+
+    def watch() -> None:
+        while not done.is_set():
+            if not (tmp_path / "model").is_dir():
+                missed.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(300):
+        with whole_folder(tmp_path / "model") as scratch:
+            (scratch / "a").write_text(str(number))
+    done.set()
+    watcher.join()
+    assert not missed
+    assert (tmp_path / "model" / "a").read_text() == "299"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_two_names_swap_or_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert not exchanged(tmp_path / "one", tmp_path / "none")
+    assert not exchanged(tmp_path / "none", tmp_path / "one")
+    swapped = exchanged(tmp_path / "one", tmp_path / "other")
+    assert swapped == (tmp_path / "one" / "other").exists() == (tmp_path / "other" / "one").exists()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not exchanged(tmp_path / "one", tmp_path / "other")
+
+
 def test_a_folder_that_cannot_take_the_place_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(files, "exchanged", lambda *_: False)  # a system without the call
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_text("earlier")
     own = os.replace
