@@ -53,7 +53,7 @@ def break_even_bytes(answer: Function) -> str:
 
     where = "for {} × {} in groups of {} × {}, with {}, {} and {} bytes,"
     agree(answer, cases, judge, where)
-    return "it agrees with the count for eight formats, where no density is small enough too"
+    return "it agrees with the count for eight formats, and gives 0 where no density is small enough"
 
 
 @exercise("bitmap")
