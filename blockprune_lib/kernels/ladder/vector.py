@@ -21,7 +21,7 @@ TOKENS = 6
 
 @native
 def one_vector(x: np.ndarray, values: np.ndarray, columns: np.ndarray, offsets: np.ndarray, y: np.ndarray) -> None:
-    """1 token x 1 vector: each multiply-add waits for the one before."""
+    """1 token x 1 vector of outputs."""
     height, outputs = values.shape[1], y.shape[1]
     for panel in range(len(offsets) - 1):
         for j in range(0, height, WIDTH):
