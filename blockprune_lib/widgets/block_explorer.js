@@ -216,12 +216,13 @@ function build(model, root) {
   const panels = states.map(panel), table = node("table"), pair = node("div", { class: "bpw-pair" }, ...panels.map((p) => p.box));
   const scaleBar = node("p", { class: "bpw-note" });
   root.append(node("div", { class: "bpw-controls bpw-two" }, layer.box, kind.box, size.box, scope.box, rate.box), pair, scaleBar, table);
-  const say = spoken(root), cells = ROWS.map(() => states.map(() => node("td")));
+  const rows = limits.shown ? ROWS : ROWS.slice(0, -1); // the last is the roofline's
+  const say = spoken(root), cells = rows.map(() => states.map(() => node("td")));
   table.append(
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, ""), ...states.map((name) => node("th", { scope: "col" }, name)))),
-    node("tbody", {}, ...ROWS.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
+    node("tbody", {}, ...rows.map(([name], i) => node("tr", {}, node("th", { scope: "row" }, name), ...cells[i]))),
   );
-  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Bars: how many groups have each score, by the square root of their number; blue: kept; line: the smallest kept score. A group's score is the root mean square of its weights. Roofline allows: the gain for ${limits.tokens} tokens on ${limits.machine} if the dense product and what is left of it both took their least time, from peak and memory alone. It counts the bytes of the indices, and nothing for following them: single weights come nowhere near it. Beside a slower dense product a measured ratio can be larger.`));
+  root.append(node("p", { class: "bpw-note" }, `Real weights, rounded to 8 bits for this page. Squared norm kept: the sum of the squares of the weights that stay, as a share of all. Bars: how many groups have each score, by the square root of their number; blue: kept; line: the smallest kept score. A group's score is the root mean square of its weights.${limits.shown ? ` Roofline allows: the gain for ${limits.tokens} tokens on ${limits.machine} if the dense product and what is left of it both took their least time, from peak and memory alone. It counts the bytes of the indices, and nothing for following them: single weights come nowhere near it. Beside a slower dense product a measured ratio can be larger.` : ""}`));
 
   let prepared = [], theme = colours(root), key = "";
   const prepareAll = () => {
@@ -243,7 +244,7 @@ function build(model, root) {
     chosen.forEach((made, i) => {
       paintMap(panels[i], prepared[i], made, top, theme.gone);
       paintHistogram(panels[i], prepared[i], made, top, theme);
-      ROWS.forEach(([, words], row) => { cells[row][i].textContent = words(made.figures); });
+      rows.forEach(([, words], row) => { cells[row][i].textContent = words(made.figures); });
       const { figures } = made;
       panels[i].map.setAttribute("aria-label", `${states[i]}: heat map of the group scores of ${inWords(model.get("layer"))}; ${percent(1 - figures.kept / figures.groups)} of the groups are removed.`);
       panels[i].histogram.setAttribute("aria-label", `${states[i]}: histogram of the group scores, with the threshold at ${short(made.threshold)}.`);

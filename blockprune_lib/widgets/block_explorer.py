@@ -48,9 +48,9 @@ class BlockExplorer(Explorer):
     `models` {name: model}: one or two models of the same architecture, such as before and after reweighted training.
     `layers`: names of prunable matrices to choose from; all of them in a live kernel, the first on a page without one,
     which holds the data of each. Offered are the structures that fit every matrix. `tokens` and `machine` (default:
-    this one) are what the roofline's ceiling is for. Settings: `layer`, `structure` as `BlockStructure.parse` takes it,
-    `rate` from 1 to 20, `scope` "matrix", "strips" (the same share of every strip of blocks) or "model" (one ranking
-    over all prunable matrices).
+    this one) are what the roofline's ceiling is for; `roofline` says whether it is shown. Settings: `layer`,
+    `structure` as `BlockStructure.parse` takes it, `rate` from 1 to 20, `scope` "matrix", "strips" (the same share of
+    every strip of blocks) or "model" (one ranking over all prunable matrices).
 
     Raises ValueError for models whose matrices differ, a layer that is not prunable, and settings that cannot be.
     """
@@ -65,7 +65,7 @@ class BlockExplorer(Explorer):
 
     def __init__(
         self, models: Mapping[str, nn.Module], layers: Sequence[str] | None = None, tokens: int = 128,
-        machine: Hardware | None = None, **settings: Any,
+        machine: Hardware | None = None, roofline: bool = True, **settings: Any,
     ) -> None:  # fmt: skip
         if not isinstance(models, Mapping) or len(models) not in (1, 2):
             raise ValueError("models must name one model or two, such as {'dense': model, 'reweighted': tuned}")
@@ -87,7 +87,13 @@ class BlockExplorer(Explorer):
             "structures": {text: group_sides(text) for text in self._offered},
             "states": list(models),
             "layers": self._names,
-            "limits": {"tokens": tokens, "peak": peak, "bandwidth": bandwidth, "machine": self._machine.cpu},
+            "limits": {
+                "tokens": tokens,
+                "peak": peak,
+                "bandwidth": bandwidth,
+                "machine": self._machine.cpu,
+                "shown": roofline,
+            },
         }
         settings.setdefault("layer", self._names[0])
         if "block_row:64" not in self._offered:

@@ -94,7 +94,7 @@ function judged(rows, verdict, named, about, now, where) {
   if (!verdict) return `At rate ${now.rate} the blocks of this choice were not both scored and timed on this machine.`;
   const [ours, good, fast, both] = ["blocks", "as_good", "as_fast", "both"].map((key) => (verdict[key] === null ? null : rows[verdict[key]]));
   const first = `At rate ${now.rate} (${now.cut}) blocks in ${ours.precision} are ${times(ours)} as fast and score ${score(ours)}, dense float32 ${score(rows[0])}.`;
-  if (both) return `${first} A row without blocks scores no less and is no slower, as far as the intervals tell: ${name(both)}, ${times(both)} as fast, ${score(both)}.`;
+  if (both) return `${first} A row without blocks has a mean no lower and is not shown to be slower: ${name(both)}, ${times(both)} as fast, ${score(both)}.`;
   const other = good ? `the fastest that scores no less is ${name(good)}: ${times(good)} as fast, ${score(good)}` : "none scores as much";
   const rest = fast ? `the best that is no slower, as far as the intervals tell, is ${name(fast)}: ${times(fast)}, ${score(fast)}` : "none is as fast";
   return `${first} No row without blocks is both as fast and as good: ${other}; ${rest}.`;

@@ -24,6 +24,8 @@ def test_both_explorers_are_alive_and_the_blocks_come_first(visit):
         page.keyboard.press("ArrowRight")
         assert trait(page, "rate", at) > first
         figures(page, at)
+    assert trait(page, "structure", 0) == "block_column:4"  # as every table of the page
+    assert "oofline" not in shown(page, 0).inner_text()
     assert page.locator(f"{PLACE} [role=alert]").count() == 0
     assert page.errors == []
 

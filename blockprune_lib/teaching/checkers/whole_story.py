@@ -1,4 +1,4 @@
-"""Checkers of the chapter *whole-story*: norms of rows of blocks, bytes of a packed matrix, Amdahl's law."""
+"""Checkers of the chapter *whole-story*: norms of groups in a row, bytes of a packed matrix, Amdahl's law."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row_norms(answer: Function) -> str:
             ).norm(dim=1).numpy(),
         }  # fmt: skip
         same(got, right, f"{where} the shape is right and the values are not:", slips, rel_tol=1e-4)
-    return "the norms of all rows of blocks agree with the library's"
+    return "the norms of all groups agree with the library's"
 
 
 @exercise("stored-bytes", "stored_bytes(outputs, inputs, height, rate)")
@@ -54,7 +54,7 @@ def stored_bytes(answer: Function) -> str:
             "a half goes to the even neighbour, as Python's `round` has it": total(max(1, int(groups / rate + 0.5))),
             "round to the nearest whole number of groups; here it was rounded up": total(math.ceil(groups / rate)),
             "at least one group stays: max(1, ...)": total(round(groups / rate)),
-            "one offset is missing: there is one for each block, and one at the end": total(kept, 4, 8 * blocks),
+            "one offset is missing: there is one for each strip, and one at the end": total(kept, 4, 8 * blocks),
             "the offsets are missing": total(kept, 4, 0),
             "the column numbers are missing": total(kept, 0),
             "an offset takes 8 bytes": total(kept, 4, 4 * (blocks + 1)),
