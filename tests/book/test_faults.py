@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "book" / "faults.md").read_text(encoding="utf-8")
 ENTRIES = {
     int(number): text
-    for number, text in re.findall(r"^### (\d+)\. (.*?)(?=^\(fault-\d+\)=|^## |\Z)", PAGE, re.M | re.S)
+    for number, text in re.findall(r"^### (\d+)\. (.*?)(?=^\(fault-\d+\)=|^## |^\[f1\]: |\Z)", PAGE, re.M | re.S)
 }
 #: {label of a link: file of tests}; a link's words are the test's name.
 FILES = dict(re.findall(r"^\[(test_\w+)\]: https://\S+/blob/main/(tests/[\w/]+\.py)$", PAGE, re.M))
@@ -64,7 +64,8 @@ def test_every_entry_names_a_test_that_is_there_or_says_why_it_cannot_occur(numb
 
 def test_the_page_counts_its_grades_and_every_entry_can_be_linked_to():
     words = ["none", "one", "two", "three", "four"] + [""] * 13 + ["eighteen"]
-    told = dict(re.findall(r"^- \*\*([a-z ]+)\*\*, (\w+): ", PAGE, re.M))
+    said = re.findall(r"\b(\w+)\s+(?:are|is)\s+\*\*([a-z ]+)\*\*: ", PAGE.partition("\n## ")[0])
+    told = {grade: count.lower() for count, grade in said}
     found = [re.search(r"\*\*Grade:\*\* ([a-z ]+)", text)[1] for text in ENTRIES.values()]
     assert {grade: words[found.count(grade)] for grade in told} == told
     assert set(found) == set(told)
