@@ -209,3 +209,13 @@ def test_the_sample_of_a_report_says_whether_two_methods_are_told_apart():
         r"reweighted less gradual, .* over seeds, .* over rows, \*\*(not )?told apart\*\*",
         experiments_tables.report_sample(),
     )
+
+
+def test_what_the_page_advises_is_what_the_records_say():
+    rows = experiments.read_rows(experiments_tables.ROWS)
+    found = [experiments.comparisons(one, recorded=rows)
+             for one in experiments.standings(experiments.read_all(experiments_tables.STUDY))]  # fmt: skip
+    choice = experiments.over_tasks([one for each in found for one in each.choice if one.rate == 5], alike=False)
+    assert {one.verdict for one in choice} == {"not told apart"}
+    ranking = experiments.over_tasks([one for each in found for one in each.ranking if one.rate == 3], alike=False)
+    assert {one.verdict for one in ranking} == {"better"}
