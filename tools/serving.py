@@ -174,7 +174,7 @@ def to_rival(variants: Mapping[str, Any], name: str) -> str:
 
 def _short(name: str) -> str:
     """A variant as the head of its row."""
-    for long, short in ((CUT, "cut"), (WHOLE, "compiled"), ("dense, ", ""), ("float32", "f32"), ("bfloat16", "bf16")):
+    for long, short in ((CUT, "cut"), (WHOLE, "one call"), ("dense, ", ""), ("float32", "f32"), ("bfloat16", "bf16")):
         name = name.replace(long, short)
     return name
 

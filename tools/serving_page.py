@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
-from tools.serving import rival_of, table, to_rival
-from tools.serving_batches import batches, per_second, rate, versions
+from tools.serving import rival_of, table
 from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
+from tools.serving_rates import per_second, rate, versions
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 #: Methods as a reader knows them who has not read the chapters.
@@ -28,18 +28,17 @@ METHOD_NAMES = {"reweighted": "reweighted group Lasso", "gradual": "gradual magn
 
 def regions() -> dict[str, str]:
     """Each generated region of the page."""
-    return {"lead": lead(), "batches": batches(), "serving": serving(), "accuracy": accuracy()}
+    return {"lead": lead(), "serving": serving()}
 
 
 def lead() -> str:
-    """What the service gained and what it costs: beside the fastest dense engine in the same precision, and int8."""
+    """What the service gained and what it costs: requests a second, the price of the cut, and int8."""
     path = min(RESULTS.glob("serve-*.json"))
     record = json.loads(path.read_text(encoding="utf-8"))
     model, _, kind = path.stem.removeprefix("serve-").rpartition("-")
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
-    cut, whole = (_beside_rival(cases, what) for what in (CUT, WHOLE))
     rival = rival_of(cases[0]["variants"])
-    kinds = {rival: f"dense, {rival.removeprefix('dense, ')}", WHOLE: "compiled, nothing cut", CUT: "compiled and cut"}
+    kinds = {rival: f"dense, {rival.removeprefix('dense, ')}", WHOLE: "one call, nothing cut", CUT: "one call, cut"}
     rows = {
         f"{said}, {precision}": [
             f"{case['variants'][f'{what}, {precision}']['per_second']['median']:.0f}" for case in cases
@@ -49,53 +48,65 @@ def lead() -> str:
         if all(f"{what}, {precision}" in case["variants"] for case in cases)
     }
     loads = [_load(case["load"]).lower() for case in cases]
+    alone = [
+        f"{_ends(found)} times as many with {_load(case['load']).lower()}"
+        for case in cases
+        if (found := _ratios([case], WHOLE, rival).values())
+    ]
+    worth = [
+        f"{_ends(found)} times as many requests in {precision}"
+        for precision in ("float32", "bfloat16")
+        if (found := _ratios(cases, CUT, WHOLE, precision).values())
+    ]
+    told = [
+        f"- The cut makes the one call answer {' and '.join(worth)}.",
+        f"- Without the cut, beside {rival.removeprefix('dense, ')}, it answers {' and '.join(alone)}.",
+        *_price(model),
+    ]
     return "\n\n".join(
         [
             f"In short: {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), cut at rate {record['rate']:g}, so "
-            f"that one weight in {record['rate']:g} of its encoder is left. *Compiled*: the whole encoder in one call.",
+            f"that one weight in {record['rate']:g} of its encoder is left. *One call*: this library runs the whole "
+            "encoder as one call ([every engine](serve-measured)).",
             "\n".join(markdown.table(loads, rows, names="requests a second", cells="---:")),
-            f"- Cut, it answers {cut} times as many requests as the dense model in {rival.removeprefix('dense, ')} in "
-            f"the same precision; with the compiled call and no cut it is {whole} times as many.\n"
-            + "\n".join(_price(model, kind)),
+            "\n".join(told),
+            *_int8(model, kind),
         ]
     )
 
 
-def _price(model: str, kind: str) -> list[str]:
-    """What the cut takes in accuracy, and where int8 is faster: the two things a table of speed leaves out."""
-    told, faster = list[str](), _beside_int8(model, kind)[2]
-    if ours := _costs():
-        points = " or ".join(
-            f"{-100 * one.mean:.1f} points ({METHOD_NAMES.get(one.method, one.method)})" for one in ours
-        )
-        told.append(
-            f"- This cut has a price: trained for it, {model} lost {points}, on average over {len(ours[0].tasks)} "
-            "tasks ([intervals](serve-price))."
-        )
-    if faster:
-        found = {verdict: [size for size, row in faster.items() if row[-1] == verdict] for verdict in VERDICTS}
-        told.append(
-            "- int8, which needs no training, was timed without a service: "
-            + "; ".join(
-                f"{VERDICTS[verdict]} with batches of {' and '.join(sizes)}"
-                for verdict, sizes in found.items()
-                if sizes
-            )
-            + " ([the table](serve-int8))."
-        )
-    return told
-
-
-def _beside_rival(cases: list[Any], what: str) -> str:
-    """The least and the most that `what` answers, times as many as the rival: medians over rounds, by load."""
-    found = [
-        float(np.median(np.array(mine["per_second"]["values"]) / np.array(dense["per_second"]["values"])))
-        for case in cases
-        for precision in ("float32", "bfloat16")
-        if (mine := case["variants"].get(f"{what}, {precision}"))
-        and (dense := case["variants"].get(f"{rival_of(case['variants'])}, {precision}"))
+def _price(model: str) -> list[str]:
+    """What the cut takes in accuracy, as a mean over tasks; empty where fewer than three were run."""
+    ours = _costs()
+    if not ours:
+        return []
+    *most, last = map(title_of, ours[0].tasks)
+    return [
+        f"- The price: trained for this cut, {model} lost {' and '.join(map(_lost, ours))}, beside a dense "
+        f"model trained for as many steps: means over {', '.join(most)} and {last}, with 95 % intervals over seeds "
+        "({doc}`the study <the-study>`)."
     ]
-    return f"{min(found):.1f} to {max(found):.1f}"
+
+
+def _ratios(cases: list[Any], what: str, of: str, *only: str) -> dict[tuple[int, str], float]:
+    """How many times as many requests `what` answers as `of`, by case and precision: medians over rounds."""
+    return {
+        (number, precision): float(np.median(np.array(ours["per_second"]["values"]) / theirs["per_second"]["values"]))
+        for number, case in enumerate(cases)
+        for precision in only or ("float32", "bfloat16")
+        if (ours := case["variants"].get(f"{what}, {precision}"))
+        and (theirs := case["variants"].get(f"{of}, {precision}"))
+    }
+
+
+def _ends(found: Iterable[float]) -> str:
+    """The least and the most, as text.
+
+    >>> _ends([2.04, 1.96]), _ends([1.4, 1.9])
+    ('2.0', '1.4 to 1.9')
+    """
+    ends = [f"{end(found):.1f}" for found in [list(found)] for end in (min, max)]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def serving() -> str:
@@ -107,7 +118,7 @@ def serving() -> str:
 def _record(name: str, record: Mapping[str, Any]) -> str:
     machine, text = record["hardware"], record["text"]
     model, _, kind = name.removeprefix("serve-").rpartition("-")
-    int8, source = _int8(model, kind), title_of(text["name"])
+    source, int8 = title_of(text["name"]), _source_of_int8(model, kind)
     engines = versions(record, "torch", "openvino", "transformers", "blockprune-lib")
     differ = _rounded_up(max(record["differences"].values()))
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
@@ -115,21 +126,17 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
     failed = sum(found["failed"] for case in cases for found in case["variants"].values())
     head = (
         f"**{model}** on {machine['cpu']} ({CLASSES[kind]}); {text['count']} sentences of {source}'s validation rows, "
-        f"{text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average; in float32 and bfloat16 only. "
+        f"{text['shortest']} to {text['longest']} tokens, {text['mean']:.0f} on average. "
         f"The cut is `{record['structure']}` at rate {record['rate']:g}."
-    )
-    ratios = (
-        f"The rates of the table at the top of this page, as multiples of {rival}'s in the same precision and the same "
-        f"round: the median of {cases[0]['rounds']} rounds, and in brackets the lowest and the highest. (A quotient of "
-        "two rates of that table, which are medians themselves, may differ a little.) So few rounds make no interval; "
-        "brackets that overlap tell no difference."
     )
     terms = [
         "```{admonition} Every engine, and how long a request took",
         ":class: dropdown",
-        "*PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *compiled*: "
+        "*PyTorch* (eager) and *OpenVINO* (from ONNX, for batches of any shape) run the dense model. *one call*: "
         "this library runs the whole encoder as one call, and leaves out the padding; nothing is cut. *cut*: the same, "
-        f"and the matrices are cut. *per s*: requests a second, median over rounds. *to {rival}*: the ratio, as above. "
+        f"and the matrices are cut. *per s*: requests a second, median over rounds. *to {rival}*: the median of the "
+        f"ratios to {rival}'s in the same precision and the same round, and in brackets the lowest and the highest: "
+        f"{cases[0]['rounds']} rounds are too few for an interval, so read overlapping brackets as level. "
         "*p50*, *p95*, *p99*: the ms within which 50, 95 and 99 of 100 requests were answered, of all rounds together.",
     ]
     legend = [
@@ -139,6 +146,7 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
         f"- Where nothing is cut, the probabilities in the answers differ from PyTorch float32's by {differ} at most, "
         "bfloat16 included.",
         f"- {engines}. From the record `book/results/{name}.json`." + markdown.beside(record),
+        *int8,
         "```",
     ]
     fold = ["\n".join(terms)]
@@ -147,22 +155,7 @@ def _record(name: str, record: Mapping[str, Any]) -> str:
             f"*{_load(case['load'])}*: {case['rounds']} rounds; in each of them {_turn(case['load'])}.",
             table(case),
         ]
-    told = "\n".join(f"- {line}" for case in cases for line in _factors(case))
-    parts = [head, ratios, _ratios(cases), told, "\n\n".join([*fold, "\n".join(legend)]), *int8]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _ratios(cases: list[Any]) -> str:
-    """The compiled call without a cut and with it, as ratios to the rival, a column for each load."""
-    rows = {
-        f"{said}, {precision}": [to_rival(case["variants"], f"{what}, {precision}") for case in cases]
-        for precision in ("float32", "bfloat16")
-        for what, said in ((WHOLE, "compiled, nothing cut"), (CUT, "compiled and cut"))
-        if all(f"{what}, {precision}" in case["variants"] for case in cases)
-    }
-    columns = [_load(case["load"]).lower() for case in cases]
-    rival = rival_of(cases[0]["variants"]).removeprefix("dense, ")
-    return "\n".join(markdown.table(columns, rows, names=f"times {rival}", cells="---:"))
+    return "\n\n".join([head, *fold, "\n".join(legend)])
 
 
 def _beside_int8(model: str, kind: str) -> tuple[dict[str, Any], list[str], dict[str, list[str]]]:
@@ -187,48 +180,46 @@ def _beside_int8(model: str, kind: str) -> tuple[dict[str, Any], list[str], dict
 
 def _int8(model: str, kind: str) -> list[str]:
     """What the record of batches says of the fastest int8 beside the cut in bfloat16; empty where it has neither."""
-    batches, names, rows = _beside_int8(model, kind)
+    record, names, rows = _beside_int8(model, kind)
     if not rows:
         return []
-    what = batches["cases"][0]["what"]
+    what = record["cases"][0]["what"]
+    calm = {number: row for number, row in rows.items() if number not in _disturbed(record["cases"])}
+    told = [
+        f"{theirs} and {ours} in batches of {number}" + " (not told apart)" * (faster == "neither")
+        for number, (theirs, ours, faster) in calm.items()
+    ]
+    left_out = [number for number in rows if number not in calm]
     return [
-        f"(serve-int8)=\n**int8, without a service**: {model} on {batches['hardware']['cpu']} ({CLASSES[kind]}), "
-        f"sequences of {what['tokens']} tokens and no padding, threads: {what['threads']}; sequences a second, "
-        f"medians, of the fastest engine in int8 ({', '.join(dict.fromkeys(names))}) and of the cut.",
-        "\n".join(markdown.table(["int8", "cut, bf16", "faster"], rows, names="batch", cells="---:")),
-        "int8 needs no training and no blocks: measure it before you cut. What it costs in accuracy is in "
-        "{doc}`the study <the-study>`." + _busy(batches["cases"]),
-        "```{admonition} How faster is decided\n:class: dropdown\nBy the 95 % intervals of both ratios to PyTorch; "
-        f"where they overlap, the two are not told apart. {versions(batches)}. From the record "
-        f"`book/results/bench-batches-{kind}.json`.\n```",
+        "(serve-int8)=\n**int8** needs no training and no blocks, so measure it before you cut. Sequences a second, "
+        f"without a service, by {' or '.join(dict.fromkeys(names))} and by the cut in bfloat16: {', '.join(told)} "
+        f"({what['tokens']} tokens, no padding, {what['threads']} threads"
+        + f"; other work disturbed batches of {' and '.join(left_out)}" * bool(left_out)
+        + "). What int8 costs in accuracy is in {doc}`the study <the-study>`."
     ]
 
 
-def _busy(cases: list[Any]) -> str:
-    """A warning for each batch that other work disturbed: rates that fall there are not the doing of the batch."""
-    told = ""
-    for case in cases:
-        apart = max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"])
-        if apart > 1.2:
-            told += (
-                f" Other work disturbed batch {case['what']['batch']} (quartiles up to {apart:.1f} times apart): its "
-                "rates are not to be compared with those of other batches."
-            )
-    return told
+def _source_of_int8(model: str, kind: str) -> list[str]:
+    """Where the rates of int8 come from, for the fold; empty where there are none."""
+    record, _, rows = _beside_int8(model, kind)
+    if not rows:
+        return []
+    return [f"- int8: medians. {versions(record)}. From the record `book/results/bench-batches-{kind}.json`."]
+
+
+def _disturbed(cases: list[Any]) -> list[str]:
+    """The batches that other work disturbed: rates that fall there are not the doing of the batch."""
+    return [
+        f"{case['what']['batch']}"
+        for case in cases
+        if max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"]) > 1.2
+    ]
 
 
 def _faster(theirs: Engine, ours: Engine) -> str:
-    """Which of two engines is the faster, by intervals of their ratios to the same baseline."""
+    """Which of two engines is the faster, by 95 % intervals of their ratios to the same baseline."""
     one, other = theirs["ratio_to_baseline"], ours["ratio_to_baseline"]
-    return "int8" if one["low"] > other["high"] else "cut" if other["low"] > one["high"] else "not told apart"
-
-
-#: What `_faster` says, as part of a sentence.
-VERDICTS = {
-    "int8": "faster than the cut in bfloat16",
-    "cut": "slower than it",
-    "not told apart": "not told apart from it",
-}
+    return "int8" if one["low"] > other["high"] else "cut" if other["low"] > one["high"] else "neither"
 
 
 def _turn(load: Mapping[str, Any]) -> str:
@@ -248,22 +239,6 @@ def _rounded_up(value: float) -> str:
     return f"{math.ceil(value / unit - 1e-9) * unit:.2g}"
 
 
-def _factors(case: Mapping[str, Any]) -> list[str]:
-    """What the cut adds to the compiled call, and that beside the rival; nothing where a row is lacking."""
-    told, beside, rival = list[str](), list[float](), rival_of(case["variants"])
-    for precision in ("float32", "bfloat16"):
-        *rows, dense = (case["variants"].get(f"{what}, {precision}") for what in (WHOLE, CUT, rival))
-        if None not in rows:
-            whole, cut = (np.array(row["per_second"]["values"]) for row in rows)
-            told.append(f"{np.median(cut / whole):.1f} times as many in {precision}")
-            beside += [*(whole / np.array(dense["per_second"]["values"]))] if dense else []
-    said = f"{_load(case['load'])}: round by round, the cut makes the compiled model answer {' and '.join(told)}."
-    if beside and not min(beside) <= 1 <= max(beside):
-        number, name = "more" if min(beside) > 1 else "fewer", rival.removeprefix("dense, ")
-        said += f" Without a cut it answers {number} than {name} in each round."
-    return [said] if told else []
-
-
 def _load(load: Mapping[str, Any]) -> str:
     if "rate" in load:
         return f"{load['rate']:g} requests a second, at random moments"
@@ -278,20 +253,7 @@ def _costs() -> list[Any]:
     return [one for one in pooled if (one.structure, one.rate) == (STRUCTURE, RATE)]
 
 
-def accuracy() -> str:
-    """What a model lost at the rate of the tables, as a mean over tasks; empty where fewer than three were run."""
-    ours = _costs()
-    if not ours:
-        return ""
-    *most, last = map(title_of, ours[0].tasks)
-    return (
-        f"(serve-price)=\n**The price.** Trained for this cut, {ours[0].model} lost "
-        f"{' and '.join(_lost(one) for one in ours)}, on average over {', '.join(most)} and {last}, beside a dense "
-        "model trained for as many steps. In brackets: 95 % intervals over seeds. {doc}`The study "
-        "<the-study>` says what the two methods do; the records are in `book/results/study`."
-    )
-
-
 def _lost(one: Any) -> str:
     high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
-    return f"{-100 * one.mean:.1f} points ({low:.1f} to {high:.1f}) with {METHOD_NAMES.get(one.method, one.method)}"
+    method = METHOD_NAMES.get(one.method, one.method)
+    return f"{-100 * one.mean:.1f} points of 100 ({low:.1f} to {high:.1f}) with {method}"

@@ -34,7 +34,7 @@ def times(densities: list[float], sparse: list[float], dense: float, even: float
         axes.axhline(dense, color=COLOURS["dense"], linestyle="--", label="dense, by the roofline")
         axes.axvline(even, color=COLOURS["ceiling"], linestyle=":", label="break-even")
         axes.set(xlabel="density", ylabel="ms", title=title, ylim=(0, None))
-        axes.legend()
+        axes.legend(loc="lower right")
         return as_png(figure)
 
 

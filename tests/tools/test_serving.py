@@ -7,7 +7,7 @@ import re
 import pytest
 
 from examples.load import Load
-from tools import serving, serving_batches, serving_page
+from tools import serving, serving_page
 
 
 def runs(*rates, milliseconds=10.0):
@@ -97,16 +97,15 @@ def test_the_page_tells_model_machine_text_and_load(tmp_path, monkeypatch):
     assert page.index("*One client*: 3 rounds") < page.index("*16 clients at once*: 3 rounds")
     assert "every engine answered the same 20 requests" in page
     assert "The cut is `block_column:4` at rate 5." in page
-    assert "as multiples of PyTorch's in the same precision and the same round: the median of 3 rounds" in page
-    assert page.index("| compiled and cut, float32 | 4.00 (2.00 to 4.00) |") < page.index("dropdown")
+    assert "ratios to PyTorch's in the same precision and the same round" in page
+    assert "| cut, f32 | 80 | 4.00 (2.00 to 4.00) |" in page
     assert "No request failed." in page
     assert page.index("*p50*, *p95*, *p99*: the ms within which") < page.index("| engine |")
     assert "PyTorch 2.13.0, OpenVINO 2026.4.1; 2026-01-02." in page
-    assert "in float32 and bfloat16 only." in page
     assert "int8" not in page, "there is no record of int8 here"
 
 
-def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monkeypatch):
+def test_int8_is_told_where_another_record_has_it_without_the_batches_that_were_disturbed(tmp_path, monkeypatch):
     def engine(key, precision, ms, ratio, apart=1.1):
         ratio = {"value": ratio, "low": ratio - 0.5, "high": ratio + 0.5}
         ms = {"median": ms, "q1": ms, "q3": apart * ms}
@@ -119,19 +118,15 @@ def test_int8_stands_below_the_tables_where_another_record_has_it(tmp_path, monk
         what = {"model": "minilm", "rate": 5.0, "tokens": 128, "batch": number, "threads": 2}
         return {"what": what, "engines": [*rivals, ours]}
 
-    record = {"provenance": PROVENANCE, "cases": [case(1, 20, 1.5), case(2, 5, 4.5), case(4, 10, 3.2, 1.5)],
-              "hardware": {"cpu": "a processor"}}  # fmt: skip
+    cases = [case(1, 20, 1.5), case(2, 5, 4.5), case(3, 10, 3.2), case(4, 10, 3.2, 1.5)]
+    record = {"provenance": PROVENANCE, "cases": cases, "hardware": {"cpu": "a processor"}}
     (tmp_path / "bench-batches-avx2.json").write_text(json.dumps(record))
     monkeypatch.setattr(serving_page, "RESULTS", tmp_path)
-    head, table, told, fold = serving_page._int8("minilm", "avx2")
-    assert "dropdown" in fold
-    assert "95 % intervals" in fold
-    assert "(openvino-int8)" in head
-    assert "minilm on a processor (AVX2" in head
-    assert table.splitlines()[2:] == ["| 1 | 100 | 50 | int8 |", "| 2 | 200 | 400 | cut |",
-                                      "| 4 | 400 | 400 | not told apart |"]  # fmt: skip
-    assert told.count("Other work disturbed batch") == 1
-    assert "disturbed batch 4 (quartiles up to 1.5 times apart)" in told
+    (told,) = serving_page._int8("minilm", "avx2")
+    assert "by openvino-int8 and by the cut in bfloat16: 100 and 50 in batches of 1, 200 and 400 in" in told
+    assert "300 and 300 in batches of 3 (not told apart)" in told
+    assert "(128 tokens, no padding, 2 threads; other work disturbed batches of 4)" in told
+    assert "bench-batches-avx2.json" in serving_page._source_of_int8("minilm", "avx2")[0]
     assert serving_page._int8("bert-base", "avx2") == serving_page._int8("minilm", "neon") == []
 
 
@@ -141,68 +136,20 @@ def test_a_difference_is_rounded_up():
     assert serving_page._rounded_up(0.0) == "0"
 
 
-def test_batches_show_the_fastest_dense_engine_of_each_precision(tmp_path, monkeypatch):
-    def engine(key, precision, ms, error=0.0):
-        return {"key": key, "name": key, "precision": precision, "ms": {"median": ms}, "error": error}
-
-    what = {"threads": 1, "lengths": [4, 8], "batch": 2, "model": "bert-base", "rate": 5.0}
-    engines = [
-        engine("torch", "float32", 100), engine("torch-sorted", "float32", 50), engine("openvino", "float32", 20),
-        engine("openvino-int8", "int8", 10, 0.008), engine("openvino-int8-sorted", "int8", 5, 0.008),
-        engine("blockprune block_column:4 f32", "float32", 4), engine("blockprune tile:32x32 f32", "float32", 3),
-    ]  # fmt: skip
-    cases = [{"what": what, "engines": engines}]
-    record = {"hardware": {"cpu": "A Processor"}, "provenance": PROVENANCE, "cases": cases}
-    (tmp_path / "bench-lengths-avx2.json").write_text(json.dumps(record))
-    monkeypatch.setattr(serving_batches, "RESULTS", tmp_path)
-    beside = {"`tile:32x32` beside a rival": "2.00"}
-    monkeypatch.setattr(serving_batches, "_read_out", lambda path: ("", beside))  # needs a whole record; see below
-    shown, _, fold = serving_batches.batches().partition("```{admonition}")
-    assert "| times as fast | A Processor (AVX2) |" in shown
-    assert "| `tile:32x32` beside a rival | 2.00 |" in shown
-    rows = [line for line in fold.splitlines() if line.startswith("| ")][1:]
-    assert rows == ["| torch | 20 | 40 | 0 |", "| openvino | 100 |  | 0 |", "| openvino-int8 | 200 | 400 | 0.8 |",
-                    "| *cut*, block_column:4 f32 | 500 |  | 0 |"]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "path", sorted(serving_batches.RESULTS.glob("bench-lengths-*.json")), ids=lambda path: path.stem
-)
-def test_each_record_says_what_the_cut_is_worth_beside_dense_engines(path):
-    disturbed, beside_dense = serving_batches._read_out(path)
-    assert any("int8" in name for name in beside_dense)
-    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\](, level)?", said) for said in beside_dense.values())
-    assert disturbed == "" or re.search(r"a factor of \d\.\d", disturbed)
-
-
 def test_the_head_of_the_page_says_what_the_service_gained():
     told = serving_page.lead()
-    assert re.search(r"Cut, it answers [\d.]+ to [\d.]+ times as many requests as the dense model in", told)
-    assert re.search(r"no cut it is [\d.]+ to [\d.]+ times as many", told)
-    assert re.search(r"^\| compiled and cut, bfloat16 \| \d+ \| \d+ \|$", told, re.M)
-    assert re.search(r"lost [\d.]+ points \(reweighted group Lasso\) or .* on average over \d tasks", told)
-    assert "int8, which needs no training, was timed without a service: " in told
-    cases = [{"variants": variants() | {f"{serving.CUT}, float32": serving.summary(runs(10, 40, 120))}}]
-    assert serving_page._beside_rival(cases, serving.CUT) == "2.0 to 2.0"
-
-
-def test_what_a_cut_costs_is_told_with_its_interval_and_tasks():
-    told = serving_page.accuracy()
-    assert re.search(r"lost [\d.]+ points \([\d.]+ to [\d.]+\) with reweighted group Lasso and .* with gradual", told)
+    assert re.search(r"The cut makes the one call answer [\d.]+ .*times as many requests in float32 and [\d.]+", told)
+    assert re.search(r"Without the cut, beside OpenVINO, it answers [\d.]+ .*with one client and [\d.]+", told)
+    assert re.search(r"^\| one call, cut, bfloat16 \| \d+ \| \d+ \|$", told, re.M)
+    assert re.search(r"lost [\d.]+ points of 100 \([\d.]+ to [\d.]+\) with reweighted group Lasso and .* gradual", told)
     assert "95 % intervals over seeds" in told
+    assert "**int8** needs no training" in told
 
 
-def test_the_page_says_what_the_cut_is_worth_on_top_of_the_call():
-    rates = {serving.WHOLE: (20, 40, 40), serving.CUT: (60, 120, 160)}
-    found = {f"{what}, float32": serving.summary(runs(*each)) for what, each in rates.items()}
-    told = serving_page._factors({"load": {"clients": 1}, "variants": found})
-    assert told == ["One client: round by round, the cut makes the compiled model answer 3.0 times as many in float32."]
-    assert serving_page._factors({"load": {"clients": 1}, "variants": variants()}) == []
-    for dense, said in (((10, 20, 30), "more"), ((50, 60, 70), "fewer"), ((30, 30, 30), None)):
-        theirs = {f"{serving.OPENVINO}, float32": serving.summary(runs(*dense))}
-        (beside,) = serving_page._factors({"load": {"clients": 1}, "variants": found | theirs})
-        ends = told[0] if said is None else f"Without a cut it answers {said} than OpenVINO in each round."
-        assert beside.endswith(ends)
+def test_a_gain_is_of_the_same_round_and_its_ends_are_told():
+    cases = [{"variants": {RIVAL: serving.summary(runs(10, 20, 40)), CUT: serving.summary(runs(10, 40, 120))}}]
+    assert serving_page._ratios(cases, serving.CUT, serving.OPENVINO) == {(0, "float32"): 2.0}
+    assert serving_page._ratios(cases, serving.CUT, serving.WHOLE) == {}
 
 
 @pytest.mark.skipif(
