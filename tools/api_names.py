@@ -95,7 +95,7 @@ ids = (batch["input_ids"], batch["attention_mask"])
 torch.onnx.export(plain, ids, "model.onnx", dynamo=True)
 ```
 
-In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the {doc}`grid of its groups <notation>`, T
+In what follows a weight has shape (M, N): outputs, inputs. (R, C) is the grid of its groups, `structure.grid(shape)`, T
 counts tokens, and {key: value} describes a dict. A structure is a `BlockStructure`; its name as text is taken only
 where the signature has `str`. A name that ends in an underscore changes what it is given. An error says what was
 expected, what was given, and a value that would be accepted."""
