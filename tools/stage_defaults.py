@@ -12,6 +12,8 @@ from blockprune_lib.experiments.stage_settings import STAGE_SETTINGS, TRAINED
 PRESETS: tuple[str, ...] = tuple(Recipe.model_json_schema()["properties"]["preset"]["enum"])
 #: Any task that no preset names.
 OTHER = "my-own"
+#: Settings of the stage `reweight` that `lam: auto` does not read.
+NOT_WITH_AUTO = {"method", "lam_schedule", "scale_by_size"}
 
 
 def regions() -> dict[str, str]:
@@ -45,7 +47,7 @@ def own() -> str:
     for stage, model in STAGE_SETTINGS.items():
         for name in model.model_fields:
             if name not in common or stage not in TRAINED:
-                cells = [_said(found[preset_name][stage][name]) for preset_name in PRESETS]
+                cells = [_read(found[preset_name], stage, name) for preset_name in PRESETS]
                 lines.append(f"| `{stage}` | `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -75,12 +77,22 @@ def _head(*first: str) -> list[str]:
     return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
 
 
+def _read(settings: dict[str, dict[str, Any]], stage: str, name: str) -> str:
+    """A value, or a dash where `lam: auto` does not read it."""
+    return "–" if settings["reweight"]["lam"] == "auto" and name in NOT_WITH_AUTO else _said(settings[stage][name])
+
+
 def _said(value: Any) -> str:
-    """A value as a recipe writes it."""
+    """A value as a recipe writes it.
+
+    >>> _said(1e-4), _said(0.001), _said(0.05), _said(1.5), _said(None)
+    ('1e-4', '1e-3', '0.05', '1.5', 'null')
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}".replace("e-0", "e-")
+        text = f"{value:.0e}" if 0 < value < 0.01 and float(f"{value:.0e}") == value else f"{value:g}"
+        return text.replace("e-0", "e-")
     return str(value)

@@ -77,17 +77,15 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (
     Method("magnitude", (FINE_TUNE, Stage("reweight", "fine_tune"), PRUNE, RETRAIN),
            "fine-tune, then train as long again without any penalty, prune, retrain"),
     Method("gradual", _gradual("magnitude"),
-           "fine-tune, then prune by magnitude on the cubic schedule, for the reweight and retrain budgets together"),
+           "fine-tune, then prune by magnitude on the cubic schedule, for as many steps as reweight and retrain have"),
     Method("sensitivity", _gradual("sensitivity"),
-           "the same, but by an estimate of how far the fine-tuned model's outputs move when the group is left out, "
-           "made from its weights, what they are multiplied by and the outputs' gradients on 512 training examples"),
+           "like gradual, but groups are ranked by how far the fine-tuned model's outputs would move without them, "
+           "estimated on 512 training examples"),
     Method("movement", _gradual("movement"),
-           "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, for the reweight and "
-           "retrain budgets together"),
+           "fine-tune, then prune by movement (Sanh et al. 2020) on the cubic schedule, for as many steps"),
     Method("one-shot", (FINE_TUNE, PRUNE), "fine-tune and prune; nothing is retrained"),
     Method("dense", (FINE_TUNE, Stage("retrain", "fine_tune", budget=BOTH)),
-           "fine-tune, then train on for the reweight and retrain budgets together, without cutting any group: what "
-           "the others' steps and teacher are worth by themselves; with `layers`, a model of so many layers"),
+           "the control: the same steps and teacher, nothing cut; with `layers`, a model of so many layers"),
     Method("bag-of-words", (Stage("fine_tune", "bag_of_words"),),
            "no transformer at all: logistic regression on TF-IDF of words and pairs of words, the floor"),
 )}

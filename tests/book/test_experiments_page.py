@@ -53,8 +53,8 @@ def test_the_defaults_of_every_stage_setting_stand_in_the_tables():
     for name, table in stage_defaults.regions().items():
         assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in PAGE
     trained, own = stage_defaults.trained(), stage_defaults.own()
-    assert "| `learning_rate` | 0.0001, 0.001, 0.001 | 2e-5 |" in trained
-    assert "| `reweight` | `lam` | auto | 0.0001 |" in own
+    assert "| `learning_rate` | 1e-4, 1e-3, 1e-3 | 2e-5 |" in trained
+    assert "| `reweight` | `lam` | auto | 1e-4 |" in own
     assert "| `paper` | `qnli` | `max_length` 174 |" in stage_defaults.by_task()
     for stage, settings in STAGE_SETTINGS.items():
         for key in settings.model_fields:
@@ -217,5 +217,6 @@ def test_what_the_page_advises_is_what_the_records_say():
              for one in experiments.standings(experiments.read_all(experiments_tables.STUDY))]  # fmt: skip
     choice = experiments.over_tasks([one for each in found for one in each.choice if one.rate == 5], alike=False)
     assert {one.verdict for one in choice} == {"not told apart"}
-    ranking = experiments.over_tasks([one for each in found for one in each.ranking if one.rate == 3], alike=False)
-    assert {one.verdict for one in ranking} == {"better"}
+    shorter = {one.verdict for each in found for one in each.ranking if "as-long" in one.method}
+    assert "better" in shorter
+    assert shorter <= {"better", "not told apart"}
