@@ -22,8 +22,6 @@ from tools.serving_engines import CUT, RATE, STRUCTURE, WHOLE
 from tools.serving_rates import per_second, rate, versions
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
-#: Methods as a reader knows them who has not read the chapters.
-METHOD_NAMES = {"reweighted": "reweighted group Lasso", "gradual": "gradual magnitude pruning"}
 
 
 def regions() -> dict[str, str]:
@@ -39,11 +37,9 @@ def lead() -> str:
     cases = sorted(record["cases"], key=lambda case: tuple(case["load"].items()))
     rival = rival_of(cases[0]["variants"])
     kinds = {rival: f"dense, {rival.removeprefix('dense, ')}", WHOLE: "one call, nothing cut", CUT: "one call, cut"}
+    precision = "bfloat16" if all(f"{CUT}, bfloat16" in case["variants"] for case in cases) else "float32"
     rows = {
-        f"{said}, {precision}": [
-            f"{case['variants'][f'{what}, {precision}']['per_second']['median']:.0f}" for case in cases
-        ]
-        for precision in ("float32", "bfloat16")
+        said: [f"{case['variants'][f'{what}, {precision}']['per_second']['median']:.0f}" for case in cases]
         for what, said in kinds.items()
         if all(f"{what}, {precision}" in case["variants"] for case in cases)
     }
@@ -51,26 +47,24 @@ def lead() -> str:
     alone = [
         f"{_ends(found)} times as many with {_load(case['load']).lower()}"
         for case in cases
-        if (found := _ratios([case], WHOLE, rival).values())
+        if (found := _ratios([case], WHOLE, rival, precision).values())
     ]
-    worth = [
-        f"{_ends(found)} times as many requests in {precision}"
-        for precision in ("float32", "bfloat16")
-        if (found := _ratios(cases, CUT, WHOLE, precision).values())
-    ]
+    worth = _ends(_ratios(cases, CUT, WHOLE, precision).values())
     told = [
-        f"- The cut makes the one call answer {' and '.join(worth)}.",
-        f"- Without the cut, beside {rival.removeprefix('dense, ')}, it answers {' and '.join(alone)}.",
+        f"- The cut makes the one call answer {worth} times as many requests.",
+        f"- With nothing cut, beside {rival.removeprefix('dense, ')}, it answers {' and '.join(alone)} "
+        "(it leaves out the padding of a batch).",
         *_price(model),
     ]
     return "\n\n".join(
         [
-            f"In short: {model} on {record['hardware']['cpu']} ({CLASSES[kind]}), cut at rate {record['rate']:g}, so "
-            f"that one weight in {record['rate']:g} of its encoder is left. *One call*: this library runs the whole "
-            "encoder as one call ([every engine](serve-measured)).",
+            f"In short: {model} in {precision} on {record['hardware']['cpu']} ({CLASSES[kind]}), cut at rate "
+            f"{record['rate']:g}, so that one weight in {record['rate']:g} of its encoder is left. *One call*: the "
+            "whole encoder is one compiled function, so that torch does not start each operation ([every "
+            "engine](serve-measured)).",
+            *_int8(model, kind),
             "\n".join(markdown.table(loads, rows, names="requests a second", cells="---:")),
             "\n".join(told),
-            *_int8(model, kind),
         ]
     )
 
@@ -80,10 +74,9 @@ def _price(model: str) -> list[str]:
     ours = _costs()
     if not ours:
         return []
-    *most, last = map(title_of, ours[0].tasks)
     return [
-        f"- The price: trained for this cut, {model} lost {' and '.join(map(_lost, ours))}, beside a dense "
-        f"model trained for as many steps: means over {', '.join(most)} and {last}, with 95 % intervals over seeds "
+        f"- The price: trained for this cut, {model} lost {_ends([-100 * one.mean for one in ours])} points of 100 "
+        f"beside a dense model trained as long, in the mean of {len(ours[0].tasks)} tasks "
         "({doc}`the study <the-study>`)."
     ]
 
@@ -183,19 +176,16 @@ def _int8(model: str, kind: str) -> list[str]:
     record, names, rows = _beside_int8(model, kind)
     if not rows:
         return []
-    what = record["cases"][0]["what"]
     calm = {number: row for number, row in rows.items() if number not in _disturbed(record["cases"])}
+    words = {"int8": "faster", "cut": "slower", "neither": "not told apart"}
     told = [
-        f"{theirs} and {ours} in batches of {number}" + " (not told apart)" * (faster == "neither")
+        f"{words[faster]} {'one text at a time' if number == '1' else f'in batches of {number}'} ({theirs} to {ours})"
         for number, (theirs, ours, faster) in calm.items()
     ]
-    left_out = [number for number in rows if number not in calm]
     return [
-        "(serve-int8)=\n**int8** needs no training and no blocks, so measure it before you cut. Sequences a second, "
-        f"without a service, by {' or '.join(dict.fromkeys(names))} and by the cut in bfloat16: {', '.join(told)} "
-        f"({what['tokens']} tokens, no padding, {what['threads']} threads"
-        + f"; other work disturbed batches of {' and '.join(left_out)}" * bool(left_out)
-        + "). What int8 costs in accuracy is in {doc}`the study <the-study>`."
+        f"(serve-int8)=\n**First try int8** ({' or '.join(dict.fromkeys(names))}), which needs no training. Beside the "
+        f"cut in bfloat16 it is {', '.join(told)}, in sequences a second. What "
+        "it costs in accuracy is in {doc}`the study <the-study>`."
     ]
 
 
@@ -204,7 +194,12 @@ def _source_of_int8(model: str, kind: str) -> list[str]:
     record, _, rows = _beside_int8(model, kind)
     if not rows:
         return []
-    return [f"- int8: medians. {versions(record)}. From the record `book/results/bench-batches-{kind}.json`."]
+    what, left_out = record["cases"][0]["what"], [number for number in rows if number in _disturbed(record["cases"])]
+    return [
+        f"- int8: medians, without a service; {what['tokens']} tokens, no padding, {what['threads']} threads"
+        + f"; other work disturbed batches of {' and '.join(left_out)}" * bool(left_out)
+        + f". {versions(record)}. From the record `book/results/bench-batches-{kind}.json`."
+    ]
 
 
 def _disturbed(cases: list[Any]) -> list[str]:
@@ -251,9 +246,3 @@ def _costs() -> list[Any]:
     found = [comparisons(study, text=False) for study in standings(readme_accuracy.records())]
     pooled = experiments.over_tasks((one for some in found for one in some.cost), least=3)
     return [one for one in pooled if (one.structure, one.rate) == (STRUCTURE, RATE)]
-
-
-def _lost(one: Any) -> str:
-    high, low = (-100 * end for end in one.seeds or (math.nan, math.nan))
-    method = METHOD_NAMES.get(one.method, one.method)
-    return f"{-100 * one.mean:.1f} points of 100 ({low:.1f} to {high:.1f}) with {method}"

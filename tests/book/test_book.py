@@ -192,7 +192,7 @@ def test_the_front_page_numbers_chapters_as_the_menu_does():
     parts = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())["parts"]
     order = [one["file"] for part in parts if part.get("numbered") for one in part["chapters"]]
     page = (BOOK / "index.md").read_text(encoding="utf-8")
-    told = re.findall(r"(\d+), \[[^]]*\]\(([\w-]+)\.ipynb\)", page.split("| you are |")[1].split("Numbers are")[0])
+    told = re.findall(r"(\d+), \[[^]]*\]\(([\w-]+)\.ipynb\)", page.split("| you are |")[1].split("## What came out")[0])
     told += [(n, name) for name, n in re.findall(r"\]\(([\w-]+)\.ipynb\),\s+chapter (\d+)", page)]
     told += [(n, name) for n, name in re.findall(r"\[chapter (\d+)\]\(([\w-]+)\.ipynb\)", page)]
     assert len(told) >= 8
