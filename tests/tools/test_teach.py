@@ -265,6 +265,11 @@ def test_what_the_kit_names_is_there():
         page = path.read_text(encoding="utf-8")
         for name, figure in re.findall(r"`([\w-]+)` · `(fig-[\w-]+)`", page):
             slides.find_figure(read(BOOK / f"{name}.ipynb"), figure)
+        for place, which, name, figure in re.findall(
+            r"\[ch\. (\d+), Fig\. (\d+)\]\(https://[\w./]+/([\w-]+)\.html#(fig-[\w-]+)\)", page
+        ):
+            known = re.findall(r'name="(fig-[\w-]+)"', text_of(read(BOOK / f"{name}.ipynb")))
+            assert (CHAPTERS[int(place) - 1], known[int(which) - 1]) == (name, figure), path.name
         assert set(re.findall(r"`(ex-[\w-]+)`", page)) <= labels, path.name
         for name in re.findall(r"`([a-z]+(?:-[a-z]+)+)`", page):
             assert name in labels | set(CHAPTERS) or name.startswith("fig-") or name in DECKS, (path.name, name)
