@@ -46,7 +46,11 @@ def _words(text: str) -> str:
 
 
 def _box(artist: Any, renderer: Any) -> Any:
-    box = artist.get_window_extent(renderer)
+    from matplotlib.text import Text
+
+    # An annotation's own extent has its arrow in it, which points at a line on purpose.
+    words = isinstance(artist, Text)
+    box = Text.get_window_extent(artist, renderer) if words else artist.get_window_extent(renderer)
     return box.padded(-min(_SLACK, box.width / 4, box.height / 4))
 
 

@@ -38,6 +38,16 @@ def legend(ax):
     ax.legend(loc="center")
 
 
+def pointing(ax):
+    clear(ax)
+    ax.annotate("points at it", (0.5, 0.0), (0.6, -0.6), arrowprops={"arrowstyle": "-"})
+
+
+def pointing_from_a_line(ax):
+    clear(ax)
+    ax.annotate("on it", (0.5, -0.5), (0.6, 0.0), va="center", arrowprops={"arrowstyle": "-"})
+
+
 def crowded(ax):
     ax.set_xticks([0.5, 0.52], ["a long label", "another one"])
 
@@ -50,7 +60,9 @@ def crowded(ax):
         (on_a_marker, ("hidden × a line",)),
         (legend, ("the legend × a line",)),
         (crowded, ("tick a long label × tick another one",)),
+        (pointing_from_a_line, ("on it × a line",)),
         (clear, ()),
+        (pointing, ()),
         (grounded, ()),
     ],
 )

@@ -17,7 +17,7 @@ def measured(page, width):
 def test_page_fits_a_desk_and_a_phone(visit, name):
     page = visit(name)
     if page.locator("span.math, div.math").count():
-        page.wait_for_selector("mjx-container", timeout=10_000)
+        page.wait_for_selector("mjx-container", state="attached", timeout=10_000)
     desk, phone = measured(page, 1280), measured(page, 390)
     phone.pop("code", None)  # code may scroll sideways on a phone
     for found in desk, phone:

@@ -41,7 +41,7 @@ def test_every_picture_is_described(visit, name):
 def test_mathematics_and_icons_are_drawn_from_this_machine(visit, name):
     page = visit(name)
     if page.locator("span.math, div.math").count():
-        page.wait_for_selector("mjx-container", timeout=10_000)
+        page.wait_for_selector("mjx-container", state="attached", timeout=10_000)  # it may stand behind a fold
     icons = "document.fonts.ready.then(f => [...f].some(x => x.family.includes('Awesome') && x.status == 'loaded'))"
     assert page.evaluate(icons)
     assert '<span class="pre">glue' not in page.content()
