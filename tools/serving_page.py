@@ -15,6 +15,7 @@ from blockprune_lib import experiments
 from blockprune_lib.data.glue import title_of
 from blockprune_lib.experiments.deciding import comparisons
 from blockprune_lib.experiments.standing import standings
+from blockprune_lib.machine.comparison import DISTURBED
 from tools import markdown, readme_accuracy
 from tools.readme_short import CLASSES, Engine
 from tools.serving import rival_of, table
@@ -207,7 +208,7 @@ def _disturbed(cases: list[Any]) -> list[str]:
     return [
         f"{case['what']['batch']}"
         for case in cases
-        if max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"]) > 1.2
+        if max(engine["ms"]["q3"] / engine["ms"]["q1"] for engine in case["engines"]) >= DISTURBED
     ]
 
 
